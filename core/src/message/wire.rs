@@ -1,0 +1,520 @@
+//! The vendor's spelling of a message, field by field (chats API reference, "send, edit or import
+//! messages").
+
+use super::{
+    CommentedPost, Content, DescribedMessage, Forward, Media, NewMessage, QuotedMessage, QuotedSender,
+    Sender, SharedPost,
+};
+use crate::error::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+const EVENT_TYPE: &str = "new_message";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    event_type: String,
+    payload: Payload,
+    /// In examples of 2020 only, never described: ignored.
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "accepted, not used")]
+    account_id: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Payload {
+    timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msec_timestamp: Option<i64>,
+    msgid: String,
+    conversation_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation_ref_id: Option<String>,
+    sender: Person,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<Person>,
+    message: Body,
+    #[serde(default)]
+    silent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<ReplyTo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwards: Option<Forwards>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Person {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ref_id: Option<String>,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Profile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile_link: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Profile {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sticker_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<Location>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contact: Option<Contact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_post: Option<WireSharedPost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    post: Option<WirePost>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Location {
+    lon: f64,
+    lat: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contact {
+    name: String,
+    phone: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireSharedPost {
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview_link: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview_permalink: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    site_name: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WirePost {
+    id: String,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview_permalink: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caption: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    external_id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplyTo {
+    message: Embedded,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forwards {
+    messages: Vec<Embedded>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation_ref_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation_id: Option<String>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Embedded {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msgid: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<Location>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contact: Option<Contact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msec_timestamp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<EmbeddedSender>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbeddedSender {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ref_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+}
+
+pub(super) fn encode(message: &NewMessage) -> Vec<u8> {
+    let mut body = Body::of(&message.content);
+    body.callback_data.clone_from(&message.callback_data);
+    body.shared_post = message.shared_post.as_ref().map(|post| WireSharedPost {
+        url: post.url.clone(),
+        preview_link: post.preview_link.clone(),
+        preview_permalink: post.preview_permalink.clone(),
+        kind: "post".into(),
+        site_name: post.site_name.clone(),
+    });
+    body.post = message.post.as_ref().map(|post| WirePost {
+        id: post.id.clone(),
+        url: post.url.clone(),
+        preview_url: post.preview_url.clone(),
+        preview_permalink: post.preview_permalink.clone(),
+        username: post.username.clone(),
+        caption: post.caption.clone(),
+    });
+    let envelope = Envelope {
+        event_type: EVENT_TYPE.into(),
+        account_id: None,
+        payload: Payload {
+            timestamp: message.sent_at_msec / 1000,
+            msec_timestamp: Some(message.sent_at_msec),
+            msgid: message.message_id.to_string(),
+            conversation_id: message.conversation_id.to_string(),
+            conversation_ref_id: message.conversation_ref_id.as_ref().map(ToString::to_string),
+            sender: Person::of(&message.sender),
+            receiver: message.receiver.as_ref().map(Person::of),
+            message: body,
+            silent: message.silent,
+            source: message.source_external_id.clone().map(|external_id| Source { external_id }),
+            reply_to: message.reply_to.as_ref().map(|quoted| ReplyTo { message: Embedded::of(quoted) }),
+            forwards: message.forward.as_ref().map(|forward| Forwards {
+                messages: vec![Embedded::of(&forward.message)],
+                conversation_ref_id: forward.conversation_ref_id.as_ref().map(ToString::to_string),
+                conversation_id: forward.conversation_id.as_ref().map(ToString::to_string),
+            }),
+        },
+    };
+    to_vec(&envelope)
+}
+
+pub(super) fn decode(json: &[u8]) -> Result<NewMessage> {
+    let Envelope { event_type, payload, .. } = from_slice(json)?;
+    if event_type != EVENT_TYPE {
+        return Err(Error::invalid("event_type", "must be \"new_message\""));
+    }
+    let sent_at_msec = moment(payload.timestamp, payload.msec_timestamp, "payload")?;
+    let forward = payload.forwards.map(forward).transpose()?;
+    let reply_to =
+        payload.reply_to.map(|reply| quoted(reply.message, "payload.reply_to.message")).transpose()?;
+    let mut body = payload.message;
+    let shared_post = match body.shared_post.take() {
+        Some(post) if post.kind != "post" => {
+            return Err(Error::invalid("payload.message.shared_post.type", "must be \"post\""));
+        }
+        Some(post) => Some(SharedPost {
+            url: post.url,
+            preview_link: post.preview_link,
+            preview_permalink: post.preview_permalink,
+            site_name: post.site_name,
+        }),
+        None => None,
+    };
+    let post = body.post.take().map(|post| CommentedPost {
+        id: post.id,
+        url: post.url,
+        preview_url: post.preview_url,
+        preview_permalink: post.preview_permalink,
+        username: post.username,
+        caption: post.caption,
+    });
+    Ok(NewMessage {
+        sent_at_msec,
+        message_id: payload.msgid.into(),
+        conversation_id: payload.conversation_id.into(),
+        conversation_ref_id: payload.conversation_ref_id.map(Into::into),
+        sender: payload.sender.into_sender(),
+        receiver: payload.receiver.map(Person::into_sender),
+        callback_data: body.callback_data.take(),
+        content: body.into_content("payload.message")?,
+        silent: payload.silent,
+        source_external_id: payload.source.map(|source| source.external_id),
+        reply_to,
+        forward,
+        post,
+        shared_post,
+    })
+}
+
+impl Person {
+    pub(crate) fn of(person: &Sender) -> Self {
+        let profile = Profile { phone: person.phone.clone(), email: person.email.clone() };
+        Self {
+            id: person.user_id.to_string(),
+            ref_id: person.user_ref_id.as_ref().map(ToString::to_string),
+            name: person.name.clone(),
+            avatar: person.avatar.clone(),
+            profile: (profile.phone.is_some() || profile.email.is_some()).then_some(profile),
+            profile_link: person.profile_link.clone(),
+        }
+    }
+
+    fn into_sender(self) -> Sender {
+        let (phone, email) = self.profile.map(|profile| (profile.phone, profile.email)).unwrap_or_default();
+        Sender {
+            user_id: self.id.into(),
+            user_ref_id: self.ref_id.map(Into::into),
+            name: self.name,
+            avatar: self.avatar,
+            phone,
+            email,
+            profile_link: self.profile_link,
+        }
+    }
+}
+
+impl Body {
+    fn of(content: &Content) -> Self {
+        let mut body = Self { kind: content.type_name().into(), ..Self::default() };
+        if let Some(media) = content.media() {
+            body.media = Some(media.url.clone());
+            body.file_name.clone_from(&media.file_name);
+            body.file_size = media.file_size;
+            body.media_duration = media.duration;
+            body.text.clone_from(&media.text);
+        }
+        match content {
+            Content::Text { text } => body.text = Some(text.clone()),
+            Content::Contact { name, phone, text } => {
+                body.contact = Some(Contact { name: name.clone(), phone: phone.clone() });
+                body.text.clone_from(text);
+            }
+            Content::Location { lon, lat, text } => {
+                body.location = Some(Location { lon: *lon, lat: *lat });
+                body.text.clone_from(text);
+            }
+            Content::Sticker { sticker_id, .. } => body.sticker_id.clone_from(sticker_id),
+            _ => {}
+        }
+        body
+    }
+
+    fn into_content(self, path: &str) -> Result<Content> {
+        let media = Media {
+            url: self.media.unwrap_or_default(),
+            file_name: self.file_name,
+            file_size: self.file_size,
+            duration: self.media_duration,
+            text: self.text.clone(),
+        };
+        let required =
+            |field: &str| Error::invalid(format!("{path}.{field}"), format!("is required for {}", self.kind));
+        Ok(match self.kind.as_str() {
+            "text" => Content::Text { text: self.text.ok_or_else(|| required("text"))? },
+            "contact" => {
+                let Contact { name, phone } = self.contact.ok_or_else(|| required("contact"))?;
+                Content::Contact { name, phone, text: self.text }
+            }
+            "location" => {
+                let Location { lon, lat } = self.location.ok_or_else(|| required("location"))?;
+                Content::Location { lon, lat, text: self.text }
+            }
+            "file" => Content::File(media),
+            "video" => Content::Video(media),
+            "picture" => Content::Picture(media),
+            "voice" => Content::Voice(media),
+            "audio" => Content::Audio(media),
+            "sticker" => Content::Sticker { media, sticker_id: self.sticker_id },
+            _ => {
+                return Err(Error::invalid(
+                    format!("{path}.type"),
+                    "must be text, contact, file, video, picture, voice, audio, sticker or location",
+                ));
+            }
+        })
+    }
+}
+
+impl Embedded {
+    fn of(quoted: &QuotedMessage) -> Self {
+        let message = match quoted {
+            QuotedMessage::ByRefId(id) => {
+                return Self { id: Some(id.to_string()), ..Self::default() };
+            }
+            QuotedMessage::ById(id) => {
+                return Self { msgid: Some(id.to_string()), ..Self::default() };
+            }
+            QuotedMessage::Described(message) => message,
+        };
+        let body = Body::of(&message.content);
+        let mut sender = EmbeddedSender::default();
+        match &message.sender {
+            QuotedSender::ById(id) => sender.id = Some(id.to_string()),
+            QuotedSender::ByRefId(id) => sender.ref_id = Some(id.to_string()),
+            QuotedSender::ByName(name) => sender.name = Some(name.clone()),
+        }
+        Self {
+            kind: Some(body.kind),
+            text: body.text,
+            file_name: body.file_name,
+            file_size: body.file_size,
+            media_duration: body.media_duration,
+            location: body.location,
+            contact: body.contact,
+            timestamp: Some(message.sent_at_msec / 1000),
+            msec_timestamp: Some(message.sent_at_msec),
+            sender: Some(sender),
+            ..Self::default()
+        }
+    }
+}
+
+fn forward(mut forwards: Forwards) -> Result<Forward> {
+    let message = match (forwards.messages.pop(), forwards.messages.is_empty()) {
+        (Some(message), true) => quoted(message, "payload.forwards.messages[0]")?,
+        _ => {
+            return Err(Error::invalid("payload.forwards.messages", "must hold exactly one message"));
+        }
+    };
+    Ok(Forward {
+        message,
+        conversation_id: forwards.conversation_id.map(Into::into),
+        conversation_ref_id: forwards.conversation_ref_id.map(Into::into),
+    })
+}
+
+fn quoted(embedded: Embedded, path: &str) -> Result<QuotedMessage> {
+    if let Some(id) = embedded.id {
+        return Ok(QuotedMessage::ByRefId(id.into()));
+    }
+    if let Some(id) = embedded.msgid {
+        return Ok(QuotedMessage::ById(id.into()));
+    }
+    let required =
+        |field: &str| Error::invalid(format!("{path}.{field}"), "is required without id and msgid");
+    let timestamp = embedded.timestamp.ok_or_else(|| required("timestamp"))?;
+    let sender = embedded.sender.ok_or_else(|| required("sender"))?;
+    let sender = match sender {
+        EmbeddedSender { ref_id: Some(id), .. } => QuotedSender::ByRefId(id.into()),
+        EmbeddedSender { id: Some(id), .. } => QuotedSender::ById(id.into()),
+        EmbeddedSender { name: Some(name), .. } => QuotedSender::ByName(name),
+        _ => {
+            return Err(Error::invalid(
+                format!("{path}.sender"),
+                "must name the sender by id, ref_id or name",
+            ));
+        }
+    };
+    let body = Body {
+        kind: embedded.kind.ok_or_else(|| required("type"))?,
+        text: embedded.text,
+        file_name: embedded.file_name,
+        file_size: embedded.file_size,
+        media_duration: embedded.media_duration,
+        location: embedded.location,
+        contact: embedded.contact,
+        ..Body::default()
+    };
+    Ok(QuotedMessage::Described(Box::new(DescribedMessage {
+        sent_at_msec: moment(timestamp, embedded.msec_timestamp, path)?,
+        sender,
+        content: body.into_content(path)?,
+    })))
+}
+
+/// Both spellings of one moment, in milliseconds.
+fn moment(seconds: i64, msec: Option<i64>, path: &str) -> Result<i64> {
+    match msec {
+        Some(msec) if msec.div_euclid(1000) != seconds => {
+            Err(Error::invalid(format!("{path}.timestamp"), "must be the seconds of msec_timestamp"))
+        }
+        Some(msec) => Ok(msec),
+        None => seconds
+            .checked_mul(1000)
+            .ok_or_else(|| Error::invalid(format!("{path}.timestamp"), "is too large")),
+    }
+}
+
+/// Reads a request's JSON strictly.
+pub(crate) fn from_slice<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let mut path = error.path().to_string();
+        let inner = error.into_inner();
+        let said = inner.to_string();
+        if inner.is_data() {
+            // "missing field `x`" and "unknown field `x`" quote names; "invalid type" and "invalid
+            // value" quote what was sent, which must not get into a log: only what was expected is
+            // passed on.
+            let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _position)| said);
+            if let Some(field) = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'))
+            {
+                path = if path == "." { field.to_owned() } else { format!("{path}.{field}") };
+                return Error::invalid(path, "is required");
+            }
+            if said.starts_with("unknown field") {
+                return Error::invalid(path, "is not a field of this request");
+            }
+            let expected = said.rsplit_once("expected ").map_or("another type", |(_sent, expected)| expected);
+            return Error::invalid(path, format!("must be {expected}"));
+        }
+        Error::new(ErrorKind::InvalidArgument, format!("the request is not JSON: {said}"))
+    })?;
+    deserializer.end().map_err(|error| {
+        Error::new(ErrorKind::InvalidArgument, format!("the request is not JSON: {error}"))
+    })?;
+    Ok(value)
+}
+
+/// Writes compact JSON; the one place where a request becomes bytes.
+pub(crate) fn to_vec(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("maps with text keys and finite numbers can be written")
+}
