@@ -23,7 +23,7 @@ pub const CONTENT_MD5_HEADER: &str = "Content-MD5";
 /// The one content type the service takes, without a charset.
 pub const CONTENT_TYPE: &str = "application/json";
 /// How long a signed request is valid, counted from its `Date`.
-pub const SIGNATURE_LIFETIME: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+pub const SIGNATURE_LIFETIME: std::time::Duration = std::time::Duration::from_mins(15);
 
 /// The length of an HMAC-SHA1 in bytes.
 pub(crate) const MAC_LEN: usize = 20;

@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, then the environment.
 
 use crate::inbox::Redelivery;
-use amochats::{ChannelId, ChannelSecret, Error, ErrorKind, Result, client::Region};
+use amochats::{ChannelId, ChannelSecret, Error, ErrorKind, Region, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::fmt;
@@ -71,9 +71,14 @@ impl ListenerConfig {
     /// The part of the path before the scope.
     pub(crate) fn path_prefix(&self) -> Result<&str> {
         let prefix = self.webhook_path.strip_suffix(":scope_id");
-        prefix.filter(|prefix| prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains(':')).ok_or_else(
-            || invalid("listener.webhook_path", "must begin with \"/\" and end with \"/:scope_id\", as \"/webhook/:scope_id\""),
-        )
+        prefix
+            .filter(|prefix| prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains(':'))
+            .ok_or_else(|| {
+                invalid(
+                    "listener.webhook_path",
+                    "must begin with \"/\" and end with \"/:scope_id\", as \"/webhook/:scope_id\"",
+                )
+            })
     }
 }
 
@@ -123,7 +128,12 @@ impl Default for InboxConfig {
     fn default() -> Self {
         let Redelivery { max_attempts, min_delay, max_delay } = Redelivery::default();
         let msec = |delay: Duration| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        Self { max_attempts, min_delay_ms: msec(min_delay), max_delay_ms: msec(max_delay), keep_typing: false }
+        Self {
+            max_attempts,
+            min_delay_ms: msec(min_delay),
+            max_delay_ms: msec(max_delay),
+            keep_typing: false,
+        }
     }
 }
 
@@ -196,27 +206,32 @@ impl ChannelConfig {
         let current = match (&self.secret, &self.secret_file) {
             (Some(secret), None) => secret.clone(),
             (None, Some(path)) => {
-                let cannot = |error| invalid("channel.secret_file", format!("cannot read {}: {error}", path.display()));
+                let cannot = |error| {
+                    invalid("channel.secret_file", format!("cannot read {}: {error}", path.display()))
+                };
                 std::fs::read_to_string(path).map_err(cannot)?.trim_end_matches(['\r', '\n']).to_owned()
             }
             (None, None) => {
                 let rule = format!("give it as secret_file, or in the environment as {ENV_PREFIX}SECRET");
                 return Err(invalid("channel.secret", rule));
             }
-            (Some(_), Some(_)) => return Err(invalid("channel.secret", "is given twice: as secret and as secret_file")),
+            (Some(_), Some(_)) => {
+                return Err(invalid("channel.secret", "is given twice: as secret and as secret_file"));
+            }
         };
         let all = std::iter::once(&current).chain(&self.old_secrets).map(ChannelSecret::new);
         all.collect::<Result<_>>().map_err(|error| invalid("channel.secret", error))
     }
 
-    pub(crate) fn region(&self) -> Result<Option<Region>> {
-        match (self.region.as_deref(), &self.base_url) {
-            (Some(_), Some(_)) => Err(invalid("channel.region", "is given together with base_url: choose one")),
-            (None, Some(_)) => Ok(None),
-            (None | Some("ru"), None) => Ok(Some(Region::Ru)),
-            (Some("kommo"), None) => Ok(Some(Region::Kommo)),
-            (Some("com"), None) => Ok(Some(Region::Com)),
-            (Some(_), None) => Err(invalid("channel.region", "must be ru, kommo or com")),
+    /// The address of the chats API. There is no default region: a channel is registered in one.
+    pub(crate) fn api_address(&self) -> Result<String> {
+        match (&self.region, &self.base_url) {
+            (Some(region), None) => {
+                let region: Region = region.parse().map_err(|error| invalid("channel.region", error))?;
+                Ok(region.base_url().to_owned())
+            }
+            (None, Some(base_url)) => Ok(base_url.clone()),
+            _ => Err(invalid("channel.region", "give either region (ru, kommo or com) or base_url")),
         }
     }
 }
@@ -276,7 +291,10 @@ impl Config {
             return Err(invalid("listener.keep_deadline_ms", "must be 1 to 4900: the vendor waits 5000"));
         }
         if listener.max_body_bytes == 0 || listener.max_body_bytes > listener.max_in_flight_bytes {
-            return Err(invalid("listener.max_body_bytes", "must be more than 0 and at most max_in_flight_bytes"));
+            return Err(invalid(
+                "listener.max_body_bytes",
+                "must be more than 0 and at most max_in_flight_bytes",
+            ));
         }
         if listener.max_in_flight_bytes > 1 << 31 {
             return Err(invalid("listener.max_in_flight_bytes", "must be at most 2147483648"));
@@ -285,7 +303,10 @@ impl Config {
             return Err(invalid("listener", "max_connections and header_timeout_ms must be more than 0"));
         }
         if self.inbox.max_attempts == 0 || self.inbox.min_delay_ms > self.inbox.max_delay_ms {
-            return Err(invalid("inbox", "max_attempts must be more than 0, min_delay_ms at most max_delay_ms"));
+            return Err(invalid(
+                "inbox",
+                "max_attempts must be more than 0, min_delay_ms at most max_delay_ms",
+            ));
         }
         if self.channels.is_empty() {
             return Err(invalid("channel", "add a [[channel]] with the id and secret that support sent"));
@@ -295,7 +316,7 @@ impl Config {
             if !ids.insert(channel.channel_id()?) {
                 return Err(invalid("channel.id", "two channels have the same id"));
             }
-            channel.region()?;
+            channel.api_address()?;
             channel.secrets()?;
         }
         Ok(())
@@ -309,7 +330,10 @@ impl Config {
 pub fn parse(toml: &str) -> Result<toml::Table> {
     toml.parse::<toml::Table>().map_err(|error| {
         let line = error.span().map_or(1, |span| toml[..span.start.min(toml.len())].lines().count().max(1));
-        Error::new(ErrorKind::ConfigInvalid, format!("line {line} is not TOML: {}", first_line(error.message())))
+        Error::new(
+            ErrorKind::ConfigInvalid,
+            format!("line {line} is not TOML: {}", first_line(error.message())),
+        )
     })
 }
 
@@ -343,10 +367,16 @@ pub fn overlay(table: &mut toml::Table, sections: &[&str], key: &str, value: &st
 fn toml_error(error: toml::de::Error) -> Error {
     let said = first_line(error.message());
     let said = match said.split_once("expected ") {
-        Some((_found, expected)) if said.starts_with("invalid ") => format!("a value is not what is expected: {expected}"),
+        Some((_found, expected)) if said.starts_with("invalid ") => {
+            format!("a value is not what is expected: {expected}")
+        }
         _ => said.to_owned(),
     };
-    let key = error.to_string().lines().rev().find_map(|line| line.strip_prefix("in `").map(|key| key.trim_end_matches('`').to_owned()));
+    let key = error
+        .to_string()
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("in `").map(|key| key.trim_end_matches('`').to_owned()));
     match key {
         Some(key) => invalid(key, said),
         None => Error::new(ErrorKind::ConfigInvalid, said),

@@ -5,7 +5,9 @@
 
 use crate::clock::Clock;
 use crate::event::{Event, NewEvent};
-use crate::store::{Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token};
+use crate::store::{
+    Appended, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
+};
 use amochats::{Error, ErrorKind, Result};
 use rand::Rng;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -83,9 +85,18 @@ enum Timer {
 }
 
 struct ConsumerState {
-    held: Mutex<HashSet<Token>>,
+    hands: Mutex<Hands>,
     /// Counts up whenever one of its deliveries is settled.
     settled: watch::Sender<u64>,
+}
+
+/// What a consumer has.
+#[derive(Default)]
+struct Hands {
+    unsettled: HashSet<Token>,
+    /// Leased for it, but not yet taken.
+    waiting: Vec<Delivery>,
+    closed: bool,
 }
 
 /// A delivery: an event, handed out.
@@ -215,7 +226,9 @@ impl Inbox {
         for token in ended {
             tracing::debug!(ack_id = token.ack_id(), "a lease ended");
             // An error leaves the lease with its new timer; a lost lease is none of our concern.
-            if self.settle_token(token, Verdict::Nack(None)).await.is_err() && self.leases().held.contains_key(&token) {
+            if self.settle_token(token, Verdict::Nack(None)).await.is_err()
+                && self.leases().held.contains_key(&token)
+            {
                 self.set_timer(Duration::from_secs(1), token, Timer::LeaseEnds);
             }
         }
@@ -226,9 +239,14 @@ impl Inbox {
     /// # Errors
     /// Those of the store: then it is not promised to be kept.
     pub async fn append(&self, event: NewEvent) -> Result<Appended> {
-        let appended = self.0.store.append(event).await?;
-        self.something_is_ready();
-        Ok(appended)
+        // A task of its own: the caller may give up waiting, yet what is kept must be offered.
+        let inbox = self.clone();
+        let append = tokio::spawn(async move {
+            let appended = inbox.0.store.append(event).await?;
+            inbox.something_is_ready();
+            Ok(appended)
+        });
+        append.await.map_err(|_| closed())?
     }
 
     /// Hands an event out to whoever listens at this moment, without keeping it.
@@ -280,7 +298,7 @@ impl Inbox {
             inbox: self.clone(),
             subscription: id,
             options,
-            state: Arc::new(ConsumerState { held: Mutex::default(), settled: watch::Sender::new(0) }),
+            state: Arc::new(ConsumerState { hands: Mutex::default(), settled: watch::Sender::new(0) }),
         })
     }
 
@@ -324,7 +342,9 @@ impl Inbox {
         let (settlement, delay) = match verdict {
             Verdict::Ack => (Settlement::Ack, Duration::ZERO),
             Verdict::Dead => (Settlement::Dead, Duration::ZERO),
-            Verdict::Nack(_) if attempt >= self.0.redelivery.max_attempts => (Settlement::Dead, Duration::ZERO),
+            Verdict::Nack(_) if attempt >= self.0.redelivery.max_attempts => {
+                (Settlement::Dead, Duration::ZERO)
+            }
             Verdict::Nack(delay) => match delay.unwrap_or_else(|| self.0.redelivery.delay(attempt)) {
                 Duration::ZERO => (Settlement::Release, Duration::ZERO),
                 delay => (Settlement::Delay, delay),
@@ -336,7 +356,11 @@ impl Inbox {
             return Err(lease_lost());
         }
         if settlement == Settlement::Dead {
-            tracing::warn!(ack_id = token.ack_id(), attempt, "an event was given up and is a dead letter now");
+            tracing::warn!(
+                ack_id = token.ack_id(),
+                attempt,
+                "an event was given up and is a dead letter now"
+            );
         }
         if settlement == Settlement::Delay {
             self.set_timer(delay, token, Timer::Wake);
@@ -346,28 +370,65 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes what was leased into the books.
-    fn hold(&self, leased: Vec<Leased>, consumer: &Arc<ConsumerState>, lease: Duration) -> Vec<Delivery> {
+    /// Leases events for a consumer and puts them into its hands.
+    async fn lease_for(
+        self,
+        subscription: SubscriptionId,
+        max: usize,
+        lease: Duration,
+        to: Arc<ConsumerState>,
+    ) -> Result<()> {
+        let leased = self.0.store.lease(subscription, max).await?;
+        if leased.is_empty() {
+            return Ok(());
+        }
         let ends = self.0.clock.monotonic() + lease;
-        let mut leases = self.leases();
-        let mut mine = consumer.held();
-        let mut hold = |one: Leased| {
-            leases.held.insert(one.token, Held { ends, attempt: one.attempt, consumer: consumer.clone() });
-            leases.timers.insert((ends, one.token), Timer::LeaseEnds);
-            mine.insert(one.token);
-            Delivery { ack_id: one.token.ack_id(), attempt: one.attempt, event: one.event }
+        let closed = {
+            let mut leases = self.leases();
+            let mut hands = to.hands();
+            for one in leased {
+                leases.held.insert(one.token, Held { ends, attempt: one.attempt, consumer: to.clone() });
+                leases.timers.insert((ends, one.token), Timer::LeaseEnds);
+                hands.unsettled.insert(one.token);
+                hands.waiting.push(Delivery {
+                    ack_id: one.token.ack_id(),
+                    attempt: one.attempt,
+                    event: one.event,
+                });
+            }
+            hands.closed
         };
-        let deliveries = leased.into_iter().map(&mut hold).collect();
         self.timer_was_set();
-        deliveries
+        if closed {
+            self.give_back(to).await;
+        }
+        Ok(())
+    }
+
+    /// Hands out again what a consumer leaves behind. A consumer that vanishes has failed its
+    /// attempt: the first time that costs no delay, then it does, or an event that kills its
+    /// consumers would do so without end.
+    async fn give_back(self, from: Arc<ConsumerState>) {
+        let tokens: Vec<Token> = {
+            let mut hands = from.hands();
+            hands.closed = true;
+            hands.waiting.clear();
+            hands.unsettled.iter().copied().collect()
+        };
+        for token in tokens {
+            let attempt = self.leases().held.get(&token).map_or(0, |held| held.attempt);
+            let delay = self.0.redelivery.delay(attempt.saturating_sub(1));
+            // If the store fails, the lease's own end hands it out again.
+            let _ = self.settle_token(token, Verdict::Nack(Some(delay))).await;
+        }
     }
 
     fn forget(&self, token: Token) {
         let mut leases = self.leases();
         if let Some(held) = leases.held.remove(&token) {
             leases.timers.remove(&(held.ends, token));
-            held.consumer.held().remove(&token);
-            held.consumer.settled.send_modify(|count| *count += 1);
+            held.consumer.hands().unsettled.remove(&token);
+            held.consumer.settled.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
@@ -396,8 +457,8 @@ impl Inbox {
 }
 
 impl ConsumerState {
-    fn held(&self) -> MutexGuard<'_, HashSet<Token>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -425,10 +486,17 @@ impl Consumer {
             settled.mark_unchanged();
             let room = self.options.max_outstanding.saturating_sub(self.outstanding());
             if room > 0 {
-                let leased = self.inbox.0.store.lease(self.subscription, room.min(BATCH)).await?;
-                if !leased.is_empty() {
-                    return Ok(self.inbox.hold(leased, &self.state, self.options.lease));
-                }
+                // A task of its own: if this future is dropped, what was leased waits in the
+                // consumer's hands.
+                let (inbox, to) = (self.inbox.clone(), self.state.clone());
+                let lease = inbox.lease_for(self.subscription, room.min(BATCH), self.options.lease, to);
+                tokio::spawn(lease).await.map_err(|_| closed())??;
+            }
+            let waiting = std::mem::take(&mut self.state.hands().waiting);
+            if !waiting.is_empty() {
+                return Ok(waiting);
+            }
+            if room > 0 {
                 let _ = ready.changed().await;
             } else {
                 let _ = settled.changed().await;
@@ -438,7 +506,7 @@ impl Consumer {
 
     /// How many deliveries are unsettled.
     pub fn outstanding(&self) -> usize {
-        self.state.held().len()
+        self.state.hands().unsettled.len()
     }
 
     /// The lease that its deliveries get.
@@ -452,35 +520,21 @@ impl Consumer {
     }
 
     /// Ends the consumer and waits until what it left unsettled can be handed out again.
-    pub async fn close(mut self) {
-        if let Some(give_back) = self.give_back() {
-            give_back.await;
-        }
-    }
-
-    /// A consumer that vanishes has failed its attempt: the first time that costs no delay, then
-    /// it does, or an event that kills its consumers would do so without end.
-    fn give_back(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let tokens: Vec<Token> = self.state.held().iter().copied().collect();
-        if tokens.is_empty() {
-            return None;
-        }
-        let inbox = self.inbox.clone();
-        Some(async move {
-            for token in tokens {
-                let attempt = inbox.leases().held.get(&token).map_or(0, |held| held.attempt);
-                let delay = inbox.0.redelivery.delay(attempt.saturating_sub(1));
-                // A failing store: the lease's own end hands it out again.
-                let _ = inbox.settle_token(token, Verdict::Nack(Some(delay))).await;
-            }
-        })
+    pub async fn close(self) {
+        self.inbox.clone().give_back(self.state.clone()).await;
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if let (Some(give_back), Ok(runtime)) = (self.give_back(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(give_back);
+        let mut hands = self.state.hands();
+        hands.closed = true;
+        if hands.unsettled.is_empty() {
+            return;
+        }
+        drop(hands);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self.inbox.clone().give_back(self.state.clone()));
         }
     }
 }

@@ -33,7 +33,8 @@ struct Kept {
 impl Default for Metrics {
     fn default() -> Self {
         // From a quarter of a millisecond to the vendor's limit of 5 s and beyond.
-        let buckets = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 5.0];
+        let buckets =
+            [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 5.0];
         let mut registry = Registry::with_prefix("amochats");
         let metrics = Self {
             answers: Family::default(),
@@ -56,7 +57,11 @@ impl Default for Metrics {
             "Webhooks whose body names another account than their address",
             metrics.scope_mismatches.clone(),
         );
-        registry.register("webhook_connections", "Open connections of the listener", metrics.connections.clone());
+        registry.register(
+            "webhook_connections",
+            "Open connections of the listener",
+            metrics.connections.clone(),
+        );
         Self { registry, ..metrics }
     }
 }
@@ -85,8 +90,9 @@ impl Metrics {
     /// None that is known; encoding into memory does not fail.
     pub fn render(&self) -> Result<String> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)
-            .map_err(|_| amochats::Error::new(amochats::ErrorKind::Panic, "the metrics could not be written"))?;
+        encode(&mut text, &self.registry).map_err(|_| {
+            amochats::Error::new(amochats::ErrorKind::Panic, "the metrics could not be written")
+        })?;
         Ok(text)
     }
 }

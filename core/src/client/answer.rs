@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 pub const ANSWER_MAX: usize = 1 << 20;
 
 /// The longest delay that is believed of `Retry-After`.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// How much of the vendor's words is kept, in characters.
 const WORDS_MAX: usize = 500;

@@ -26,7 +26,7 @@ struct State {
 }
 
 struct Conversation {
-    scope_id: ScopeId,
+    scope: ScopeId,
     ref_id: Option<String>,
     own_id: Option<String>,
 }
@@ -62,14 +62,13 @@ impl MemoryStore {
 
 impl State {
     fn conversation(&mut self, event: &NewEvent) -> Option<usize> {
-        let scope_id = event.scope_id();
+        let scope = event.scope_id();
         let ref_id = event.conversation_ref_id.as_ref().map(ToString::to_string);
         let own_id = event.conversation_id.as_ref().map(ToString::to_string);
         if ref_id.is_none() && own_id.is_none() {
             return None;
         }
-        let mut known =
-            self.conversations.iter_mut().enumerate().filter(|(_, known)| known.scope_id == scope_id);
+        let mut known = self.conversations.iter_mut().enumerate().filter(|(_, known)| known.scope == scope);
         let found = match &ref_id {
             Some(_) => {
                 let mut all: Vec<_> = known.collect();
@@ -88,7 +87,7 @@ impl State {
             known.own_id = known.own_id.take().or(own_id);
             return Some(place);
         }
-        self.conversations.push(Conversation { scope_id, ref_id, own_id });
+        self.conversations.push(Conversation { scope, ref_id, own_id });
         Some(self.conversations.len() - 1)
     }
 

@@ -27,7 +27,8 @@ use async_trait::async_trait;
 /// Keeps events durably and says who has dealt with them.
 ///
 /// Every method's `Ok` means that its effect is committed as durably as the store can. A method
-/// whose future is dropped may have had its effect, but never leaves an event leased to nobody.
+/// whose future is dropped may have had its effect; so [`Store::lease`] must be run to its end, or
+/// what it leased is nobody's until the store is opened again.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Keeps an event and opens it for every subscription.

@@ -2,7 +2,7 @@
 
 use super::transaction::{Cache, Transaction};
 use super::{Answer, Operation, connect, error};
-use crate::store::{Leased, Settlement, closed};
+use crate::store::closed;
 use amochats::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -16,27 +16,25 @@ pub(super) struct Writer {
     /// Gone after a failure, until it can be opened again.
     connection: Option<Connection>,
     cache: Cache,
-    /// Leases whose asker went away before the answer: to be given back.
-    orphans: Vec<Leased>,
     /// The last transaction failed: wait for work instead of trying the rest again and again.
     stalled: bool,
 }
 
-/// What to say once the transaction is committed, or was not; gives back leases nobody heard of.
-type Reply = Box<dyn FnOnce(Option<&Error>) -> Vec<Leased>>;
+/// What to say once the transaction is committed, or was not.
+type Reply = Box<dyn FnOnce(Option<&Error>)>;
 
 impl Writer {
     pub(super) fn new(path: PathBuf, connection: Connection) -> Result<Self> {
         Transaction::release_all(&connection).map_err(error)?;
         let cache = Cache::load(&connection).map_err(error)?;
-        Ok(Self { path, connection: Some(connection), cache, orphans: Vec::new(), stalled: false })
+        Ok(Self { path, connection: Some(connection), cache, stalled: false })
     }
 
     /// Works until the store is closed or dropped. There is no timer: a batch is what waits.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Operation>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let idle = self.stalled || (!self.cache.is_filling() && self.orphans.is_empty());
+            let idle = self.stalled || !self.cache.is_filling();
             if idle {
                 if queue.blocking_recv_many(&mut batch, BATCH) == 0 {
                     return;
@@ -77,7 +75,7 @@ impl Writer {
         drop(operations);
         self.stalled = failure.is_some();
         for reply in replies {
-            self.orphans.extend(reply(failure.as_ref()));
+            reply(failure.as_ref());
         }
         closing
     }
@@ -89,16 +87,11 @@ impl Writer {
     ) -> Result<()> {
         let connection = self.connection.as_ref().ok_or_else(closed)?;
         let mut transaction = Transaction::begin(connection, &mut self.cache).map_err(error)?;
-        for lease in &self.orphans {
-            transaction.settle(lease.token, Settlement::Release).map_err(error)?;
-        }
         for operation in operations {
             apply(&mut transaction, operation, replies).map_err(error)?;
         }
         transaction.fill().map_err(error)?;
-        transaction.commit().map_err(error)?;
-        self.orphans.clear();
-        Ok(())
+        transaction.commit().map_err(error)
     }
 
     /// After a failed transaction nothing of it counts, and what was cached may be wrong.
@@ -142,7 +135,7 @@ fn apply(
             stage(replies, answer, transaction.delete_subscription(&name))
         }
         Operation::Lease { subscription, max, answer } => {
-            stage_with(replies, answer, transaction.lease(subscription, max), |unheard| unheard)
+            stage(replies, answer, transaction.lease(subscription, max))
         }
         Operation::Settle(settlements, answer) => {
             let settle = |(token, settlement)| transaction.settle(token, settlement);
@@ -154,35 +147,23 @@ fn apply(
     }
 }
 
+/// Keeps a result back until the commit.
 fn stage<T: 'static>(
     replies: &mut Vec<Reply>,
     answer: Answer<T>,
     result: rusqlite::Result<Result<T>>,
 ) -> rusqlite::Result<()> {
-    stage_with(replies, answer, result, |_unheard| Vec::new())
-}
-
-/// Keeps a result back until the commit. `orphans` says what is to be undone if nobody hears it.
-fn stage_with<T: 'static>(
-    replies: &mut Vec<Reply>,
-    answer: Answer<T>,
-    result: rusqlite::Result<Result<T>>,
-    orphans: fn(T) -> Vec<Leased>,
-) -> rusqlite::Result<()> {
     let (result, failed) = match result {
-        Ok(result) => (Some(result), Ok(())),
-        Err(failure) => (None, Err(failure)),
+        Ok(result) => (result, Ok(())),
+        // The whole transaction fails with it, and says why.
+        Err(failure) => (Err(closed()), Err(failure)),
     };
     replies.push(Box::new(move |failure| {
-        let result = match (result, failure) {
-            (Some(result), None) => result,
-            (_, Some(failure)) => Err(again(failure)),
-            (None, None) => Err(closed()),
-        };
-        match answer.send(result) {
-            Err(Ok(unheard)) => orphans(unheard),
-            _ => Vec::new(),
-        }
+        // An asker who went away is no error.
+        let _ = answer.send(match failure {
+            None => result,
+            Some(failure) => Err(again(failure)),
+        });
     }));
     failed
 }

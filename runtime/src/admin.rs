@@ -1,0 +1,50 @@
+//! Health and metrics, for machines.
+
+use crate::listener::say;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct Admin {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Admin {
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        if request.method() != Method::GET {
+            return Ok(say(StatusCode::METHOD_NOT_ALLOWED, "GET only"));
+        }
+        Ok(match request.uri().path() {
+            "/healthz" => say(StatusCode::OK, "alive"),
+            "/readyz" if self.stopping.is_cancelled() => say(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            "/readyz" => match self.store.ping().await {
+                Ok(()) => say(StatusCode::OK, "ready"),
+                Err(error) => say(StatusCode::SERVICE_UNAVAILABLE, error.message()),
+            },
+            "/metrics" => match self.metrics.render() {
+                Ok(text) => {
+                    let mut response = Response::new(Full::from(text));
+                    let form = HeaderValue::from_static(
+                        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                    );
+                    response.headers_mut().insert(CONTENT_TYPE, form);
+                    response
+                }
+                Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, error.message()),
+            },
+            _ => say(StatusCode::NOT_FOUND, "try /healthz, /readyz or /metrics"),
+        })
+    }
+}

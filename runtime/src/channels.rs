@@ -1,0 +1,231 @@
+//! The channels of a runtime, and the one way a webhook gets in.
+
+use crate::clock::Clock;
+use crate::config::{ChannelConfig, Config};
+use crate::event::{Event, NewEvent, Origin};
+use crate::inbox::Inbox;
+use crate::metrics::Metrics;
+use crate::store::Appended;
+use amochats::{
+    AccountId, ChannelId, ChannelSecret, Client, Error, ErrorKind, HookVersion, Result, ScopeId,
+    WebhookEvent, WebhookKind, parse_webhook, verify_webhook,
+};
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
+
+/// A channel at work: its secrets and its client.
+pub struct Channel {
+    id: ChannelId,
+    secrets: Vec<ChannelSecret>,
+    client: Client,
+}
+
+impl Channel {
+    fn new(config: &ChannelConfig) -> Result<Self> {
+        let id = config.channel_id()?;
+        let secrets = config.secrets()?;
+        let current =
+            secrets.first().cloned().ok_or_else(|| Error::invalid("channel.secret", "is required"))?;
+        let client = Client::builder(id.clone(), current).base_url(config.api_address()?).build()?;
+        Ok(Self { id, secrets, client })
+    }
+
+    /// The channel's id.
+    pub fn id(&self) -> &ChannelId {
+        &self.id
+    }
+
+    /// The client of the chats API, with the channel's secret.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// What became of a genuine webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ingested {
+    /// It is kept under this event id and will be handed out until it is settled.
+    Kept(String),
+    /// The same message was kept before.
+    Duplicate,
+    /// Typing: it was handed out live and is not kept.
+    Live,
+}
+
+/// The channels, and the door for webhooks.
+pub struct Channels {
+    by_id: HashMap<ChannelId, Arc<Channel>>,
+    inbox: Inbox,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    keep_typing: bool,
+    /// Scopes that were heard of; logged once each.
+    discovered: Mutex<HashSet<ScopeId>>,
+}
+
+/// The most scopes that are remembered as heard of.
+const DISCOVERED: usize = 10_000;
+
+impl Channels {
+    pub(crate) fn new(
+        config: &Config,
+        inbox: Inbox,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
+        let by_id = config.channels.iter().map(|config| {
+            let channel = Channel::new(config)?;
+            Ok((channel.id.clone(), Arc::new(channel)))
+        });
+        Ok(Self {
+            by_id: by_id.collect::<Result<_>>()?,
+            inbox,
+            clock,
+            metrics,
+            keep_typing: config.inbox.keep_typing,
+            discovered: Mutex::default(),
+        })
+    }
+
+    /// The channel of this id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownChannel`] where it is not configured.
+    pub fn get(&self, id: &ChannelId) -> Result<&Arc<Channel>> {
+        self.by_id.get(id).ok_or_else(|| {
+            Error::new(
+                ErrorKind::UnknownChannel,
+                "the channel is not configured here; add it as a [[channel]]",
+            )
+        })
+    }
+
+    /// The only channel.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] where there are several.
+    pub fn only(&self) -> Result<&Arc<Channel>> {
+        let mut all = self.by_id.values();
+        match (all.next(), all.next()) {
+            (Some(channel), None) => Ok(channel),
+            _ => Err(Error::invalid("channel_id", "is required: several channels are configured")),
+        }
+    }
+
+    /// The channel and account of a scope, as an address names them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownChannel`] for a scope of no configured channel.
+    pub fn of_scope(&self, scope: &str) -> Result<(&Arc<Channel>, AccountId)> {
+        let unknown =
+            || Error::new(ErrorKind::UnknownChannel, "the address names no channel that is configured here");
+        let (channel, account) = ScopeId::from(scope).split().map_err(|_| unknown())?;
+        Ok((self.by_id.get(&channel).ok_or_else(unknown)?, account))
+    }
+
+    /// Takes a webhook in: verifies it, keeps it durably, and only then returns. This is the way
+    /// for the listener and for webhooks that another HTTP server received; `scope` is the last
+    /// part of the address, `body` the bytes as they came.
+    ///
+    /// What is genuine is never refused for its content.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::UnknownChannel`]: answer 404.
+    /// - [`ErrorKind::SignatureMissing`], [`ErrorKind::SignatureMismatch`]: answer 401.
+    /// - Those of the store: answer 503. It is not promised to be kept.
+    pub async fn ingest(&self, scope: &str, signature: Option<&str>, body: Bytes) -> Result<Ingested> {
+        let (channel, url_account) = self.of_scope(scope)?;
+        let signature = signature.map(str::trim);
+        let verified = verify_webhook(&channel.secrets, &body, signature)?;
+        // Not JSON, or not of a known shape: kept all the same.
+        let webhook = parse_webhook(verified).ok();
+        let kind = webhook.as_ref().map_or("unknown", |webhook| webhook.kind.name());
+        let account_id = self.account(webhook.as_ref(), url_account);
+        let scope_id = ScopeId::of(&channel.id, &account_id);
+        self.discover(&scope_id);
+        let received_at = self.clock.now_msec();
+        if kind == "typing" && !self.keep_typing {
+            self.metrics.event(kind, "live");
+            self.inbox.append_live(Event {
+                event_id: Uuid::new_v4().to_string(),
+                channel_id: channel.id.clone(),
+                account_id,
+                scope_id,
+                received_at,
+                origin: Origin::Webhook,
+                conflicting_duplicate: false,
+                raw: body,
+            });
+            return Ok(Ingested::Live);
+        }
+        let event = NewEvent {
+            channel_id: channel.id.clone(),
+            account_id,
+            kind,
+            conversation_ref_id: webhook.as_ref().and_then(|webhook| webhook.conversation_ref_id().cloned()),
+            conversation_id: webhook.as_ref().and_then(|webhook| webhook.conversation_id().cloned()),
+            message_ref_id: webhook.as_ref().and_then(|webhook| webhook.message_ref_id().cloned()),
+            digest: webhook.as_ref().and_then(digest),
+            received_at,
+            origin: Origin::Webhook,
+            signature: signature.map(str::to_owned),
+            raw: body,
+        };
+        let appended = self.inbox.append(event).await;
+        self.metrics.event(
+            kind,
+            match &appended {
+                Ok(Appended::Kept(_)) => "kept",
+                Ok(Appended::Conflicting(_)) => "conflicting",
+                Ok(Appended::Duplicate) => "duplicate",
+                Err(_) => "failed",
+            },
+        );
+        match appended? {
+            Appended::Kept(event_id) => Ok(Ingested::Kept(event_id)),
+            Appended::Conflicting(event_id) => {
+                tracing::warn!(
+                    scope_id = scope.to_owned(),
+                    event_id,
+                    "a message id came again with other content"
+                );
+                Ok(Ingested::Kept(event_id))
+            }
+            Appended::Duplicate => Ok(Ingested::Duplicate),
+        }
+    }
+
+    /// The account a webhook is for. The signature does not cover the address, so the body decides
+    /// where it names one.
+    fn account(&self, webhook: Option<&WebhookEvent>, url_account: AccountId) -> AccountId {
+        match webhook.and_then(|webhook| webhook.account_id.clone()) {
+            Some(account) if account != url_account => {
+                self.metrics.scope_mismatch();
+                tracing::warn!(%account, %url_account, "a webhook's body names another account than its address");
+                account
+            }
+            _ => url_account,
+        }
+    }
+
+    fn discover(&self, scope: &ScopeId) {
+        let mut discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
+        if discovered.len() < DISCOVERED && discovered.insert(scope.clone()) {
+            tracing::info!(%scope, "first webhook of this account since the start");
+        }
+    }
+}
+
+/// A digest of what a duplicate must share: the message, not the time the webhook was made.
+/// Only messages of v2 have an id to be duplicates by.
+fn digest(webhook: &WebhookEvent) -> Option<[u8; 20]> {
+    let WebhookKind::Message(message) = &webhook.kind else { return None };
+    if webhook.api_version != Some(HookVersion::V2) {
+        return None;
+    }
+    let json = serde_json::to_vec(message).ok()?;
+    Some(Sha1::digest(&json).into())
+}

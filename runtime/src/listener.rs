@@ -1,0 +1,142 @@
+//! The webhook listener: bare hyper, because its answer is a promise and must cost little.
+//!
+//! The order is fixed: address → size → raw bytes → signature → kept on disk → 200. The vendor
+//! sends a webhook once, waits 5 s and never repeats it, so what cannot be kept in time is
+//! answered 503, counted and logged as lost, and never 200.
+
+use crate::channels::Channels;
+use crate::clock::Clock;
+use crate::config::ListenerConfig;
+use crate::metrics::Metrics;
+use amochats::{Error, ErrorKind, Result, SIGNATURE_HEADER};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+pub(crate) struct Listener {
+    channels: Arc<Channels>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    prefix: String,
+    max_body: usize,
+    deadline: Duration,
+    /// Bytes of bodies in memory, in permits of one.
+    in_flight: Semaphore,
+}
+
+impl Listener {
+    pub(crate) fn new(
+        config: &ListenerConfig,
+        channels: Arc<Channels>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
+        Ok(Self {
+            channels,
+            clock,
+            metrics,
+            prefix: config.path_prefix()?.to_owned(),
+            max_body: config.max_body_bytes,
+            deadline: Duration::from_millis(config.keep_deadline_ms),
+            in_flight: Semaphore::new(config.max_in_flight_bytes.min(Semaphore::MAX_PERMITS)),
+        })
+    }
+
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let started = self.clock.monotonic();
+        let mut response = self.answer(request, started + self.deadline).await;
+        if response.status() == StatusCode::PAYLOAD_TOO_LARGE
+            || response.status() == StatusCode::REQUEST_TIMEOUT
+        {
+            // The rest of the body is not worth reading.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.metrics.answered(response.status().as_u16(), self.clock.monotonic().saturating_sub(started));
+        Ok(response)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, deadline: Duration) -> Response<Full<Bytes>> {
+        let Some(scope) = request.uri().path().strip_prefix(&self.prefix).map(str::to_owned) else {
+            return say(StatusCode::NOT_FOUND, "no webhook address");
+        };
+        if request.method() != Method::POST {
+            let mut response = say(StatusCode::METHOD_NOT_ALLOWED, "webhooks are sent with POST");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return response;
+        }
+        if let Err(error) = self.channels.of_scope(&scope) {
+            return say(StatusCode::NOT_FOUND, error.message());
+        }
+        let (head, body) = request.into_parts();
+        let size = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+        if size.is_some_and(|size| size > self.max_body) {
+            return say(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
+        }
+        let permits = u32::try_from(size.unwrap_or(self.max_body)).unwrap_or(u32::MAX);
+        let room = self.in_flight.acquire_many(permits);
+        let Some(Ok(_permit)) = self.by(deadline, room).await else {
+            tracing::error!(scope, "a webhook found no room in memory and is lost");
+            return say(StatusCode::SERVICE_UNAVAILABLE, "too much at once");
+        };
+        let body = match self.by(deadline, Limited::new(body, self.max_body).collect()).await {
+            Some(Ok(body)) => body.to_bytes(),
+            Some(Err(error)) if error.is::<LengthLimitError>() => {
+                return say(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
+            }
+            Some(Err(_)) => return say(StatusCode::BAD_REQUEST, "the body broke off"),
+            None => return say(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        };
+        let signature = head.headers.get(SIGNATURE_HEADER).map(|value| value.to_str().unwrap_or_default());
+        let ingested = self.by(deadline, self.channels.ingest(&scope, signature, body)).await;
+        match ingested
+            .unwrap_or_else(|| Err(Error::new(ErrorKind::StoreFailed, "the store did not commit in time")))
+        {
+            Ok(_) => say(StatusCode::OK, "kept"),
+            Err(error) => {
+                let status = match error.kind() {
+                    ErrorKind::UnknownChannel => StatusCode::NOT_FOUND,
+                    ErrorKind::SignatureMissing | ErrorKind::SignatureMismatch => StatusCode::UNAUTHORIZED,
+                    ErrorKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                    ErrorKind::Panic => StatusCode::INTERNAL_SERVER_ERROR,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                if status == StatusCode::UNAUTHORIZED {
+                    tracing::warn!(scope, reason = error.kind().name(), "a webhook was refused: {error}");
+                } else if status == StatusCode::SERVICE_UNAVAILABLE {
+                    tracing::error!(
+                        scope,
+                        reason = error.kind().name(),
+                        "a webhook was not kept and is lost: {error}"
+                    );
+                }
+                say(status, error.message())
+            }
+        }
+    }
+
+    /// What comes of a future by the deadline.
+    async fn by<T>(&self, deadline: Duration, future: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = future => Some(done),
+            () = self.clock.sleep_until(deadline) => None,
+        }
+    }
+}
+
+/// An answer with a line for people; the vendor reads only the status.
+pub(crate) fn say(status: StatusCode, line: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{line}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,150 @@
+//! All parts together.
+
+use crate::admin::Admin;
+use crate::channels::Channels;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::inbox::Inbox;
+use crate::listener::Listener;
+use crate::metrics::Metrics;
+use crate::serve::{Limits, bind, serve};
+use crate::store::{SqliteStore, Store};
+use amochats::{Error, ErrorKind, Result};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A running channel: listener, inbox and store.
+pub struct Runtime {
+    inbox: Inbox,
+    channels: Arc<Channels>,
+    metrics: Arc<Metrics>,
+    store: Arc<dyn Store>,
+    listener_address: SocketAddr,
+    admin_address: SocketAddr,
+    /// Readiness fails and the listener takes nothing new.
+    stopping: CancellationToken,
+    /// The rest ends.
+    ended: CancellationToken,
+    listening: TaskTracker,
+    tasks: TaskTracker,
+}
+
+impl Runtime {
+    /// Opens the store, binds the addresses and starts to listen.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] for a configuration that cannot be used or an address that
+    /// cannot be bound; those of [`SqliteStore::open`].
+    pub async fn start(config: Config) -> Result<Self> {
+        config.validate()?;
+        let store = Arc::new(SqliteStore::open(&config.store.path).await?);
+        Self::start_with(&config, store, Arc::new(SystemClock::default())).await
+    }
+
+    /// As [`Runtime::start`], over a store and a clock of the caller's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] as for [`Runtime::start`].
+    pub async fn start_with(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
+        config.validate()?;
+        let metrics = Arc::new(Metrics::default());
+        let inbox = Inbox::new(store.clone(), clock.clone(), config.inbox.redelivery());
+        let channels = Arc::new(Channels::new(config, inbox.clone(), clock.clone(), metrics.clone())?);
+        let webhooks = bind(config.listener.address, "listener").await?;
+        let machines = bind(config.admin.address, "admin").await?;
+        let address = |listener: &tokio::net::TcpListener| {
+            let unknown =
+                |error| Error::new(ErrorKind::ConfigInvalid, format!("a bound address is unknown: {error}"));
+            listener.local_addr().map_err(unknown)
+        };
+        let (listener_address, admin_address) = (address(&webhooks)?, address(&machines)?);
+        let (stopping, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
+
+        let handler = Arc::new(Listener::new(&config.listener, channels.clone(), clock, metrics.clone())?);
+        let limits = Limits {
+            connections: config.listener.max_connections,
+            header_timeout: Duration::from_millis(config.listener.header_timeout_ms),
+        };
+        let handle = move |request| {
+            let handler = handler.clone();
+            async move { handler.handle(request).await }
+        };
+        listening.spawn(serve(webhooks, limits, Some(metrics.clone()), stopping.clone(), handle));
+
+        let admin =
+            Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), stopping: stopping.clone() });
+        let limits = Limits { connections: 64, header_timeout: Duration::from_secs(5) };
+        let handle = move |request| {
+            let admin = admin.clone();
+            async move { admin.handle(request).await }
+        };
+        tasks.spawn(serve(machines, limits, None, ended.clone(), handle));
+        let (timers, stop) = (inbox.clone(), ended.clone());
+        tasks.spawn(async move { timers.run(stop).await });
+
+        Ok(Self {
+            inbox,
+            channels,
+            metrics,
+            store,
+            listener_address,
+            admin_address,
+            stopping,
+            ended,
+            listening,
+            tasks,
+        })
+    }
+
+    /// Where webhooks arrive.
+    pub fn listener_address(&self) -> SocketAddr {
+        self.listener_address
+    }
+
+    /// Where health and metrics are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The inbox.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// The channels, their clients, and the door for webhooks that another server received.
+    pub fn channels(&self) -> &Arc<Channels> {
+        &self.channels
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Readiness fails from now on and no webhook is accepted any more. The first step of a stop;
+    /// consumers go on.
+    pub fn stop_accepting(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Ends: answers the webhooks in flight, closes the store. Consumers are closed by their
+    /// owners before. What does not end within `deadline` is cut off.
+    pub async fn shutdown(self, deadline: Duration) {
+        self.stop_accepting();
+        self.listening.close();
+        self.tasks.close();
+        let end = async {
+            self.listening.wait().await;
+            self.store.close().await;
+            self.ended.cancel();
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(deadline, end).await.is_err() {
+            tracing::warn!("not everything ended within the deadline");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Leases, delays and consumers, with a clock that the test turns.
+
+use amochats::ErrorKind;
+use amochats_runtime::clock::{Clock, ManualClock};
+use amochats_runtime::store::{MemoryStore, Start};
+use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Inbox, NewEvent, Origin, Redelivery, Verdict};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// An inbox with a subscription "crm" and a clock that stands still.
+async fn inbox(max_attempts: u32) -> (Inbox, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(UNIX_EPOCH));
+    let redelivery =
+        Redelivery { max_attempts, min_delay: Duration::from_secs(10), max_delay: Duration::from_secs(1000) };
+    let inbox = Inbox::new(Arc::new(MemoryStore::default()), clock.clone(), redelivery);
+    let timers = inbox.clone();
+    tokio::spawn(async move { timers.run(CancellationToken::new()).await });
+    assert!(inbox.create_subscription("crm", Start::Oldest).await.expect("made"));
+    (inbox, clock)
+}
+
+async fn consumer(inbox: &Inbox, max_outstanding: usize) -> Consumer {
+    inbox.consumer("crm", ConsumerOptions { max_outstanding, lease: LEASE }).await.expect("a consumer")
+}
+
+async fn append(inbox: &Inbox, conversation: &str, message: &str) {
+    let event = NewEvent {
+        channel_id: "channel".into(),
+        account_id: "account".into(),
+        kind: "message",
+        conversation_ref_id: Some(conversation.into()),
+        conversation_id: None,
+        message_ref_id: Some(message.into()),
+        digest: Some([0; 20]),
+        received_at: 1,
+        origin: Origin::Webhook,
+        signature: None,
+        raw: message.as_bytes().to_vec().into(),
+    };
+    inbox.append(event).await.expect("kept");
+}
+
+async fn one(consumer: &mut Consumer) -> Delivery {
+    let mut all = consumer.next().await.expect("deliveries");
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+/// Whether the consumer gets nothing while everything else has run to a standstill.
+async fn nothing(consumer: &mut Consumer) -> bool {
+    let mut next = std::pin::pin!(consumer.next());
+    for _ in 0..200 {
+        tokio::select! {
+            biased;
+            _ = &mut next => return false,
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_hands_the_event_out_again_after_a_growing_delay() {
+    let (inbox, clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    append(&inbox, "a", "1").await;
+    let first = one(&mut consumer).await;
+    clock.advance(LEASE);
+    assert!(nothing(&mut consumer).await, "the delay runs");
+    assert_eq!(consumer.outstanding(), 0);
+    let late = inbox.settle(&first.ack_id, Verdict::Ack).await.expect_err("the lease ended");
+    assert_eq!(late.kind(), ErrorKind::LeaseLost);
+    clock.advance(Duration::from_secs(10));
+    let second = one(&mut consumer).await;
+    assert_eq!((second.attempt, &second.event.raw[..]), (2, &b"1"[..]));
+    inbox.settle(&second.ack_id, Verdict::Nack(None)).await.expect("committed");
+    clock.advance(Duration::from_secs(14));
+    assert!(nothing(&mut consumer).await, "the second delay is twice the first, less a quarter at most");
+    clock.advance(Duration::from_secs(6));
+    let third = one(&mut consumer).await;
+    inbox.settle(&third.ack_id, Verdict::Nack(None)).await.expect("committed");
+    let state = inbox.subscriptions().await.expect("listed").remove(0);
+    assert_eq!((state.unsettled, state.dead), (0, 1), "the last attempt makes a dead letter");
+}
+
+#[tokio::test]
+async fn an_acknowledged_event_stays_away_and_lets_the_next_one_through() {
+    let (inbox, clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    append(&inbox, "a", "1").await;
+    append(&inbox, "a", "2").await;
+    let first = one(&mut consumer).await;
+    assert!(nothing(&mut consumer).await, "the conversation waits");
+    inbox.settle(&first.ack_id, Verdict::Ack).await.expect("committed");
+    assert_eq!(one(&mut consumer).await.event.raw, "2");
+    let twice = inbox.settle(&first.ack_id, Verdict::Ack).await.expect_err("settled twice");
+    assert_eq!(twice.kind(), ErrorKind::LeaseLost);
+    clock.advance(LEASE);
+    assert!(nothing(&mut consumer).await, "the delay runs");
+    clock.advance(LEASE);
+    assert_eq!(one(&mut consumer).await.event.raw, "2", "only the unsettled one comes back");
+}
+
+#[tokio::test]
+async fn no_more_than_max_outstanding_are_handed_out() {
+    let (inbox, _clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 2).await;
+    for conversation in ["a", "b", "c"] {
+        append(&inbox, conversation, conversation).await;
+    }
+    let both = consumer.next().await.expect("deliveries");
+    assert_eq!(both.len(), 2);
+    assert!(nothing(&mut consumer).await);
+    inbox.settle(&both[0].ack_id, Verdict::Ack).await.expect("committed");
+    assert_eq!(one(&mut consumer).await.event.raw, "c");
+}
+
+#[tokio::test]
+async fn a_lease_can_be_extended_while_it_lasts() {
+    let (inbox, clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    append(&inbox, "a", "1").await;
+    let delivery = one(&mut consumer).await;
+    for _ in 0..5 {
+        clock.advance(LEASE - Duration::from_secs(1));
+        assert!(nothing(&mut consumer).await);
+        inbox.extend(&delivery.ack_id, LEASE).expect("still leased");
+    }
+    inbox.settle(&delivery.ack_id, Verdict::Ack).await.expect("committed");
+    assert_eq!(inbox.extend(&delivery.ack_id, LEASE).expect_err("settled").kind(), ErrorKind::LeaseLost);
+    let error = inbox.extend(&delivery.ack_id, Duration::ZERO).expect_err("no lease");
+    assert_eq!(error.field(), Some("lease"));
+}
+
+#[tokio::test]
+async fn what_a_consumer_leaves_is_handed_out_again_first_at_once_then_later() {
+    let (inbox, clock) = inbox(3).await;
+    append(&inbox, "a", "1").await;
+    let mut first = consumer(&inbox, 10).await;
+    one(&mut first).await;
+    first.close().await;
+    let mut second = consumer(&inbox, 10).await;
+    assert_eq!(one(&mut second).await.attempt, 2, "at once");
+    drop(second);
+    let mut third = consumer(&inbox, 10).await;
+    assert!(nothing(&mut third).await, "whoever takes it down twice waits");
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(one(&mut third).await.attempt, 3);
+}
+
+#[tokio::test]
+async fn two_consumers_share_a_subscription_and_two_subscriptions_do_not() {
+    let (inbox, _clock) = inbox(3).await;
+    inbox.create_subscription("audit", Start::Now).await.expect("made");
+    let (mut left, mut right) = (consumer(&inbox, 1).await, consumer(&inbox, 1).await);
+    let mut audit = inbox.consumer("audit", ConsumerOptions::default()).await.expect("a consumer");
+    append(&inbox, "a", "1").await;
+    append(&inbox, "b", "2").await;
+    let (first, second) = (one(&mut left).await, one(&mut right).await);
+    assert_ne!(first.event.raw, second.event.raw);
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(audit.next().await.expect("deliveries").into_iter().map(|delivery| delivery.event.raw));
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_wait_loses_nothing() {
+    let (inbox, _clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    append(&inbox, "a", "1").await;
+    for _ in 0..3 {
+        // Polled once, so that the lease is under way, and dropped.
+        let mut next = std::pin::pin!(consumer.next());
+        tokio::select! { biased; _ = &mut next => panic!("not in one step"), () = std::future::ready(()) => {} }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(one(&mut consumer).await.attempt, 1);
+}
+
+#[tokio::test]
+async fn a_deleted_subscription_ends_its_consumers() {
+    let (inbox, _clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    let waiting = tokio::spawn(async move { consumer.next().await.map(drop) });
+    tokio::task::yield_now().await;
+    inbox.delete_subscription("crm").await.expect("deleted");
+    let error = waiting.await.expect("no panic").expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::SubscriptionNotFound);
+    let unknown = inbox.consumer("crm", ConsumerOptions::default()).await.err().expect("gone");
+    assert_eq!(unknown.kind(), ErrorKind::SubscriptionNotFound);
+}
+
+#[tokio::test]
+async fn bad_names_options_and_ack_ids_are_refused() {
+    let (inbox, _clock) = inbox(3).await;
+    for name in ["", "a b", "ä", &"x".repeat(65)] {
+        let error = inbox.create_subscription(name, Start::Now).await.expect_err(name);
+        assert_eq!(error.field(), Some("subscription"));
+    }
+    for (options, field) in [
+        (ConsumerOptions { max_outstanding: 0, lease: LEASE }, "max_outstanding"),
+        (ConsumerOptions { max_outstanding: 10_001, lease: LEASE }, "max_outstanding"),
+        (ConsumerOptions { max_outstanding: 1, lease: Duration::from_millis(999) }, "lease"),
+        (ConsumerOptions { max_outstanding: 1, lease: Duration::MAX }, "lease"),
+    ] {
+        let error = inbox.consumer("crm", options).await.err().expect(field);
+        assert_eq!(error.field(), Some(field));
+    }
+    let error = inbox.settle("nonsense", Verdict::Ack).await.expect_err("not an ack_id");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+}
+
+#[tokio::test]
+async fn the_manual_clock_stands_still() {
+    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(5));
+    assert_eq!(clock.now_msec(), 5000);
+    clock.advance(Duration::from_millis(7));
+    assert_eq!((clock.now_msec(), clock.monotonic()), (5007, Duration::from_millis(7)));
+}
