@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// The folders, and the operations that belong into each.
@@ -56,6 +57,8 @@ pub enum Call {
         secrets: Vec<String>,
         #[serde(default)]
         body: Vec<u8>,
+        // Without this an absent signature would load as `null`.
+        #[serde(deserialize_with = "Option::deserialize")]
         signature: Option<String>,
     },
     /// Expects `{"event": …}` or `{"error": …}`.
@@ -100,16 +103,20 @@ pub fn folder() -> PathBuf {
 /// # Panics
 /// On a file that is no case, an unknown group or operation, and a group without a case.
 pub fn load() -> Vec<Case> {
-    let mut groups = entries(&folder());
+    load_from(&folder())
+}
+
+fn load_from(folder: &Path) -> Vec<Case> {
+    let mut groups = entries(folder);
     groups.retain(|path| path.is_dir());
     let names: Vec<&str> = groups.iter().map(|path| stem(path)).collect();
     let mut known = GROUPS.map(|(group, _)| group);
     known.sort_unstable();
-    assert_eq!(names, known, "the groups in {}", folder().display());
+    assert_eq!(names, known, "the groups in {}", folder.display());
 
     let mut cases = Vec::new();
     for (group, operations) in GROUPS {
-        let files = entries(&folder().join(group));
+        let files = entries(&folder.join(group));
         assert!(!files.is_empty(), "there is no case in {group}");
         for path in files {
             let case = read(group, &path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -130,10 +137,13 @@ pub fn check<'a>(cases: impl IntoIterator<Item = &'a Case>, mut answer: impl FnM
     let mut failures = Vec::new();
     for case in cases {
         *ran.entry(case.call.operation()).or_insert(0_usize) += 1;
-        let answered = answer(&case.call);
-        if answered != case.expected {
-            failures.push(format!("{}\n  expected {}\n  answered {answered}", case.name, case.expected));
-        }
+        // A runner may panic at an answer that it cannot read; the other cases still run.
+        let answered = match catch_unwind(AssertUnwindSafe(|| answer(&case.call))) {
+            Ok(answered) if answered == case.expected => continue,
+            Ok(answered) => format!("answered {answered}"),
+            Err(_) => "panicked, as told above".to_owned(),
+        };
+        failures.push(format!("{}\n  expected {}\n  {answered}", case.name, case.expected));
     }
     println!("vectors: {ran:?}");
     assert!(!ran.is_empty(), "no case was run");
@@ -172,4 +182,94 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 
 fn stem(path: &Path) -> &str {
     path.file_stem().and_then(|stem| stem.to_str()).expect("names are ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn message_of(run: impl FnOnce()) -> String {
+        let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("a panic");
+        match panic.downcast::<String>() {
+            Ok(message) => *message,
+            Err(panic) => (*panic.downcast::<&str>().expect("a panic with a message")).to_owned(),
+        }
+    }
+
+    fn case(operation: &str, input: &Value) -> Value {
+        json!({"description": "d", "source": "s", "operation": operation, "input": input, "expected": {}})
+    }
+
+    /// A folder in which every group has one case, and `case` is the one of webhooks.
+    fn folder_with(case: &Value) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let signing = self::case("sign_body", &json!({"secret": "s"}));
+        let payload = self::case("encode_message", &json!({"message": {}}));
+        for (group, case) in [("signing", &signing), ("webhooks", case), ("payloads", &payload)] {
+            fs::create_dir(folder.path().join(group)).expect("a folder");
+            fs::write(folder.path().join(group).join("a.json"), case.to_string()).expect("a file");
+        }
+        folder
+    }
+
+    #[test]
+    fn bytes_come_from_text_or_base64() {
+        for (input, bytes) in [
+            (json!({}), &b""[..]),
+            (json!({"body": "я\n"}), "я\n".as_bytes()),
+            (json!({"body_base64": "/wA="}), b"\xff\0"),
+        ] {
+            let folder = folder_with(&case("parse_webhook", &input));
+            let cases = load_from(folder.path());
+            let parse = cases.iter().find(|case| case.name == "webhooks/a").expect("the case");
+            assert!(matches!(&parse.call, Call::ParseWebhook { body } if body == bytes), "{parse:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_does_not_load() {
+        for (case, said) in [
+            (case("parse_hook", &json!({})), "unknown variant `parse_hook`"),
+            (case("sign_body", &json!({"secret": "s"})), "wrong group"),
+            (case("parse_webhook", &json!({"bodi": ""})), "unknown field `bodi`"),
+            (case("parse_webhook", &json!({"body": "", "body_base64": ""})), "one string"),
+            (case("verify_webhook", &json!({"secrets": []})), "missing field `signature`"),
+            (json!({"description": "d"}), "missing field"),
+        ] {
+            let folder = folder_with(&case);
+            let message = message_of(|| drop(load_from(folder.path())));
+            assert!(message.contains(said), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_group_and_an_empty_one_do_not_load() {
+        let good = case("parse_webhook", &json!({}));
+        let folder = folder_with(&good);
+        fs::create_dir(folder.path().join("errors")).expect("a folder");
+        assert!(message_of(|| drop(load_from(folder.path()))).contains("the groups in"));
+
+        let folder = folder_with(&good);
+        fs::remove_file(folder.path().join("webhooks/a.json")).expect("the file is there");
+        assert!(message_of(|| drop(load_from(folder.path()))).contains("no case in webhooks"));
+    }
+
+    #[test]
+    fn every_failure_is_listed_and_nothing_run_is_one() {
+        let folder = folder_with(&case("parse_webhook", &json!({})));
+        let cases = load_from(folder.path());
+        let message = message_of(|| {
+            check(&cases, |call| match call {
+                Call::ParseWebhook { .. } => panic!("unreadable"),
+                _ => json!({"not": "this"}),
+            });
+        });
+        assert!(message.starts_with("3 cases failed"), "{message}");
+        for case in &cases {
+            assert!(message.contains(&case.name), "{message}");
+        }
+        check(&cases, |_| json!({}));
+        assert!(message_of(|| check([], |_| json!({}))).contains("no case was run"));
+    }
 }

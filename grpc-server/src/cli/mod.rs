@@ -1,0 +1,211 @@
+//! The command line: one file for each group of commands.
+//!
+//! A command prints its answer on standard output and returns an `Exit`, or fails with a `Failure`,
+//! which becomes one line on standard error.
+
+mod io;
+mod secret;
+mod sign;
+mod version;
+mod webhook;
+
+use amochats::{Error, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind as ParseErrorKind};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The chat channel of amoCRM and Kommo: sign, verify and look into what goes over the wire.
+#[derive(Parser)]
+#[command(
+    name = "amochats",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes:
+  0  ok
+  1  the answer is no: a signature is not genuine, a webhook is not JSON
+  2  wrong usage: a flag, a secret or another argument cannot be used
+  3  could not be done: a file or standard input cannot be read, output cannot be written
+
+Example:
+  printf '{\"account_id\":\"13fa84f7\"}' | amochats sign body --secret-file channel.secret"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Sign(sign::Sign),
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
+    Version(version::Version),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let ended = match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(error) => not_run(&error),
+    };
+    let exit = ended.unwrap_or_else(|failure| {
+        io::complain(&failure.message);
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+/// A command that waits for the network makes its own runtime in its `run`: the others then start
+/// without one.
+fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Sign(sign) => sign.run(),
+        Command::Webhook(webhook) => webhook.run(),
+        Command::Version(version) => version.run(),
+    }
+}
+
+/// Prints the help that was asked for, or says in one line what is wrong with the arguments.
+fn not_run(error: &clap::Error) -> Result<Exit, Failure> {
+    let shown = match error.kind() {
+        ParseErrorKind::DisplayHelp | ParseErrorKind::DisplayVersion => Exit::Ok,
+        ParseErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Usage,
+        _ => return Err(Failure::usage(usage_error(error))),
+    };
+    io::printed(error.print())?;
+    Ok(shown)
+}
+
+/// The paragraphs of clap's message that say what is wrong, as one line.
+fn usage_error(error: &clap::Error) -> String {
+    let mut rendered = error.render().to_string();
+    if let Some(stray) = stray_value(error) {
+        rendered = rendered.replace(&format!("'{stray}'"), "(not shown, it may be a secret)");
+    }
+    let mut parts: Vec<String> = rendered
+        .trim_start_matches("error: ")
+        .split("\n\n")
+        .filter(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"))
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    parts.push("try --help".into());
+    parts.join("; ")
+}
+
+/// A value where none belongs. It may be a secret whose flag was forgotten or mistyped.
+fn stray_value(error: &clap::Error) -> Option<&str> {
+    let place = match error.kind() {
+        ParseErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ParseErrorKind::TooManyValues => ContextKind::InvalidValue,
+        _ => return None,
+    };
+    let Some(ContextValue::String(value)) = error.get(place) else { return None };
+    let is_flag = value.starts_with('-') && !value.contains("secret");
+    (!is_flag).then_some(value)
+}
+
+/// What the exit code says; `--help` documents it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// Done, or the answer is yes.
+    Ok = 0,
+    /// The answer is no.
+    No = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Could not be done.
+    Failed = 3,
+}
+
+/// Why a command ended early: one line that says what to do, without anything private.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    fn no(message: impl Into<String>) -> Self {
+        Self { exit: Exit::No, message: message.into() }
+    }
+
+    fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into() }
+    }
+
+    fn failed(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match error.kind() {
+            ErrorKind::InvalidArgument | ErrorKind::ConfigInvalid | ErrorKind::Misuse => Exit::Usage,
+            ErrorKind::SignatureMissing
+            | ErrorKind::SignatureMismatch
+            | ErrorKind::MalformedWebhook
+            | ErrorKind::UnknownChannel
+            | ErrorKind::SubscriptionNotFound
+            | ErrorKind::LeaseLost
+            | ErrorKind::Unauthenticated
+            | ErrorKind::Rejected
+            | ErrorKind::Forbidden
+            | ErrorKind::NotFound => Exit::No,
+            _ => Exit::Failed,
+        };
+        Self { exit, message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_tell_a_no_from_a_failure() {
+        for (kind, exit) in [
+            (ErrorKind::InvalidArgument, Exit::Usage),
+            (ErrorKind::SignatureMismatch, Exit::No),
+            (ErrorKind::MalformedWebhook, Exit::No),
+            (ErrorKind::Forbidden, Exit::No),
+            (ErrorKind::Timeout, Exit::Failed),
+            (ErrorKind::StoreFull, Exit::Failed),
+        ] {
+            assert_eq!(Failure::from(Error::new(kind, "said")).exit, exit, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn usage_errors_become_one_line() {
+        for (args, said) in [
+            (&["sign", "body", "--sekret", "hunter2"][..], "unexpected argument '--sekret' found; tip: "),
+            (
+                &["sign", "request", "--method", "GET"],
+                "the following required arguments were not provided: --path <PATH>; try --help",
+            ),
+            (
+                &["sing"],
+                "unrecognized subcommand 'sing'; tip: a similar subcommand exists: 'sign'; try --help",
+            ),
+        ] {
+            let error = Cli::try_parse_from(["amochats"].iter().chain(args)).err().expect("refused");
+            let failure = not_run(&error).expect_err("wrong usage");
+            assert!(failure.message.starts_with(said), "{}", failure.message);
+            assert!(
+                !failure.message.contains('\n') && !failure.message.contains("hunter2"),
+                "{}",
+                failure.message
+            );
+            assert_eq!(failure.exit, Exit::Usage);
+        }
+    }
+}

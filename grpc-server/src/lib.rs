@@ -1,0 +1,7 @@
+//! The amochats server and the command `amochats`.
+//!
+//! This crate joins the parts into a program; who embeds the channel uses `amochats-runtime`, who
+//! only signs, verifies and parses uses `amochats`.
+#![forbid(unsafe_code)]
+
+pub mod cli;
