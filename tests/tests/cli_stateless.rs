@@ -36,6 +36,10 @@ fn signed(command: &mut Command) -> Ended {
 fn every_command_teaches_itself() {
     for command in [
         &[][..],
+        &["connect"],
+        &["disconnect"],
+        &["send"],
+        &["status"],
         &["sign"],
         &["sign", "body"],
         &["sign", "request"],

@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn the_command_answers_as_expected() {
-    let cases = vectors::load();
-    // `send --dry-run` is the command that encodes a message.
-    let cases = cases.iter().filter(|case| !matches!(case.call, Call::EncodeMessage { .. }));
-    vectors::check(cases, answer);
+    vectors::check(&vectors::load(), answer);
 }
 
 fn answer(call: &Call) -> Value {
@@ -67,7 +64,25 @@ fn answer(call: &Call) -> Value {
                 _ => panic!("{ended:?}"),
             }
         }
-        Call::EncodeMessage { .. } => unreachable!("left out above"),
+        Call::EncodeMessage { message } => {
+            let ended = run(
+                amochats()
+                    .args(["send", "--payload-file=-", "--dry-run", "--json", "--secret=s"])
+                    .args(["--base-url=http://127.0.0.1", "--scope-id=channel_account"]),
+                message.to_string().as_bytes(),
+            );
+            let answered = parsed(&ended.stdout);
+            match ended.code {
+                0 => {
+                    json!({"body": serde_json::from_str::<Value>(answered["body"].as_str().expect("text")).expect("JSON")})
+                }
+                2 => {
+                    let error = &answered["error"];
+                    json!({"error": {"kind": error["kind"], "field": error["field"]}})
+                }
+                _ => panic!("{ended:?}"),
+            }
+        }
     }
 }
 

@@ -153,9 +153,18 @@ impl Client {
         self.sign_at(request, (self.0.clock)())
     }
 
-    async fn call_for<T>(&self, request: &ApiRequest, read: fn(&[u8]) -> Result<T>) -> Result<T> {
+    /// Signs and sends a request and reads the body of a 2xx answer, for instance with
+    /// [`MessageReceipt::from_json`]. An answer that cannot be read is an error of a call that may
+    /// have been applied.
+    ///
+    /// # Errors
+    /// See [`Client`], and those of `read`.
+    pub async fn call_for<T>(
+        &self,
+        request: &ApiRequest,
+        read: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
         let (status, body) = self.exchange(request).await?;
-        // The service took the call, only its words are odd.
         read(&body).map_err(|error| error.with_http_status(status).with_may_have_been_applied(true))
     }
 

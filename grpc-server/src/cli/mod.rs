@@ -3,6 +3,7 @@
 //! A command prints its answer on standard output and returns an `Exit`, or fails with a `Failure`,
 //! which becomes one line on standard error.
 
+mod api;
 mod io;
 mod secret;
 mod sign;
@@ -14,7 +15,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ParseErrorKind};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// The chat channel of amoCRM and Kommo: sign, verify and look into what goes over the wire.
+/// The chat channel of amoCRM and Kommo: call the service, sign, verify and look into what goes over the wire.
 #[derive(Parser)]
 #[command(
     name = "amochats",
@@ -23,11 +24,13 @@ use std::process::ExitCode;
     after_help = "\
 Exit codes:
   0  ok
-  1  the answer is no: a signature is not genuine, a webhook is not JSON
+  1  the answer is no: a signature is not genuine, a webhook is not JSON, the service refuses a call
   2  wrong usage: a flag, a secret or another argument cannot be used
-  3  could not be done: a file or standard input cannot be read, output cannot be written
+  3  could not be done: a file or standard input cannot be read, output cannot be written, the
+     service does not answer as it should
 
-Example:
+Examples:
+  amochats connect --region kommo --channel-id CHANNEL_ID --account-id ACCOUNT_ID --title Shop
   printf '{\"account_id\":\"13fa84f7\"}' | amochats sign body --secret-file channel.secret"
 )]
 struct Cli {
@@ -37,6 +40,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Connect(api::Connect),
+    Disconnect(api::Disconnect),
+    Send(Box<api::SendMessage>),
+    Status(api::Status),
     #[command(subcommand)]
     Sign(sign::Sign),
     #[command(subcommand)]
@@ -61,6 +68,10 @@ pub fn main() -> ExitCode {
 /// without one.
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Connect(connect) => connect.run(),
+        Command::Disconnect(disconnect) => disconnect.run(),
+        Command::Send(send) => send.run(),
+        Command::Status(status) => status.run(),
         Command::Sign(sign) => sign.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Version(version) => version.run(),
