@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Tests the C ABI: the vectors, misuse and the C++ wrapper, with sanitizers, against the shared and
+# the static library. The last line is "N passed, N failed".
+#
+# Exit codes: 0 all passed, 1 some failed, 3 something has to be installed first.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+CC=${CC:-gcc}
+CXX=${CXX:-g++}
+
+for tool in "$CC" "$CXX" nm readelf; do
+  if ! command -v "$tool" >/dev/null; then
+    echo "$tool is missing: apt-get install gcc g++ binutils" >&2
+    exit 3
+  fi
+done
+if ! echo '#include <jansson.h>' | "$CC" -E - >/dev/null 2>&1; then
+  echo "jansson.h is missing: apt-get install libjansson-dev" >&2
+  exit 3
+fi
+
+cargo build --quiet --package amochats-ffi
+built=${CARGO_TARGET_DIR:-target}/debug
+
+temp=$(mktemp -d)
+trap 'rm -rf "$temp"' EXIT
+# As an installation has them: the program loads what the SONAME names.
+mkdir "$temp/lib"
+cp "$built/libamochats.so" "$temp/lib/libamochats.so.0"
+ln -s libamochats.so.0 "$temp/lib/libamochats.so"
+
+include=$root/ffi/include
+strict=(-Wall -Wextra -Wpedantic -Werror "-I$include")
+sanitized=("${strict[@]}" -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread)
+shared=("-L$temp/lib" -lamochats "-Wl,-rpath,$temp/lib")
+static=("$built/libamochats.a" -ldl -lm)
+
+passed=0
+failed=0
+
+# check NAME COMMAND...: one test, which is that the command succeeds.
+check() {
+  if "${@:2}" >"$temp/log" 2>&1; then
+    echo "ok $1"
+    passed=$((passed + 1))
+  else
+    cat "$temp/log"
+    echo "not ok $1"
+    failed=$((failed + 1))
+  fi
+}
+
+# suite NAME COMMAND...: a program that prints a line per test, see check.h.
+suite() {
+  local status=0 oks nots
+  "${@:2}" >"$temp/log" 2>&1 || status=$?
+  sed -E "s#^(ok|not ok) #\1 $1: #" "$temp/log"
+  oks=$(grep -c '^ok ' "$temp/log" || true)
+  nots=$(grep -c '^not ok ' "$temp/log" || true)
+  if ((status != 0 && nots == 0)) || ((status == 0 && oks == 0)); then
+    echo "not ok $1: ended with exit code $status"
+    nots=$((nots + 1))
+  fi
+  passed=$((passed + oks))
+  failed=$((failed + nots))
+}
+
+exports_only_amochats() {
+  nm -D --defined-only "$temp/lib/libamochats.so" | awk '{ print $NF }' >"$temp/symbols"
+  grep -q '^amochats_version$' "$temp/symbols" && ! grep -v '^amochats_' "$temp/symbols"
+}
+
+# Every function of the header is exported, and the other way round.
+exports_the_header() {
+  grep -oE '\bamochats_[a-z0-9_]+\(' "$include/amochats.h" | tr -d '(' | sort -u >"$temp/declared"
+  nm -D --defined-only "$temp/lib/libamochats.so" | awk '{ print $NF }' | sort -u | diff "$temp/declared" -
+}
+
+names_its_abi() {
+  readelf -d "$temp/lib/libamochats.so" >"$temp/dynamic"
+  grep -q 'SONAME.*\[libamochats\.so\.0\]' "$temp/dynamic" && grep -q NODELETE "$temp/dynamic"
+}
+
+# example PROGRAM: a hook of the vendor's pages, which ends with a line feed that is not signed.
+example() {
+  local hook signature out status
+  hook='{"receiver":"U1","conversation_id":"c59678affa1db6","type":"text","text":"Yes, of course. This is just what I was looking for","media":"","thumbnail":"","file_name":"","file_size":0}'
+  signature=ef2d1762bee0caef369991e584279e37383cc29f
+  export AMOCHATS_SECRET=da39a3ee5e6b4b0d3255bfef95601890afd80709
+  out=$("$1" "$signature" <<<"$hook")
+  [[ $out == "message in c59678affa1db6: Yes, of course. This is just what I was looking for" ]] || return 1
+  status=0 && "$1" "$signature" <<<"$hook " || status=$?
+  [[ $status == 1 ]] || return 1
+  status=0 && "$1" <<<"$hook" || status=$?
+  [[ $status == 2 ]] || return 1
+  status=0 && AMOCHATS_SECRET='' "$1" "$signature" <<<"$hook" || status=$?
+  [[ $status == 2 ]]
+}
+
+for standard in c99 c11; do
+  check "amochats.h alone, $standard" "$CC" "-std=$standard" "${strict[@]}" -fsyntax-only -include amochats.h -xc /dev/null
+done
+for header in amochats.h amochats.hpp; do
+  check "$header alone, c++17" "$CXX" -std=c++17 "${strict[@]}" -fsyntax-only -include "$header" -xc++ /dev/null
+done
+check "only amochats_* is exported" exports_only_amochats
+check "the header's functions are exported" exports_the_header
+check "the shared library names its ABI and stays loaded" names_its_abi
+
+cases=()
+while IFS= read -r case; do cases+=("$case"); done < <(cd tests/vectors && find . -name '*.json' -printf '%P\n' | sort)
+vectors() { (cd tests/vectors && "$1" "${cases[@]}"); }
+
+# build PROGRAM SOURCE ARGUMENTS...: compiles without a warning.
+build() {
+  case $2 in
+    *.c) check "build $1" "$CC" "-std=$standard" "${sanitized[@]}" "$2" -o "$temp/$1" "${@:3}" ;;
+    *.cpp) check "build $1" "$CXX" -std=c++17 "${sanitized[@]}" "$2" -o "$temp/$1" "${@:3}" ;;
+  esac
+}
+
+for kind in shared static; do
+  declare -n library=$kind
+  for standard in c99 c11; do
+    label=$standard-$kind
+    build "vectors-$label" tests/c/vectors.c "${library[@]}" -ljansson
+    suite "vectors-$label" vectors "$temp/vectors-$label"
+    build "misuse-$label" tests/c/misuse.c "${library[@]}"
+    suite "misuse-$label" "$temp/misuse-$label"
+    build "example-$label" ffi/examples/verify.c "${library[@]}"
+    check "example-$label" example "$temp/example-$label"
+  done
+  label=c++17-$kind
+  build "wrapper-$label" tests/c/wrapper.cpp "${library[@]}"
+  suite "wrapper-$label" "$temp/wrapper-$label"
+  build "example-$label" ffi/examples/verify.cpp "${library[@]}"
+  check "example-$label" example "$temp/example-$label"
+done
+
+echo "$passed passed, $failed failed"
+((failed == 0))
