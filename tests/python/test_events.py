@@ -122,7 +122,7 @@ def test_match_reads_well() -> None:
                 return "unknown", raw
 
     assert read(parse(FULL)) == ("media", "u-5", PRIVATE)
-    assert read(parse({"receiver": "u", "conversation_id": "c", "type": "text", "text": "hi"})) == ("text", "c", "hi")
+    assert read(parse({"receiver": "u", "type": "text", "text": "hi"})) == ("text", None, "hi")
     assert read(parse({"message": {}})) == ("to nobody",)
     assert read(parse(TYPING)) == ("typing", "c-9")
     assert read(parse(REACTION)) == ("react", "M", PRIVATE)
@@ -198,7 +198,9 @@ def test_any_json_value_is_an_event(body: object) -> None:
     event = parse(body)
     assert isinstance(event, UnknownEvent)
     assert event.extra == (body if body != {} else None)
-    assert event.to_dict() == ({"kind": "unknown"} if body in ({}, None) else {"kind": "unknown", "extra": body})
+    assert event.to_dict() == (
+        {"kind": "unknown"} if body in ({}, None) else {"kind": "unknown", "extra": body}
+    )
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,9 @@ def test_expired_secrets_are_by_name_only() -> None:
         amochats.diagnose_signature(SECRET, BODY, None, ["old"])  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize(("body", "place"), [(b"", "line 1 column 0"), (b'{"a":1,}', "line 1 column 8"), (b'"\xff"', "")])
+@pytest.mark.parametrize(
+    ("body", "place"), [(b"", "line 1 column 0"), (b'{"a":1,}', "line 1 column 8"), (b'"\xff"', "")]
+)
 def test_what_is_not_json_is_malformed(body: bytes, place: str) -> None:
     with pytest.raises(amochats.MalformedWebhookError, match=f"^the body is not JSON: .*{place}$"):
         amochats.parse_webhook(body)

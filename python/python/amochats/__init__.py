@@ -3,7 +3,7 @@
 Receive a webhook: check its signature against the raw body, then parse it.
 
 >>> import amochats
->>> body = b'{"account_id":"a","message":{"conversation":{"client_id":"c-9"},"message":{"type":"text","text":"hi"}}}'
+>>> body = b'{"message":{"conversation":{"client_id":"c-9"},"message":{"type":"text","text":"hi"}}}'
 >>> signature = amochats.sign_body("channel-secret", body)  # in life: the X-Signature header
 >>> amochats.verify_webhook("channel-secret", body, signature)
 >>> match amochats.parse_webhook(body):

@@ -346,7 +346,7 @@ class MessageEvent(_Event):
     source_external_id: str | None = None
     """The integration's source that the chat belongs to."""
     type: str
-    """``text``, ``file``, ``video``, ``picture``, ``voice``, ``audio``, ``sticker``, or a type of the future."""
+    """``text``, ``file``, ``video``, ``picture``, ``voice``, ``audio``, ``sticker``, or a new one."""
     text: str = field(repr=False)
     """The text; a caption where there is media."""
     media: str | None = field(default=None, repr=False)

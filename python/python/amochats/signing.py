@@ -22,7 +22,8 @@ def sign_body(secret: str, body: bytes | bytearray | memoryview) -> str:
         InvalidArgumentError: The secret is empty or holds blanks, which is how a stray line feed
             from a file shows.
 
-    >>> sign_body("da39a3ee5e6b4b0d3255bfef95601890afd80709", b'{"account_id":"13fa84f7-6b61-4086-98ed-0a9de19ee15c"}')
+    >>> body = b'{"account_id":"13fa84f7-6b61-4086-98ed-0a9de19ee15c"}'
+    >>> sign_body("da39a3ee5e6b4b0d3255bfef95601890afd80709", body)
     'c5a129044c7c85ee3685873158551599b923002c'
     """
     return _amochats.sign_body(secret, body)
