@@ -1,1 +1,43 @@
-//! placeholder
+//! A local amoCRM for chat channels: the chats API, the webhooks and the manager's page.
+//!
+//! A channel is developed, tested and demonstrated against it with no account at the vendor. It
+//! follows the chats API strictly and says in plain words which rule a request broke. It is not a
+//! proxy and not a store: state lives in memory and ends with the process.
+//!
+//! Here: connect, disconnect, `new_message` and delivery status; webhooks v1 and v2 for answers,
+//! "write first" and typing. Other methods of the vendor have no route and answer 404.
+//!
+//! ```no_run
+//! use amochats_sandbox::{Content, Sandbox, SandboxConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = SandboxConfig { webhook_url: Some("http://127.0.0.1:8080/in/:scope_id".into()), ..SandboxConfig::default() };
+//! let sandbox = Sandbox::start(config).await?;
+//! println!("API http://{}, page http://{}", sandbox.api_addr(), sandbox.page_addr());
+//! // … the channel connects and sends a message; then a manager answers:
+//! let chat = sandbox.chats().remove(0);
+//! let sent = sandbox.answer(&chat.conversation_ref_id, Content::text("hello")).await?;
+//! assert!(sent.hook.is_accepted());
+//! sandbox.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod api;
+mod config;
+mod control;
+mod hooks;
+mod journal;
+mod page;
+mod sandbox;
+mod state;
+
+pub use config::{Clock, Duplicates, NotConnected, Personality, SandboxConfig};
+pub use hooks::HookOutcome;
+pub use journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict};
+pub use sandbox::{Answered, Change, Sandbox};
+pub use state::{
+    Account, Attachment, Author, Chat, Client, Connection, Content, Delivery, Lead, Manager, Message, Party,
+};

@@ -1,0 +1,414 @@
+//! The chats API: the vendor's paths, checks and answers.
+
+pub(crate) mod bodies;
+pub(crate) mod verify;
+
+use crate::config::{Duplicates, NotConnected, Personality};
+use crate::hooks::millis;
+use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict, shown_headers};
+use crate::sandbox::{Change, Inner};
+use crate::state::{Connection, Delivery, Party, State as Chats};
+use amochats::{AccountId, CONTENT_TYPE, MessageRefId, ScopeId};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, post};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use verify::{Rules, Scheme, Signed, verify};
+
+/// The largest body that is taken, in bytes.
+const BODY_MAX: usize = 1024 * 1024;
+/// How much more of a refused body is read, so that the client gets to read the answer.
+const DRAINED_MAX: usize = 16 * BODY_MAX;
+/// How long a body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+const METHODS: &str = "this sandbox has POST /v2/origin/custom/{channel_id}/connect, \
+     DELETE /v2/origin/custom/{channel_id}/disconnect, POST /v2/origin/custom/{scope_id} and \
+     POST /v2/origin/custom/{scope_id}/{message id of amoCRM}/delivery_status";
+
+type Shared = State<Arc<Inner>>;
+
+pub(crate) fn router(inner: Arc<Inner>) -> Router {
+    let mut router = Router::new()
+        .route("/v2/origin/custom/{id}/connect", post(connect))
+        .route("/v2/origin/custom/{id}", post(new_message));
+    // The first generation knew neither.
+    if inner.config.personality != Personality::Gen1 {
+        router = router
+            .route("/v2/origin/custom/{id}/disconnect", delete(disconnect))
+            .route("/v2/origin/custom/{id}/{message}/delivery_status", post(delivery_status));
+    }
+    router
+        .fallback(async || Reply::fault(Fault::new(StatusCode::NOT_FOUND, "no_such_method", METHODS)))
+        .method_not_allowed_fallback(async || {
+            Reply::fault(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_http_method", METHODS))
+        })
+        .layer(middleware::from_fn_with_state(inner.clone(), record))
+        .with_state(inner)
+}
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    status: StatusCode,
+    error_type: &'static str,
+    description: String,
+}
+
+impl Fault {
+    pub(crate) fn new(status: StatusCode, error_type: &'static str, description: impl Into<String>) -> Self {
+        Self { status, error_type, description: description.into() }
+    }
+}
+
+/// What a call answers when all is well.
+enum Answer {
+    Json(Value),
+    /// Nothing to say, in the way of the personality.
+    Done,
+}
+
+/// The answer and what the journal notes with it.
+struct Reply {
+    kind: &'static str,
+    status: StatusCode,
+    body: Option<Value>,
+    verdict: Verdict,
+}
+
+#[derive(Clone)]
+struct Note {
+    kind: &'static str,
+    verdict: Verdict,
+}
+
+impl Reply {
+    fn fault(fault: Fault) -> Self {
+        Self {
+            kind: "unknown",
+            status: fault.status,
+            // The three keys that public clients read from live answers; the number's meaning is
+            // not known there, here it is the HTTP status.
+            body: Some(json!({
+                "error_code": fault.status.as_u16(),
+                "error_type": fault.error_type,
+                "error_description": fault.description,
+            })),
+            verdict: Verdict { ok: false, name: fault.error_type, sentence: fault.description },
+        }
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let note = Note { kind: self.kind, verdict: self.verdict };
+        let mut response = match self.body {
+            Some(body) => {
+                (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body.to_string()).into_response()
+            }
+            None => self.status.into_response(),
+        };
+        response.extensions_mut().insert(note);
+        response
+    }
+}
+
+/// A request, whole.
+struct Call {
+    method: String,
+    path_and_query: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Reads the whole request, lets it be answered, and writes both in the journal.
+async fn record(State(inner): Shared, request: Request, next: Next) -> Response {
+    let (at_msec, started) = (inner.config.clock.now_msec(), Instant::now());
+    let (mut parts, body) = request.into_parts();
+    let path_and_query = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let call = |body: Bytes| Call {
+        method: parts.method.to_string(),
+        path_and_query: path_and_query.clone(),
+        headers: parts.headers.clone(),
+        body,
+    };
+    let (call, response) = match read(body).await {
+        Ok(body) => {
+            let call = Arc::new(call(body));
+            parts.extensions.insert(call.clone());
+            (call, next.run(Request::from_parts(parts, Body::empty())).await)
+        }
+        Err(fault) => (Arc::new(call(Bytes::new())), Reply::fault(fault).into_response()),
+    };
+    // What the router itself refuses, a path that is not UTF-8, carries no note.
+    let response = match response.extensions().get::<Note>() {
+        Some(_) => response,
+        None => Reply::fault(Fault::new(StatusCode::NOT_FOUND, "no_such_method", METHODS)).into_response(),
+    };
+    let note = response.extensions().get::<Note>().cloned().expect("each reply carries one");
+    let (head, body) = response.into_parts();
+    let answer = axum::body::to_bytes(body, usize::MAX).await.expect("the body is in memory");
+    inner.record(JournalEntry {
+        summary: JournalSummary {
+            seq: 0,
+            at_msec,
+            direction: Direction::Request,
+            kind: note.kind.to_owned(),
+            method: call.method.clone(),
+            target: call.path_and_query.clone(),
+            status: Some(head.status.as_u16()),
+            duration_ms: millis(started.elapsed()),
+            verdict: note.verdict,
+        },
+        headers: shown_headers(call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))),
+        body: JournalBody::of(&call.body),
+        answer: JournalBody::of(&answer),
+    });
+    Response::from_parts(head, Body::from(answer))
+}
+
+async fn read(body: Body) -> Result<Bytes, Fault> {
+    let cut = || Fault::new(StatusCode::BAD_REQUEST, "body_cut", "the connection ended inside the body");
+    let reading = async {
+        let (mut stream, mut kept, mut seen) = (body.into_data_stream(), BytesMut::new(), 0);
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_| cut())?;
+            seen += chunk.len();
+            if seen > DRAINED_MAX {
+                break;
+            }
+            if seen <= BODY_MAX {
+                kept.extend_from_slice(&chunk);
+            }
+        }
+        if seen > BODY_MAX {
+            return Err(Fault::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the body is larger than {BODY_MAX} bytes"),
+            ));
+        }
+        Ok(kept.freeze())
+    };
+    tokio::time::timeout(BODY_DEADLINE, reading).await.unwrap_or_else(|_| {
+        Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "body_slow", "the body did not arrive in time"))
+    })
+}
+
+/// The common way of all calls: the channel, the signature, then the call itself.
+fn serve(
+    inner: &Inner,
+    call: &Call,
+    kind: &'static str,
+    channel: &str,
+    act: impl FnOnce() -> Result<Answer, Fault>,
+) -> Reply {
+    let known = inner.state().channel.id.as_str() == channel;
+    let channel = if known {
+        Ok(())
+    } else {
+        Err(Fault::new(
+            StatusCode::NOT_FOUND,
+            "no_such_channel",
+            "there is no channel of this id; a scope id is {channel_id}_{account_id}",
+        ))
+    };
+    let rules = Rules {
+        secret: &inner.secret,
+        strict: inner.config.strict,
+        window: inner.config.clock_window,
+        now: inner.config.clock.now(),
+    };
+    let request = Signed {
+        method: &call.method,
+        path_and_query: &call.path_and_query,
+        headers: &call.headers,
+        body: &call.body,
+    };
+    let outcome = channel.and_then(|()| verify(&rules, &request)).and_then(|scheme| Ok((scheme, act()?)));
+    let (scheme, answer) = match outcome {
+        Ok(done) => done,
+        Err(fault) => return Reply { kind, ..Reply::fault(fault) },
+    };
+    let body = match (answer, inner.config.personality) {
+        (Answer::Json(body), _) => Some(body),
+        (Answer::Done, Personality::Kommo) => Some(json!({})),
+        (Answer::Done, Personality::Ru | Personality::Gen1) => None,
+    };
+    let (name, sentence) = match scheme {
+        Scheme::Canonical => ("canonical", "the signature is genuine, in the canonical form"),
+        Scheme::BodyOnly => (
+            "body_only",
+            "the signature is genuine, over the body alone: the form of the first generation, which newer methods \
+             do not promise to take",
+        ),
+    };
+    let verdict = Verdict { ok: true, name, sentence: sentence.to_owned() };
+    Reply { kind, status: StatusCode::OK, body, verdict }
+}
+
+/// Like [`serve`], for the calls whose path names a scope; it must be connected.
+fn serve_scope(
+    inner: &Inner,
+    call: &Call,
+    kind: &'static str,
+    scope: &str,
+    act: impl FnOnce(&mut Chats, &AccountId) -> Result<Answer, Fault>,
+) -> Reply {
+    // What is no scope cannot name our channel either.
+    let (channel, account) =
+        ScopeId::from(scope).split().unwrap_or_else(|_| (scope.into(), AccountId::from("")));
+    serve(inner, call, kind, channel.as_str(), || {
+        let mut state = inner.state();
+        let connected = state.account(&account).is_some_and(|account| account.connection.is_some());
+        if connected {
+            return act(&mut state, &account);
+        }
+        let status = match inner.config.not_connected {
+            NotConnected::Forbidden => StatusCode::FORBIDDEN,
+            NotConnected::NotFound => StatusCode::NOT_FOUND,
+        };
+        Err(Fault::new(
+            status,
+            "not_connected",
+            "the channel is not connected to this account: call connect first",
+        ))
+    })
+}
+
+/// The accounts that a private channel may connect to are listed when it is registered.
+fn no_such_account() -> Fault {
+    Fault::new(
+        StatusCode::BAD_REQUEST,
+        "account_not_found",
+        "account_id: the channel may not connect to this account; it must be an account's amojo_id",
+    )
+}
+
+async fn connect(
+    State(inner): Shared,
+    Path(id): Path<String>,
+    Extension(call): Extension<Arc<Call>>,
+) -> Reply {
+    serve(&inner, &call, "connect", &id, || {
+        let body = bodies::connect(&call.body)?;
+        let mut state = inner.state();
+        let channel_title = state.channel.title.clone();
+        let account = state.account_mut(&body.account_id).ok_or_else(no_such_account)?;
+        let connection = Connection {
+            title: body.title.unwrap_or(channel_title),
+            hook_version: body.hook_api_version,
+            is_time_window_disabled: body.is_time_window_disabled,
+        };
+        let answer = if inner.config.personality == Personality::Gen1 {
+            json!({ "account_id": account.account_id, "scope_id": account.scope_id })
+        } else {
+            json!({
+                "account_id": account.account_id,
+                "scope_id": account.scope_id,
+                "title": connection.title,
+                "hook_api_version": connection.hook_version,
+                "is_time_window_disabled": connection.is_time_window_disabled,
+            })
+        };
+        account.connection = Some(connection);
+        inner.changed(Change::Account { account_id: body.account_id });
+        Ok(Answer::Json(answer))
+    })
+}
+
+async fn disconnect(
+    State(inner): Shared,
+    Path(id): Path<String>,
+    Extension(call): Extension<Arc<Call>>,
+) -> Reply {
+    serve(&inner, &call, "disconnect", &id, || {
+        let account_id = bodies::disconnect(&call.body)?;
+        let mut state = inner.state();
+        // For an account that is not connected no code is documented; twice is as good as once.
+        state.account_mut(&account_id).ok_or_else(no_such_account)?.connection = None;
+        inner.changed(Change::Account { account_id });
+        Ok(Answer::Done)
+    })
+}
+
+async fn new_message(
+    State(inner): Shared,
+    Path(id): Path<String>,
+    Extension(call): Extension<Arc<Call>>,
+) -> Reply {
+    let gen1 = inner.config.personality == Personality::Gen1;
+    serve_scope(&inner, &call, "new_message", &id, |state, account_id| {
+        let (message, details) = bodies::new_message(&call.body, gen1)?;
+        if let Some(first) = state.receipt(account_id, &message) {
+            return match inner.config.duplicates {
+                Duplicates::Replay => Ok(Answer::Json(first.clone())),
+                Duplicates::Reject => Err(Fault::new(
+                    StatusCode::BAD_REQUEST,
+                    "duplicate_msgid",
+                    "payload.msgid: a message with this id was taken before",
+                )),
+            };
+        }
+        let accepted = state.accept(account_id, &message, details, inner.config.clock.now_msec())?;
+        let mut answer = json!({ "msgid": accepted.message });
+        if !gen1 {
+            answer = json!({
+                "conversation_id": accepted.conversation,
+                "sender_id": accepted.sender,
+                "msgid": accepted.message,
+                "ref_id": message.message_id,
+            });
+            // Absent in live answers to a client's message.
+            if let Some(receiver) = &accepted.receiver {
+                answer["receiver_id"] = json!(receiver);
+            }
+        }
+        let answer = json!({ "new_message": answer });
+        state.keep_receipt(account_id, &message, answer.clone());
+        inner.message_changed(&accepted.conversation, &accepted.message);
+        Ok(Answer::Json(answer))
+    })
+}
+
+async fn delivery_status(
+    State(inner): Shared,
+    Path((id, message)): Path<(String, String)>,
+    Extension(call): Extension<Arc<Call>>,
+) -> Reply {
+    serve_scope(&inner, &call, "delivery_status", &id, |state, account_id| {
+        let reported = bodies::delivery_status(&call.body, &message)?;
+        let message_ref_id = MessageRefId::from(message.as_str());
+        let known = state.message(account_id, &message_ref_id).ok_or_else(|| {
+            Fault::new(
+                StatusCode::NOT_FOUND,
+                "no_such_message",
+                "there is no message of this id: the path takes amoCRM's id, message.message.id of the webhook",
+            )
+        })?;
+        if known.author.party == Party::Client {
+            return Err(Fault::new(
+                StatusCode::BAD_REQUEST,
+                "not_outgoing",
+                "only a message to the client has a delivery status, this one is from the client",
+            ));
+        }
+        let changed = state.change_message(&message_ref_id, |message| {
+            // Calls may overtake each other: what was read stays read.
+            if !(message.delivery == Delivery::Read && reported == Delivery::Delivered) {
+                message.delivery = reported;
+            }
+        });
+        if let Some(chat) = changed {
+            inner.message_changed(&chat, &message_ref_id);
+        }
+        Ok(Answer::Done)
+    })
+}
