@@ -5,7 +5,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-target=${CARGO_TARGET_DIR:-$root/target}
+target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
 python=${PYTHON:-python3}
 
 if ! "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
@@ -13,10 +13,11 @@ if ! "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 
     exit 3
 fi
 
-# The environments are made once for each Python and each list of requirements.
-key=$({ "$python" -VV && cat "$here/requirements.txt"; } | sha256sum | cut -c1-12)
+# The environments are made once for each Python, list of requirements and place: they cannot be moved.
+key=$({ "$python" -VV && echo "$target" && cat "$here/requirements.txt"; } | sha256sum | cut -c1-12)
 venv=$target/python-venv-$key
 mkdir -p "$target"
+# Another run in this folder waits for the end of this one.
 exec 9>"$venv.lock"
 if command -v flock >/dev/null; then flock 9; fi
 if [ ! -e "$venv/complete" ]; then

@@ -108,7 +108,7 @@ def test_types_hold_for_the_package_its_tests_and_a_users_program() -> None:
     done = run("-m", "mypy", "--strict", "--python-version", "3.10", "-p", "amochats")
     assert done.returncode == 0, done.stdout
     here = Path(__file__).parent
-    allowed = ["--allowlist", here / "stubtest.allowlist", "--ignore-unused-allowlist"]
+    allowed: list[str | Path] = ["--allowlist", here / "stubtest.allowlist", "--ignore-unused-allowlist"]
     done = run("-m", "mypy.stubtest", "amochats", *allowed)
     assert done.returncode == 0, done.stdout
     others = [here / "conftest.py", here / "typed_program.py", ROOT / "python/examples/verify.py"]
