@@ -1,0 +1,447 @@
+"""What a webhook says, as frozen classes.
+
+:func:`amochats.parse_webhook` returns one of the four classes of :data:`Event`. They are hashable, can
+be pickled, and are made for ``match``. Attributes and :meth:`MessageEvent.to_dict` have the names of the
+JSON that the other surfaces of amochats show; there ``…_ref_id`` is always the id on the amoCRM side and
+``…_id`` the integration's own. The vendor writes ``""`` where it has nothing to say: such a field is
+None here, except ``text`` and ``type``. Times are Unix seconds or milliseconds, as the vendor sends them.
+
+``repr`` shows ids and times but no contents and no contacts, so that an event may be logged. Two events
+are equal when they say the same, however their bodies were written. What is not understood is kept in
+``extra`` as plain JSON values; treat them as read-only, they are shared.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import datetime, timedelta, timezone
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+
+__all__ = [
+    "Button",
+    "EmbeddedMessage",
+    "Event",
+    "Forwards",
+    "ListMessage",
+    "ListRow",
+    "ListSection",
+    "Markup",
+    "MessageEvent",
+    "Participant",
+    "Post",
+    "ReactionEvent",
+    "Template",
+    "TemplateParam",
+    "TypingEvent",
+    "UnknownEvent",
+]
+
+_R = TypeVar("_R", bound="_Record")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class _Record:
+    """A part of an event, read from the stable JSON of the core and written back to it.
+
+    A field without a default is in the JSON always, any other only where it says something.
+    """
+
+    _PARTS: ClassVar[Mapping[str, "type[_Record]"]] = {}
+    """The classes of the fields that are records, or arrays of them."""
+
+    _OPEN: ClassVar[bool] = False
+    """Whether undocumented fields lie beside the known ones in the JSON, not inside ``extra``."""
+
+    def __repr__(self) -> str:
+        shown = ((f.name, getattr(self, f.name)) for f in fields(self) if f.repr)
+        said = ", ".join(f"{name}={value!r}" for name, value in shown if value is not None)
+        return f"{type(self).__name__}({said})"
+
+    @classmethod
+    def _read(cls: type[_R], data: dict[str, Any], **values: Any) -> _R:
+        if cls._OPEN:
+            known = {f.name for f in fields(cls)} - {"extra"}
+            values["extra"] = {name: value for name, value in data.items() if name not in known}
+            data = {name: value for name, value in data.items() if name in known}
+        for name, value in data.items():
+            part = cls._PARTS.get(name)
+            values[name] = value if part is None else _read_part(part, value)
+        return cls(**values)
+
+    def _write(self) -> dict[str, Any]:
+        written: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            optional = f.default is not MISSING or f.default_factory is not MISSING
+            if not (optional and value in (None, (), {})):
+                written[f.name] = _write_value(value)
+        if self._OPEN:
+            written |= written.pop("extra", {})
+        return written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class _OpenRecord(_Record):
+    _OPEN: ClassVar[bool] = True
+
+    extra: dict[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    """Fields that are not documented."""
+
+
+def _read_part(part: type[_R], value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_read_part(part, item) for item in value)
+    return part._read(value)
+
+
+def _write_value(value: Any) -> Any:
+    if isinstance(value, _Record):
+        return value._write()
+    if isinstance(value, tuple):
+        return [_write_value(item) for item in value]
+    return copy.deepcopy(value)
+
+
+def _datetime(seconds: int | None, milliseconds: int | None) -> datetime | None:
+    if milliseconds is None:
+        if seconds is None:
+            return None
+        milliseconds = 1000 * seconds
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Participant(_Record):
+    """Somebody in a chat."""
+
+    user_id: str | None = None
+    """By the integration's id."""
+    user_ref_id: str | None = None
+    """By amoCRM's id."""
+    name: str | None = field(default=None, repr=False)
+    """The name shown."""
+    phone: str | None = field(default=None, repr=False)
+    """The phone; when a CRM user writes first, the number to write to."""
+    email: str | None = field(default=None, repr=False)
+    """The e-mail address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Button(_OpenRecord):
+    """A button under a message. A client's press is sent back as a plain text message with its text."""
+
+    text: str = field(repr=False)
+    """The label."""
+    url: str | None = field(default=None, repr=False)
+    """The address it opens; a message holds either plain or address buttons."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ListRow(_OpenRecord):
+    """A row of a list message."""
+
+    callback_data: str | None = field(default=None, repr=False)
+    """To be sent back as ``callback_data`` when the client chooses this row."""
+    title: str | None = field(default=None, repr=False)
+    """The row's title."""
+    description: str | None = field(default=None, repr=False)
+    """The row's description."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ListSection(_OpenRecord):
+    """A section of a list message."""
+
+    _PARTS = {"rows": ListRow}
+
+    title: str | None = field(default=None, repr=False)
+    """Up to 24 characters."""
+    rows: tuple[ListRow, ...] = ()
+    """One to ten rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ListMessage(_OpenRecord):
+    """A WhatsApp list message."""
+
+    _PARTS = {"sections": ListSection}
+
+    header: str | None = field(default=None, repr=False)
+    """Up to 60 characters."""
+    body: str | None = field(default=None, repr=False)
+    """Up to 1024 characters, Markdown."""
+    footer: str | None = field(default=None, repr=False)
+    """Up to 60 characters, Markdown."""
+    button: str | None = field(default=None, repr=False)
+    """The label of the main button."""
+    sections: tuple[ListSection, ...] = ()
+    """One to ten sections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Markup(_OpenRecord):
+    """Rows of buttons, or a list message (official WhatsApp on Kommo)."""
+
+    _PARTS = {"buttons": Button, "list_message": ListMessage}
+
+    mode: str | None = None
+    """``inline`` where there are buttons."""
+    buttons: tuple[tuple[Button, ...], ...] = ()
+    """Rows of buttons."""
+    list_message: ListMessage | None = None
+    """The list to choose from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class TemplateParam(_OpenRecord):
+    """The value of a marker of a template."""
+
+    key: str
+    """The marker, such as ``{{lead.id}}``; it need not occur in the content."""
+    value: str = field(repr=False)
+    """Its value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Template(_OpenRecord):
+    """The chat template a message was made from."""
+
+    _PARTS = {"params": TemplateParam}
+
+    id: int | None = None
+    """The template's id in the CRM."""
+    external_id: str | None = None
+    """The integration's id of the template."""
+    content: str | None = field(default=None, repr=False)
+    """The text with its markers."""
+    params: tuple[TemplateParam, ...] = ()
+    """The values of the markers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Post(_OpenRecord):
+    """The post under which a message is a comment."""
+
+    id: str | None = None
+    """The integration's id of the post."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EmbeddedMessage(_Record):
+    """A message inside another: quoted or forwarded."""
+
+    _PARTS = {"sender": Participant, "receiver": Participant}
+
+    message_id: str | None = None
+    """By the integration's id."""
+    message_ref_id: str | None = None
+    """By amoCRM's id."""
+    type: str
+    """As :attr:`MessageEvent.type`."""
+    text: str = field(repr=False)
+    """The text or caption."""
+    media: str | None = field(default=None, repr=False)
+    """Where the attachment can be fetched."""
+    thumbnail: str | None = field(default=None, repr=False)
+    """Where a small form can be fetched."""
+    file_name: str | None = field(default=None, repr=False)
+    """The attachment's file name."""
+    file_size: int | None = None
+    """The attachment's size in bytes."""
+    timestamp: int | None = None
+    """When it was written, in Unix seconds."""
+    msec_timestamp: int | None = None
+    """When it was written, in Unix milliseconds."""
+    sender: Participant | None = None
+    """Who wrote it."""
+    receiver: Participant | None = None
+    """To whom."""
+    extra: dict[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    """Fields that are not documented."""
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """When it was written, in UTC; None where that is unknown or outside the years 1 to 9999."""
+        return _datetime(self.timestamp, self.msec_timestamp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Forwards(_Record):
+    """Forwarded messages."""
+
+    _PARTS = {"messages": EmbeddedMessage}
+
+    messages: tuple[EmbeddedMessage, ...]
+    """The messages; at present one."""
+    conversation_id: str | None = None
+    """The chat they come from, by the integration's id."""
+    conversation_ref_id: str | None = None
+    """The chat they come from, by amoCRM's id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class _Event(_Record):
+    """What every event has."""
+
+    kind: ClassVar[Literal["message", "typing", "reaction", "unknown"]]
+    """What happened: ``message``, ``typing``, ``reaction`` or ``unknown``."""
+
+    api_version: Literal["v1", "v2"] | None = None
+    """The form the webhook came in; None where that is unknown."""
+    account_id: str | None = None
+    """The account; v1 webhooks do not name it."""
+    time: int | None = None
+    """When the webhook was made, in Unix seconds."""
+    extra: Any = field(default=None, hash=False, repr=False)
+    """All that was not understood, in its place in the body; None where nothing is left."""
+    raw: bytes = field(default=b"", compare=False, repr=False)
+    """The body, exactly as it was given to :func:`amochats.parse_webhook`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the event as the JSON value that all surfaces of amochats show, without ``raw``."""
+        written = {"kind": self.kind, **self._write()}
+        written.pop("raw", None)
+        return written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MessageEvent(_Event):
+    """A CRM user, a bot or a template answered. ``case MessageEvent(conversation_id, text)``."""
+
+    __match_args__ = ("conversation_id", "text")
+    _PARTS = {
+        "sender": Participant,
+        "receiver": Participant,
+        "markup": Markup,
+        "template": Template,
+        "reply_to": EmbeddedMessage,
+        "forwards": Forwards,
+        "post": Post,
+    }
+
+    kind: ClassVar[Literal["message"]] = "message"
+
+    conversation_id: str | None = None
+    """The chat, by the integration's id; None when a CRM user writes first."""
+    conversation_ref_id: str | None = None
+    """The chat, by amoCRM's id; v1 does not name it."""
+    message_id: str | None = None
+    """The message, by the integration's id; seldom there."""
+    message_ref_id: str | None = None
+    """The message, by amoCRM's id: what delivery status is reported for. v1 does not name it."""
+    timestamp: int | None = None
+    """When it was written, in Unix seconds."""
+    msec_timestamp: int | None = None
+    """When it was written, in Unix milliseconds."""
+    sender: Participant | None = None
+    """The CRM user or bot who wrote; v1 does not say."""
+    receiver: Participant | None = None
+    """The client."""
+    source_external_id: str | None = None
+    """The integration's source that the chat belongs to."""
+    type: str
+    """``text``, ``file``, ``video``, ``picture``, ``voice``, ``audio``, ``sticker``, or a new one."""
+    text: str = field(repr=False)
+    """The text; a caption where there is media."""
+    media: str | None = field(default=None, repr=False)
+    """Where the attachment can be fetched; the link may expire."""
+    thumbnail: str | None = field(default=None, repr=False)
+    """Where a small form of a picture or video can be fetched."""
+    file_name: str | None = field(default=None, repr=False)
+    """The attachment's file name."""
+    file_size: int | None = None
+    """The attachment's size in bytes."""
+    media_group_id: str | None = None
+    """Shared by the webhooks that were made from one message with several attachments."""
+    tag: str | None = field(default=None, repr=False)
+    """Always empty for integrations outside the vendor, hence None."""
+    markup: Markup | None = None
+    """Buttons or a list to choose from."""
+    template: Template | None = None
+    """The template it was made from."""
+    reply_to: EmbeddedMessage | None = None
+    """The message it answers."""
+    forwards: Forwards | None = None
+    """The messages it forwards."""
+    post: Post | None = None
+    """The post under which it is a comment."""
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """When it was written, in UTC; None where that is unknown or outside the years 1 to 9999."""
+        return _datetime(self.timestamp, self.msec_timestamp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class TypingEvent(_Event):
+    """A CRM user is typing; sent at most every 5 s. ``case TypingEvent(conversation_id)``."""
+
+    __match_args__ = ("conversation_id",)
+
+    kind: ClassVar[Literal["typing"]] = "typing"
+
+    conversation_id: str | None = None
+    """The chat, by the integration's id."""
+    conversation_ref_id: str | None = None
+    """The chat, by amoCRM's id."""
+    user_ref_id: str | None = None
+    """Who types, by amoCRM's id."""
+    expired_at: int | None = None
+    """When to stop showing it, in Unix seconds."""
+    post_id: str | None = None
+    """The integration's id of the post that is being answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ReactionEvent(_Event):
+    """A CRM user reacted to a message, or took the reaction back.
+
+    ``case ReactionEvent(message_ref_id, emoji)``; a reaction that is taken back has no emoji.
+    """
+
+    __match_args__ = ("message_ref_id", "emoji")
+
+    kind: ClassVar[Literal["reaction"]] = "reaction"
+
+    conversation_id: str | None = None
+    """The chat, by the integration's id."""
+    conversation_ref_id: str | None = None
+    """The chat, by amoCRM's id."""
+    user_ref_id: str | None = None
+    """Who reacts, by amoCRM's id."""
+    message_id: str | None = None
+    """The message, by the integration's id."""
+    message_ref_id: str | None = None
+    """The message, by amoCRM's id."""
+    type: str
+    """``react``, ``unreact``, or a word of the future."""
+    emoji: str | None = field(default=None, repr=False)
+    """The emoji; None when a reaction is taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class UnknownEvent(_Event):
+    """A shape that is not documented. ``case UnknownEvent(raw)``; the JSON value is in ``extra``."""
+
+    __match_args__ = ("raw",)
+
+    kind: ClassVar[Literal["unknown"]] = "unknown"
+
+
+Event: TypeAlias = MessageEvent | TypingEvent | ReactionEvent | UnknownEvent
+"""What :func:`amochats.parse_webhook` returns."""
+
+_KINDS: Mapping[str, type[Event]] = {
+    event.kind: event for event in (MessageEvent, TypingEvent, ReactionEvent, UnknownEvent)
+}
+
+
+def _event_from_json(stable_json: bytes, raw: bytes) -> Event:
+    data = json.loads(stable_json)
+    return _KINDS[data.pop("kind")]._read(data, raw=raw)

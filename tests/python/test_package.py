@@ -1,0 +1,134 @@
+"""The package as it is installed: its types, its documentation, its example."""
+
+import doctest
+import importlib
+import importlib.metadata
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import amochats
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = ["amochats", *(f"amochats.{module.name}" for module in pkgutil.iter_modules(amochats.__path__))]
+
+
+def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-I", *command], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_the_installed_package_is_tested() -> None:
+    assert Path(amochats.__file__).is_relative_to(sysconfig.get_path("purelib"))
+    assert len(MODULES) == 7
+
+
+def test_the_version_is_that_of_the_workspace() -> None:
+    workspace = re.search(
+        r'^\[workspace\.package\]\nversion = "(.+)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE
+    )
+    assert workspace is not None
+    assert amochats.__version__ == workspace[1] == importlib.metadata.version("amochats")
+
+
+def test_everything_public_is_documented() -> None:
+    assert sorted(amochats.__all__) == sorted(set(amochats.__all__))
+    for name in amochats.__all__:
+        value = getattr(amochats, name)
+        if inspect.isclass(value) or inspect.isfunction(value) or inspect.ismodule(value):
+            assert inspect.getdoc(value) and not str(value.__doc__).startswith(f"{name}("), name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_examples_in_the_documentation_work(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(module), report=True).failed == 0
+
+
+def test_some_examples_were_run() -> None:
+    finder = doctest.DocTestFinder()
+    tested = {
+        test.name
+        for module in MODULES
+        for test in finder.find(importlib.import_module(module))
+        if test.examples
+    }
+    functions = {f"{f.__module__}.{f.__name__}" for f in vars(amochats).values() if inspect.isfunction(f)}
+    assert tested == functions | {"amochats"}
+
+
+def test_the_readme_works() -> None:
+    receive, send = re.findall(r"```python\n(.*?)```", (ROOT / "python/README.md").read_text(), re.DOTALL)
+    told: list[tuple[object, ...]] = []
+    names: dict[str, object] = {
+        "deliver": lambda *said: told.append(said),
+        "show_typing": lambda *said: told.append(said),
+    }
+    exec(receive, names)
+    webhook = names["webhook"]
+    assert callable(webhook)
+    body = b'{"receiver":"u","conversation_id":"c-9","type":"text","text":"hi"}'
+    assert webhook(body, amochats.sign_body("channel-secret", body)) == 200
+    assert webhook(body, "0" * 40) == 401
+    assert told == [("c-9", "hi")]
+
+    class requests:
+        @staticmethod
+        def post(url: str, data: bytes, headers: dict[str, str]) -> None:
+            told.append((url, headers["X-Signature"], len(data) > 100))
+
+    exec(send, {"amochats": amochats, "path": "/v2/x", "host": "https://amojo.example", "requests": requests})
+    assert told[1][0] == "https://amojo.example/v2/x" and told[1][2]
+
+
+def test_the_example_program_works() -> None:
+    program = ROOT / "python/examples/verify.py"
+    body = b'{"receiver":"u","conversation_id":"c-9","type":"text","text":"Hello"}\n'
+    good = amochats.sign_body("channel-secret", body.strip())
+    for signature, code, said in [
+        (good, 0, "MessageEvent("),
+        ("0" * 40, 1, "does not belong"),
+        ("x", 1, "40 hex digits"),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-I", program, signature],
+            input=body,
+            capture_output=True,
+            env={**os.environ, "AMOCHATS_SECRET": "channel-secret"},
+        )
+        assert (done.returncode, said in (done.stdout + done.stderr).decode()) == (code, True), done
+        assert b"Hello" not in done.stdout + done.stderr
+
+
+def test_types_hold_for_the_package_its_tests_and_a_users_program() -> None:
+    done = run("-m", "mypy", "--strict", "--python-version", "3.10", "-p", "amochats")
+    assert done.returncode == 0, done.stdout
+    here = Path(__file__).parent
+    allowed: list[str | Path] = ["--allowlist", here / "stubtest.allowlist", "--ignore-unused-allowlist"]
+    done = run("-m", "mypy.stubtest", "amochats", *allowed)
+    assert done.returncode == 0, done.stdout
+    others = [here / "conftest.py", here / "typed_program.py", ROOT / "python/examples/verify.py"]
+    programs = [*here.glob("test_*.py"), *others]
+    done = run("-m", "mypy", "--strict", "--python-version", "3.10", *programs)
+    assert done.returncode == 0, done.stdout
+    done = run(here / "typed_program.py")
+    assert (done.returncode, done.stdout) == (0, "c-9: hi\n"), done.stderr
+
+
+def test_types_refuse_what_would_fail(tmp_path: Path) -> None:
+    wrong = {
+        'amochats.sign_body("s", "text")': "arg-type",
+        'amochats.verify_webhook(b"s", b"", None)': "arg-type",
+        "amochats.parse_webhook(b'').text": "union-attr",
+        "amochats.TypingEvent().time = 5": "misc",
+        "amochats.AmochatsError().code": "call-arg",
+    }
+    program = tmp_path / "wrong.py"
+    program.write_text("import amochats\n" + "\n".join(wrong))
+    said = run("-m", "mypy", "--strict", program).stdout
+    found = dict(re.findall(r"wrong\.py:(\d+): error: .*\[([a-z-]+)\]", said))
+    assert found == {str(line): code for line, code in enumerate(wrong.values(), 2)}, said
