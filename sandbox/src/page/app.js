@@ -12,6 +12,8 @@ let chats = [];
 let journal = [];
 let openId = decodeURIComponent(location.hash.slice(1)) || null;
 let typedAt = 0;
+/** Whether the open chat is scrolled to its end, and so stays there. */
+let atEnd = true;
 const drafts = new Map();
 /** What to read anew; filled by events, emptied by `refresh`. */
 const stale = new Set();
@@ -113,7 +115,6 @@ async function readOpen() {
   const { chat, messages } = seen;
   const list = $("messages");
   const newChat = list.dataset.chat !== id;
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
   if (newChat) list.replaceChildren();
   list.dataset.chat = id;
   $("conversation-empty").hidden = true;
@@ -126,8 +127,13 @@ async function readOpen() {
   $("head-lead").textContent = chat.lead ? `Incoming lead ${chat.lead.id}` : "";
   reconcile(list, messageRows(messages), (row) => row.key, messageItem(messages));
   if (newChat) grow();
-  if (newChat || atEnd) list.scrollTop = list.scrollHeight;
+  if (newChat || atEnd) toEnd();
   if (chat.unread > 0 && !document.hidden) await api(`${chatPath(id)}/read`, {});
+}
+
+function toEnd() {
+  atEnd = true;
+  $("messages").scrollTop = $("messages").scrollHeight;
 }
 
 async function readJournal() {
@@ -181,6 +187,7 @@ function grow() {
   const box = $("answer");
   box.style.height = "auto";
   box.style.height = `${box.scrollHeight + 2}px`;
+  box.style.overflowY = box.scrollHeight > box.clientHeight + 4 ? "auto" : "hidden";
 }
 
 async function answer() {
@@ -197,7 +204,7 @@ async function answer() {
   grow();
   try {
     const sent = api(`${chatPath(id)}/messages`, message);
-    $("messages").scrollTop = $("messages").scrollHeight;
+    toEnd();
     await sent;
     $("composer-hint").textContent = "";
     $("attach-url").value = "";
@@ -257,6 +264,10 @@ $("answer").addEventListener("input", typing);
 $("answer").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); answer(); }
 });
+$("messages").addEventListener("scroll", ({ currentTarget: list }) => {
+  atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
+});
+new ResizeObserver(() => atEnd && toEnd()).observe($("messages"));
 $("attach-toggle").addEventListener("click", () => toggleAttach($("attach").hidden));
 $("back").addEventListener("click", () => { open(null); $("chat-list").querySelector("button")?.focus(); });
 $("chat-list").addEventListener("keydown", (event) => {

@@ -55,8 +55,8 @@ export function reconcile(parent, items, key, make) {
   for (const node of old.values()) node.remove();
 }
 
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const EXACT = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const EXACT = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "long" });
 
 export function initials(name) {
@@ -216,9 +216,10 @@ export function journalItem(load) {
       el("span", { class: `arrow ${entry.direction}`, role: "img", "aria-label": webhook ? "Webhook" : "Request" }),
       el("span", { class: "journal-line" },
         el("span", { class: "kind", text: entry.kind === "unknown" ? entry.method : entry.kind.replaceAll("_", " ") }),
+        el("span", { class: "duration", text: `${entry.duration_ms} ms` }),
         el("span", { class: "status", "data-class": entry.status ? Math.floor(entry.status / 100) : 0, text: entry.status ?? "—" })),
       el("span", { class: "journal-line" },
-        el("span", { class: "target", text: `${EXACT.format(entry.at_msec)} · ${entry.duration_ms} ms` }),
+        el("span", { class: "when", text: EXACT.format(entry.at_msec) }),
         el("span", { class: `verdict ${entry.verdict.ok ? "good" : "bad"}`, text: entry.verdict.name.replaceAll("_", " ") })));
     return el("li", {
       class: "journal-item", "data-testid": "journal-item", "data-direction": entry.direction, "data-kind": entry.kind,
