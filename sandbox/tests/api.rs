@@ -311,6 +311,14 @@ async fn an_outgoing_message_names_a_user_or_the_bot() {
         assert_eq!(chat.last_message.expect("one").author.party, party);
         assert_eq!((chat.lead, chat.unread), (None, 0));
     }
+    // The client of an outgoing message is known from then on.
+    let mut other = outgoing("m-4", &bot);
+    other["receiver"]["id"] = json!("u-2");
+    let receiver = channel.send(&other).await.ok().json()["new_message"]["receiver_id"].clone();
+    let mut by_ref = text("m-5", "c-1", "u-2-renamed", "hi");
+    by_ref["sender"]["ref_id"] = receiver.clone();
+    assert_eq!(channel.send(&by_ref).await.ok().json()["new_message"]["sender_id"], receiver);
+
     let mut without_receiver = outgoing("m-3", &manager);
     without_receiver.as_object_mut().expect("an object").remove("receiver");
     channel.send(&without_receiver).await.refused(400, "receiver_missing");
@@ -477,6 +485,7 @@ async fn a_configuration_that_cannot_work_is_refused() {
         let error = amochats_sandbox::Sandbox::start(config).await.expect_err(field);
         assert_eq!(error.field(), Some(field));
     }
+    assert!(!format!("{:?}", config()).contains(SECRET));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let config = SandboxConfig { api_addr: taken.local_addr().expect("bound"), ..config() };
     let error = amochats_sandbox::Sandbox::start(config).await.expect_err("the port is taken");
