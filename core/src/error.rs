@@ -80,7 +80,7 @@ kinds! {
     BodyTooLarge = 103, "BODY_TOO_LARGE", No;
     /// The channel is not configured here.
     UnknownChannel = 104, "UNKNOWN_CHANNEL", No;
-    /// The vendor refused the data (HTTP 400).
+    /// The vendor refused the data (HTTP 400, 413).
     Rejected = 200, "REJECTED", No;
     /// The vendor refused the signature or the right (HTTP 401, 403).
     Forbidden = 201, "FORBIDDEN", No;
@@ -126,7 +126,9 @@ pub enum Retry {
 
 /// What the vendor said in an error answer. Advice only: no vendor page shows these bodies, the
 /// three keys were seen by public clients (`error_code`, `error_type`, `error_description`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// `Debug` shows the code alone, so that the rest does not reach a log by accident.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct VendorError {
     /// `error_code`.
     pub code: Option<i64>,
@@ -135,6 +137,12 @@ pub struct VendorError {
     /// `error_description`, or the body's beginning where it is not of that form. It may quote
     /// what was sent: show it to the caller, never log it.
     pub description: Option<String>,
+}
+
+impl fmt::Debug for VendorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VendorError").field("code", &self.code).finish_non_exhaustive()
+    }
 }
 
 /// An error of any part of amochats.
@@ -151,6 +159,7 @@ struct Inner {
     http_status: Option<u16>,
     retry_after: Option<Duration>,
     vendor: Option<VendorError>,
+    may_have_been_applied: Option<bool>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -164,6 +173,7 @@ impl Error {
             http_status: None,
             retry_after: None,
             vendor: None,
+            may_have_been_applied: None,
             source: None,
         }))
     }
@@ -195,6 +205,12 @@ impl Error {
     /// Adds the vendor's words.
     pub fn with_vendor(mut self, vendor: VendorError) -> Self {
         self.0.vendor = Some(vendor);
+        self
+    }
+
+    /// Says whether the call may have had its effect, where more is known than the kind tells.
+    pub fn with_may_have_been_applied(mut self, applied: bool) -> Self {
+        self.0.may_have_been_applied = Some(applied);
         self
     }
 
@@ -234,9 +250,19 @@ impl Error {
         self.0.vendor.as_ref()
     }
 
-    /// Whether repeating the call can help.
+    /// Whether the call may have had its effect although it failed. `false` is certain: the
+    /// request never left, or the answer says that it was not taken.
+    pub fn may_have_been_applied(&self) -> bool {
+        self.0.may_have_been_applied.unwrap_or(self.0.kind.retry() == Retry::MayHaveBeenApplied)
+    }
+
+    /// Whether repeating the call can help. See [`Error::may_have_been_applied`] for whether a
+    /// repeat could have the effect twice.
     pub fn retry(&self) -> Retry {
-        self.0.kind.retry()
+        match self.0.kind.retry() {
+            Retry::MayHaveBeenApplied if !self.may_have_been_applied() => Retry::Later,
+            retry => retry,
+        }
     }
 }
 
@@ -277,7 +303,19 @@ mod tests {
             .with_http_status(400)
             .with_vendor(vendor);
         assert_eq!(error.to_string(), "the service refused the data");
+        assert!(!format!("{error:?}").contains("1555"));
         assert!(std::error::Error::source(&error).is_none());
         assert_eq!(error.vendor().and_then(|v| v.description.as_deref()), Some("phone +1555 is bad"));
+    }
+
+    #[test]
+    fn a_call_that_never_left_may_be_repeated_freely() {
+        let lost = Error::new(ErrorKind::Transport, "the connection broke");
+        assert!(lost.may_have_been_applied());
+        assert_eq!(lost.retry(), Retry::MayHaveBeenApplied);
+        let refused = lost.with_may_have_been_applied(false);
+        assert!(!refused.may_have_been_applied());
+        assert_eq!(refused.retry(), Retry::Later);
+        assert!(!Error::new(ErrorKind::Rejected, "no").may_have_been_applied());
     }
 }

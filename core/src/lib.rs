@@ -32,10 +32,27 @@
 //! assert_eq!(headers.x_signature.len(), 40);
 //! # Ok::<(), amochats::Error>(())
 //! ```
+//!
+//! # Call
+//! With the feature `client`:
+#![cfg_attr(feature = "client", doc = "```no_run")]
+#![cfg_attr(not(feature = "client"), doc = "```ignore")]
+//! use amochats::{ChannelSecret, Client, Connect, Content, NewMessage, Region, Sender};
+//!
+//! # async fn call() -> amochats::Result<()> {
+//! let secret = ChannelSecret::new("channel-secret")?;
+//! let client = Client::builder("a4490ccc-5d7f-11e7-907b-a6006ad3dba0", secret).region(Region::Kommo).build()?;
+//! let connect = Connect::new("13fa84f7-6b61-4086-98ed-0a9de19ee15c").with_title("Shop chat");
+//! let connected = client.connect(&connect).await?;
+//! let message = NewMessage::incoming("c-9", "m-17", 1_704_067_200_000, Sender::new("u-5", "Anna"), Content::text("hi"));
+//! let receipt = client.send_message(&connected.scope_id, &message).await?;
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "client")]
-pub mod client;
+mod client;
 mod error;
 mod ids;
 mod message;
@@ -43,6 +60,8 @@ mod requests;
 mod signing;
 mod webhook;
 
+#[cfg(feature = "client")]
+pub use client::{ANSWER_MAX, Client, ClientBuilder, Clock, RETRY_AFTER_MAX, Region, SignedRequest};
 pub use error::{Error, ErrorKind, Result, Retry, VendorError};
 pub use ids::{
     AccountId, ChannelId, ChannelSecret, ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId,

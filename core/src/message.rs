@@ -542,6 +542,14 @@ mod tests {
     }
 
     #[test]
+    fn another_event_is_refused_by_its_name() {
+        let json = br#"{"event_type":"edit_message","payload":{"msgid":"m"}}"#;
+        let error = NewMessage::from_json(json).expect_err("an edit");
+        assert_eq!(error.to_string(), "event_type: must be `new_message`");
+        assert_eq!(error.field(), Some("event_type"));
+    }
+
+    #[test]
     fn errors_of_reading_do_not_quote_what_was_sent() {
         let json = br#"{"event_type":"new_message","payload":{"timestamp":"call +1555","msgid":"m"}}"#;
         let error = NewMessage::from_json(json).expect_err("a string for a number");

@@ -91,7 +91,7 @@ impl ApiRequest {
 }
 
 /// An id that is to stand in a path. The vendor's are UUIDs; what could change the path is refused.
-fn segment<'a>(field: &str, id: &'a str) -> Result<&'a str> {
+pub(crate) fn segment<'a>(field: &str, id: &'a str) -> Result<&'a str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if id.is_empty() || !id.bytes().all(plain) {
         return Err(Error::invalid(field, "must be letters, digits, \"-\" and \"_\" alone"));

@@ -1,1 +1,3 @@
-//! placeholder
+//! What the tests that cross a border share.
+
+pub mod vectors;

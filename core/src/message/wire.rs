@@ -8,17 +8,22 @@ use super::{
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-const EVENT_TYPE: &str = "new_message";
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope {
-    event_type: String,
+    event_type: EventType,
     payload: Payload,
     /// In examples of 2020 only, never described: ignored.
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "accepted, not used")]
     account_id: Option<String>,
+}
+
+/// A type of its own, so that another event is refused by its name, before its payload is looked at.
+#[derive(Serialize, Deserialize)]
+enum EventType {
+    #[serde(rename = "new_message")]
+    NewMessage,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -222,7 +227,7 @@ pub(super) fn encode(message: &NewMessage) -> Vec<u8> {
         caption: post.caption.clone(),
     });
     let envelope = Envelope {
-        event_type: EVENT_TYPE.into(),
+        event_type: EventType::NewMessage,
         account_id: None,
         payload: Payload {
             timestamp: message.sent_at_msec / 1000,
@@ -247,10 +252,7 @@ pub(super) fn encode(message: &NewMessage) -> Vec<u8> {
 }
 
 pub(super) fn decode(json: &[u8]) -> Result<NewMessage> {
-    let Envelope { event_type, payload, .. } = from_slice(json)?;
-    if event_type != EVENT_TYPE {
-        return Err(Error::invalid("event_type", "must be \"new_message\""));
-    }
+    let Envelope { payload, .. } = from_slice(json)?;
     let sent_at_msec = moment(payload.timestamp, payload.msec_timestamp, "payload")?;
     let forward = payload.forwards.map(forward).transpose()?;
     let reply_to =

@@ -42,25 +42,19 @@ fn event(value: Value) -> WebhookEvent {
     };
     let account_id = text(&mut map, "account_id").map(Into::into);
     let time = int(&mut map, "time");
-    let kind = if map.get("message").is_some_and(Value::is_object) {
-        object(&mut map, "message", |m| WebhookKind::Message(Box::new(message_v2(m))))
+    let (kind, api_version) = if map.get("message").is_some_and(Value::is_object) {
+        let kind = object(&mut map, "message", |m| WebhookKind::Message(Box::new(message_v2(m))));
+        (kind, HookVersion::V2)
     } else if map.get("action").is_some_and(Value::is_object) {
-        object(&mut map, "action", action).flatten()
+        (object(&mut map, "action", action).flatten(), HookVersion::V2)
     } else if map.get("receiver").is_some_and(Value::is_string) {
-        Some(WebhookKind::Message(Box::new(message_v1(&mut map))))
+        (Some(WebhookKind::Message(Box::new(message_v1(&mut map)))), HookVersion::V1)
     } else {
-        None
-    };
-    let api_version = match &kind {
-        Some(WebhookKind::Message(event)) if event.conversation_ref_id.is_none() && account_id.is_none() => {
-            Some(HookVersion::V1)
-        }
-        Some(_) => Some(HookVersion::V2),
-        None => None,
+        (None, HookVersion::V2)
     };
     WebhookEvent {
+        api_version: kind.is_some().then_some(api_version),
         kind: kind.unwrap_or(WebhookKind::Unknown),
-        api_version,
         account_id,
         time,
         extra: if map.is_empty() { Value::Null } else { Value::Object(map) },
@@ -69,18 +63,16 @@ fn event(value: Value) -> WebhookEvent {
 
 fn action(action: &mut Map<String, Value>) -> Option<WebhookKind> {
     // The field table of the typing hook has the user one level higher than its example.
-    let outer_user =
-        |action: &mut Map<String, Value>| object(action, "user", |user| text(user, "id")).flatten();
     if action.get("typing").is_some_and(Value::is_object) {
         let mut event = object(action, "typing", typing)?;
         if event.user_ref_id.is_none() {
-            event.user_ref_id = outer_user(action).map(Into::into);
+            event.user_ref_id = user(action).map(Into::into);
         }
         Some(WebhookKind::Typing(event))
     } else if action.get("reaction").is_some_and(Value::is_object) {
         let mut event = object(action, "reaction", reaction)?;
         if event.user_ref_id.is_none() {
-            event.user_ref_id = outer_user(action).map(Into::into);
+            event.user_ref_id = user(action).map(Into::into);
         }
         Some(WebhookKind::Reaction(event))
     } else {
@@ -93,7 +85,7 @@ fn typing(map: &mut Map<String, Value>) -> TypingEvent {
     TypingEvent {
         conversation_id: conversation_id.map(Into::into),
         conversation_ref_id: conversation_ref_id.map(Into::into),
-        user_ref_id: both_ids(map, "user").1.map(Into::into),
+        user_ref_id: user(map).map(Into::into),
         expired_at: int(map, "expired_at"),
         post_id: text(map, "post_id"),
     }
@@ -101,14 +93,18 @@ fn typing(map: &mut Map<String, Value>) -> TypingEvent {
 
 fn reaction(map: &mut Map<String, Value>) -> ReactionEvent {
     let (conversation_id, conversation_ref_id) = both_ids(map, "conversation");
-    let (message_id, message_ref_id) = both_ids(map, "message");
+    let (message_id, mut message_ref_id) = both_ids(map, "message");
+    // The field table has `message.id`, the example `msgid`. Of two different ids the former is
+    // surely amoCRM's, and the other stays.
+    if message_ref_id.is_none() || map.get("msgid").and_then(Value::as_str) == message_ref_id.as_deref() {
+        message_ref_id = text(map, "msgid");
+    }
     ReactionEvent {
         conversation_id: conversation_id.map(Into::into),
         conversation_ref_id: conversation_ref_id.map(Into::into),
-        user_ref_id: both_ids(map, "user").1.map(Into::into),
+        user_ref_id: user(map).map(Into::into),
         message_id: message_id.map(Into::into),
-        // The field table has `message.id`, the example `msgid`.
-        message_ref_id: text(map, "msgid").or(message_ref_id).map(Into::into),
+        message_ref_id: message_ref_id.map(Into::into),
         reaction_type: text(map, "type").unwrap_or_default(),
         emoji: text(map, "emoji"),
     }
@@ -209,6 +205,11 @@ fn both_ids(map: &mut Map<String, Value>, key: &str) -> (Option<String>, Option<
     object(map, key, |inner| (text(inner, "client_id"), text(inner, "id"))).unwrap_or_default()
 }
 
+/// amoCRM's id of the user, the only one that typing and reactions have.
+fn user(map: &mut Map<String, Value>) -> Option<String> {
+    object(map, "user", |user| text(user, "id")).flatten()
+}
+
 /// Takes the object at `key` apart; what is left of it stays.
 fn object<T>(
     map: &mut Map<String, Value>,
@@ -223,10 +224,12 @@ fn object<T>(
     Some(taken)
 }
 
-/// Takes a string, or a number as one; `""` and `null` mean that there is none.
+/// Takes a string, or a whole number as one; `""` and `null` mean that there is none.
 fn text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
     match map.get(key)? {
-        Value::String(_) | Value::Number(_) | Value::Null => {}
+        Value::String(_) | Value::Null => {}
+        // What is read as a floating-point number may have lost digits.
+        Value::Number(number) if !number.is_f64() => {}
         _ => return None,
     }
     match map.shift_remove(key)? {
@@ -311,6 +314,32 @@ mod tests {
         ] {
             assert_eq!(parse(&body).message_ref_id(), Some(&"M".into()));
         }
+    }
+
+    #[test]
+    fn the_shape_tells_the_version() {
+        for (body, version) in [
+            (json!({"message": {"message": {"id": "M"}}}), Some(HookVersion::V2)),
+            (json!({"account_id": "a", "receiver": "u"}), Some(HookVersion::V1)),
+            (json!({"action": {"typing": {}}}), Some(HookVersion::V2)),
+            (json!({"action": {"dance": {}}}), None),
+        ] {
+            assert_eq!(parse(&body).api_version, version, "{body}");
+        }
+    }
+
+    #[test]
+    fn no_id_is_dropped_or_rounded() {
+        let event = parse(&json!({"action": {
+            "reaction": {"msgid": "m", "message": {"id": "M"}, "user": {"id": 1.5, "client_id": "u"}}
+        }}));
+        assert_eq!(event.message_ref_id(), Some(&"M".into()));
+        assert_eq!(
+            event.extra,
+            json!({"action": {"reaction": {"msgid": "m", "user": {"id": 1.5, "client_id": "u"}}}})
+        );
+        let both = parse(&json!({"action": {"reaction": {"msgid": "M", "message": {"id": "M"}}}}));
+        assert_eq!((both.message_ref_id(), &both.extra), (Some(&"M".into()), &Value::Null));
     }
 
     #[test]

@@ -1,0 +1,246 @@
+//! The HTTP client of the chats API: a thin driver over [`ApiRequest`].
+
+mod answer;
+mod builder;
+
+pub use answer::{ANSWER_MAX, RETRY_AFTER_MAX};
+pub use builder::{ClientBuilder, Clock, Region};
+
+use crate::error::{Error, Result};
+use crate::ids::{AccountId, ChannelId, ChannelSecret, MessageRefId, ScopeId};
+use crate::message::NewMessage;
+use crate::requests::{ApiRequest, Connect, Connected, DeliveryStatus, MessageReceipt};
+use crate::signing::{CONTENT_TYPE, SIGNATURE_HEADER, format_date, sign_body};
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Calls the chats API for one channel.
+///
+/// A clone is cheap and shares the connections. Calls need a tokio runtime.
+///
+/// Every call is sent **once**: nothing is retried and no redirect is followed, since only the
+/// caller knows whether a repeat is safe ([`Error::retry`], [`Error::may_have_been_applied`]).
+/// The outbox of `amochats-runtime` does that for messages. A call whose future is dropped may
+/// still have its effect.
+///
+/// ```no_run
+/// use amochats::{ChannelSecret, Client, Connect, Region};
+///
+/// # async fn call() -> amochats::Result<()> {
+/// let secret = ChannelSecret::new("channel-secret")?;
+/// let client = Client::builder("a4490ccc-5d7f-11e7-907b-a6006ad3dba0", secret).region(Region::Ru).build()?;
+/// let connected = client.connect(&Connect::new("13fa84f7-6b61-4086-98ed-0a9de19ee15c")).await?;
+/// println!("connected as {}", connected.scope_id);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// What every call may return, beside [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for its arguments:
+///
+/// | Kind | When |
+/// |---|---|
+/// | `Rejected` | HTTP 400 or 413 |
+/// | `Forbidden` | HTTP 401 or 403; says so if this machine's clock is the reason |
+/// | `NotFound` | HTTP 404 |
+/// | `RateLimited` | HTTP 429, with [`Error::retry_after`] where the service named a delay |
+/// | `Unavailable` | HTTP 5xx, likewise |
+/// | `UnexpectedResponse` | any other status, a body of another form, or one of more than [`ANSWER_MAX`] bytes |
+/// | `Timeout` | no connection or no whole answer in time |
+/// | `Transport` | the connection could not be made or broke |
+///
+/// [`Error::vendor`] holds what the service said in the answer, if it said anything.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    channel_id: ChannelId,
+    secret: ChannelSecret,
+    /// Scheme, host, port and path prefix, without a final slash.
+    base_url: String,
+    clock: Clock,
+    body_signature_only: bool,
+}
+
+impl Client {
+    /// Begins to build a client for a channel; say where the service is with
+    /// [`ClientBuilder::region`] or [`ClientBuilder::base_url`].
+    pub fn builder(channel_id: impl Into<ChannelId>, secret: ChannelSecret) -> ClientBuilder {
+        ClientBuilder::new(channel_id.into(), secret)
+    }
+
+    /// The channel it calls for.
+    pub fn channel_id(&self) -> &ChannelId {
+        &self.0.channel_id
+    }
+
+    /// Where it calls, without a final slash.
+    pub fn base_url(&self) -> &str {
+        &self.0.base_url
+    }
+
+    /// Connects the channel to an account. To be done again after every installation, and to
+    /// change the title or the form of webhooks.
+    ///
+    /// # Errors
+    /// See [`Client`]; `NotFound` where there is no such channel.
+    pub async fn connect(&self, connect: &Connect) -> Result<Connected> {
+        let request = ApiRequest::connect(&self.0.channel_id, connect)?;
+        self.call_for(&request, Connected::from_json).await
+    }
+
+    /// Disconnects the channel from an account: no more webhooks come from it.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn disconnect(&self, account: &AccountId) -> Result<()> {
+        self.call(&ApiRequest::disconnect(&self.0.channel_id, account)?).await.map(drop)
+    }
+
+    /// Sends a message to the CRM. The service takes it and processes it later; a second message
+    /// with the same [`message_id`](NewMessage::message_id) is refused.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn send_message(&self, scope: &ScopeId, message: &NewMessage) -> Result<MessageReceipt> {
+        let request = ApiRequest::send_message(scope, message)?;
+        self.call_for(&request, MessageReceipt::from_json).await
+    }
+
+    /// Reports what became of a message from the CRM, by **amoCRM's** id of it.
+    ///
+    /// # Errors
+    /// See [`Client`]; `NotFound` where there is no such message.
+    pub async fn set_delivery_status(
+        &self,
+        scope: &ScopeId,
+        message: &MessageRefId,
+        status: &DeliveryStatus,
+    ) -> Result<()> {
+        self.call(&ApiRequest::set_delivery_status(scope, message, status)?).await.map(drop)
+    }
+
+    /// Signs and sends any request and gives the body of a 2xx answer, which may be empty.
+    ///
+    /// ```no_run
+    /// use amochats::{ApiRequest, Client};
+    ///
+    /// # async fn call(client: &Client) -> amochats::Result<()> {
+    /// let typing = ApiRequest {
+    ///     method: "POST",
+    ///     path: "/v2/origin/custom/a4490ccc_13fa84f7/typing".into(),
+    ///     body: br#"{"conversation_id":"c-9","sender":{"id":"u-5"}}"#.to_vec(),
+    /// };
+    /// client.call(&typing).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn call(&self, request: &ApiRequest) -> Result<Vec<u8>> {
+        self.exchange(request).await.map(|(_status, body)| body)
+    }
+
+    /// Signs a request without sending it: what [`Client::call`] would send now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a request that cannot be signed or whose path would not
+    /// go on the wire as it is written.
+    pub fn sign(&self, request: &ApiRequest) -> Result<SignedRequest> {
+        self.sign_at(request, (self.0.clock)())
+    }
+
+    async fn call_for<T>(&self, request: &ApiRequest, read: fn(&[u8]) -> Result<T>) -> Result<T> {
+        let (status, body) = self.exchange(request).await?;
+        // The service took the call, only its words are odd.
+        read(&body).map_err(|error| error.with_http_status(status).with_may_have_been_applied(true))
+    }
+
+    async fn exchange(&self, request: &ApiRequest) -> Result<(u16, Vec<u8>)> {
+        let signed_at = (self.0.clock)();
+        let signed = self.sign_at(request, signed_at)?;
+        let method = reqwest::Method::from_bytes(signed.method.as_bytes())
+            .expect("a signed request's method is of capital letters");
+        let mut call = self.0.http.request(method, &signed.url);
+        for (name, value) in &signed.headers {
+            call = call.header(*name, value);
+        }
+        let mut response =
+            call.body(signed.body).send().await.map_err(|error| answer::failure(error, &self.0.base_url))?;
+        let body = answer::read_body(&mut response, &self.0.base_url).await;
+        let status = response.status();
+        if status.is_success() {
+            Ok((status.as_u16(), body.map_err(|error| error.with_http_status(status.as_u16()))?))
+        } else {
+            // The status decides; the words are advice, so it does no harm if they are cut off.
+            let clock_matters = !self.0.body_signature_only;
+            Err(answer::refusal(
+                status,
+                response.headers(),
+                &body.unwrap_or_default(),
+                signed_at,
+                clock_matters,
+            ))
+        }
+    }
+
+    fn sign_at(&self, request: &ApiRequest, now: SystemTime) -> Result<SignedRequest> {
+        // What is signed must be what is sent: no dot segments, no blanks, nothing re-encoded.
+        if request.method.is_empty() || !request.method.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Err(Error::invalid("method", "must be an HTTP method such as POST, in capitals"));
+        }
+        let url = format!("{}{}", self.0.base_url, request.path);
+        if !reqwest::Url::parse(&url)
+            .is_ok_and(|parsed| parsed.as_str() == url && parsed.fragment().is_none())
+        {
+            return Err(Error::invalid("path", "must be a percent-encoded path without dot segments"));
+        }
+        let headers = if self.0.body_signature_only {
+            if request.body.is_empty() {
+                return Err(Error::invalid("body", "must not be empty where the signature covers it alone"));
+            }
+            let signature = sign_body(&self.0.secret, &request.body);
+            vec![("Content-Type", CONTENT_TYPE.to_owned()), (SIGNATURE_HEADER, signature)]
+        } else {
+            let signed = request.sign(&self.0.secret, &format_date(now)?)?;
+            signed.iter().map(|(name, value)| (name, value.to_owned())).collect()
+        };
+        Ok(SignedRequest { method: request.method, url, headers, body: request.body.clone() })
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("channel_id", &self.0.channel_id)
+            .field("base_url", &self.0.base_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request ready to be sent, valid for [`SIGNATURE_LIFETIME`](crate::SIGNATURE_LIFETIME).
+///
+/// `Debug` shows neither the signature nor the body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// `GET`, `POST` or `DELETE`.
+    pub method: &'static str,
+    /// The whole address.
+    pub url: String,
+    /// The headers that belong to the signature.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, as it was signed.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for SignedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedRequest")
+            .field("method", &self.method)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}

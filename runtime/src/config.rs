@@ -1,0 +1,363 @@
+//! The configuration: a TOML file, then the environment.
+
+use crate::inbox::Redelivery;
+use amochats::{ChannelId, ChannelSecret, Error, ErrorKind, Result, client::Region};
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The environment's prefix: `AMOCHATS_LISTENER_ADDRESS` is `address` in `[listener]`.
+pub const ENV_PREFIX: &str = "AMOCHATS_";
+
+/// A runtime's configuration. [`Config::EXAMPLE`] shows every key with its default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The webhook listener.
+    #[serde(default)]
+    pub listener: ListenerConfig,
+    /// Health and metrics.
+    #[serde(default)]
+    pub admin: AdminConfig,
+    /// Where events are kept.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// How events are handed out.
+    #[serde(default)]
+    pub inbox: InboxConfig,
+    /// The channels, at least one.
+    #[serde(default, rename = "channel")]
+    pub channels: Vec<ChannelConfig>,
+}
+
+/// The webhook listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerConfig {
+    /// Where to listen. Port 0 picks a free one.
+    pub address: SocketAddr,
+    /// The path of webhooks, with `:scope_id` as its last part, as it was registered with the channel.
+    pub webhook_path: String,
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a webhook may wait to be kept, in milliseconds; the vendor waits 5000.
+    pub keep_deadline_ms: u64,
+    /// How long the request's head may take, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// The most bytes of bodies in memory at a time.
+    pub max_in_flight_bytes: usize,
+}
+
+impl Default for ListenerConfig {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            webhook_path: "/webhook/:scope_id".into(),
+            max_body_bytes: 1 << 20,
+            keep_deadline_ms: 4000,
+            header_timeout_ms: 5000,
+            max_connections: 1024,
+            max_in_flight_bytes: 64 << 20,
+        }
+    }
+}
+
+impl ListenerConfig {
+    /// The part of the path before the scope.
+    pub(crate) fn path_prefix(&self) -> Result<&str> {
+        let prefix = self.webhook_path.strip_suffix(":scope_id");
+        prefix.filter(|prefix| prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains(':')).ok_or_else(
+            || invalid("listener.webhook_path", "must begin with \"/\" and end with \"/:scope_id\", as \"/webhook/:scope_id\""),
+        )
+    }
+}
+
+/// Health and metrics.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Where to listen. Port 0 picks a free one.
+    pub address: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+/// Where events are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// The SQLite file, on a local disk.
+    pub path: PathBuf,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { path: "amochats.db".into() }
+    }
+}
+
+/// How events are handed out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InboxConfig {
+    /// After this many attempts an event becomes a dead letter.
+    pub max_attempts: u32,
+    /// The delay after the first failed attempt, in milliseconds; it doubles with each further one.
+    pub min_delay_ms: u64,
+    /// The longest delay, in milliseconds.
+    pub max_delay_ms: u64,
+    /// Keeps typing events like the others instead of handing them out live only.
+    pub keep_typing: bool,
+}
+
+impl Default for InboxConfig {
+    fn default() -> Self {
+        let Redelivery { max_attempts, min_delay, max_delay } = Redelivery::default();
+        let msec = |delay: Duration| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        Self { max_attempts, min_delay_ms: msec(min_delay), max_delay_ms: msec(max_delay), keep_typing: false }
+    }
+}
+
+impl InboxConfig {
+    pub(crate) fn redelivery(&self) -> Redelivery {
+        Redelivery {
+            max_attempts: self.max_attempts,
+            min_delay: Duration::from_millis(self.min_delay_ms),
+            max_delay: Duration::from_millis(self.max_delay_ms),
+        }
+    }
+}
+
+/// A channel, as support registered it.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelConfig {
+    /// The channel's id (a UUID).
+    pub id: String,
+    /// The channel's secret. Prefer `secret_file`, or `AMOCHATS_SECRET` where there is one channel.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// Further secrets under which webhooks are accepted, while the secret is being changed.
+    #[serde(default)]
+    pub old_secrets: Vec<String>,
+    /// A file that holds the secret.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    /// Where the chats API is: `ru`, `kommo` or `com`.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The chats API's address in place of a region, such as a sandbox's.
+    #[serde(default)]
+    pub base_url: Option<String>,
+}
+
+impl fmt::Debug for ChannelConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelConfig")
+            .field("id", &self.id)
+            .field("region", &self.region)
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ChannelConfig {
+    /// A channel with its secret.
+    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            secret: Some(secret.into()),
+            old_secrets: Vec::new(),
+            secret_file: None,
+            region: None,
+            base_url: None,
+        }
+    }
+
+    pub(crate) fn channel_id(&self) -> Result<ChannelId> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if self.id.is_empty() || !self.id.bytes().all(plain) {
+            return Err(invalid("channel.id", "must be the channel's UUID"));
+        }
+        Ok(ChannelId::new(&self.id))
+    }
+
+    /// The current secret first, then the old ones.
+    pub(crate) fn secrets(&self) -> Result<Vec<ChannelSecret>> {
+        let current = match (&self.secret, &self.secret_file) {
+            (Some(secret), None) => secret.clone(),
+            (None, Some(path)) => {
+                let cannot = |error| invalid("channel.secret_file", format!("cannot read {}: {error}", path.display()));
+                std::fs::read_to_string(path).map_err(cannot)?.trim_end_matches(['\r', '\n']).to_owned()
+            }
+            (None, None) => {
+                let rule = format!("give it as secret_file, or in the environment as {ENV_PREFIX}SECRET");
+                return Err(invalid("channel.secret", rule));
+            }
+            (Some(_), Some(_)) => return Err(invalid("channel.secret", "is given twice: as secret and as secret_file")),
+        };
+        let all = std::iter::once(&current).chain(&self.old_secrets).map(ChannelSecret::new);
+        all.collect::<Result<_>>().map_err(|error| invalid("channel.secret", error))
+    }
+
+    pub(crate) fn region(&self) -> Result<Option<Region>> {
+        match (self.region.as_deref(), &self.base_url) {
+            (Some(_), Some(_)) => Err(invalid("channel.region", "is given together with base_url: choose one")),
+            (None, Some(_)) => Ok(None),
+            (None | Some("ru"), None) => Ok(Some(Region::Ru)),
+            (Some("kommo"), None) => Ok(Some(Region::Kommo)),
+            (Some("com"), None) => Ok(Some(Region::Com)),
+            (Some(_), None) => Err(invalid("channel.region", "must be ru, kommo or com")),
+        }
+    }
+}
+
+impl Config {
+    /// Every key with its default, as a file to start from.
+    pub const EXAMPLE: &str = include_str!("config.example.toml");
+
+    /// Reads a configuration from TOML text and the environment's variables, which win.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn load(toml: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        Self::from_table(parse(toml)?, environment)
+    }
+
+    /// Reads a configuration whose TOML is parsed already; a program takes its own sections out
+    /// before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn from_table(
+        mut table: toml::Table,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let mut secret = None;
+        for (name, value) in environment {
+            let Some(key) = name.strip_prefix(ENV_PREFIX) else { continue };
+            if key == "SECRET" {
+                secret = Some(value);
+                continue;
+            }
+            overlay(&mut table, &["listener", "admin", "store", "inbox"], key, &value)?;
+        }
+        let mut config: Self = serde::Deserialize::deserialize(table).map_err(toml_error)?;
+        if let Some(secret) = secret {
+            match &mut config.channels[..] {
+                [one] => {
+                    one.secret = Some(secret);
+                    one.secret_file = None;
+                }
+                _ => return Err(invalid("AMOCHATS_SECRET", "can be used with exactly one [[channel]]")),
+            }
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks what can be checked without starting.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn validate(&self) -> Result<()> {
+        self.listener.path_prefix()?;
+        let listener = &self.listener;
+        if !(1..=4900).contains(&listener.keep_deadline_ms) {
+            return Err(invalid("listener.keep_deadline_ms", "must be 1 to 4900: the vendor waits 5000"));
+        }
+        if listener.max_body_bytes == 0 || listener.max_body_bytes > listener.max_in_flight_bytes {
+            return Err(invalid("listener.max_body_bytes", "must be more than 0 and at most max_in_flight_bytes"));
+        }
+        if listener.max_in_flight_bytes > 1 << 31 {
+            return Err(invalid("listener.max_in_flight_bytes", "must be at most 2147483648"));
+        }
+        if listener.max_connections == 0 || listener.header_timeout_ms == 0 {
+            return Err(invalid("listener", "max_connections and header_timeout_ms must be more than 0"));
+        }
+        if self.inbox.max_attempts == 0 || self.inbox.min_delay_ms > self.inbox.max_delay_ms {
+            return Err(invalid("inbox", "max_attempts must be more than 0, min_delay_ms at most max_delay_ms"));
+        }
+        if self.channels.is_empty() {
+            return Err(invalid("channel", "add a [[channel]] with the id and secret that support sent"));
+        }
+        let mut ids = HashSet::new();
+        for channel in &self.channels {
+            if !ids.insert(channel.channel_id()?) {
+                return Err(invalid("channel.id", "two channels have the same id"));
+            }
+            channel.region()?;
+            channel.secrets()?;
+        }
+        Ok(())
+    }
+}
+
+/// Parses TOML. The error names line and rule; the line itself is not quoted, it may hold a secret.
+///
+/// # Errors
+/// [`ErrorKind::ConfigInvalid`].
+pub fn parse(toml: &str) -> Result<toml::Table> {
+    toml.parse::<toml::Table>().map_err(|error| {
+        let line = error.span().map_or(1, |span| toml[..span.start.min(toml.len())].lines().count().max(1));
+        Error::new(ErrorKind::ConfigInvalid, format!("line {line} is not TOML: {}", first_line(error.message())))
+    })
+}
+
+/// Sets a key of a section from the environment: `LISTENER_ADDRESS` is `address` in `[listener]`.
+///
+/// # Errors
+/// [`ErrorKind::ConfigInvalid`] for a variable that belongs to no section.
+pub fn overlay(table: &mut toml::Table, sections: &[&str], key: &str, value: &str) -> Result<()> {
+    let lower = key.to_ascii_lowercase();
+    let found = sections.iter().find_map(|section| {
+        lower.strip_prefix(section).and_then(|rest| rest.strip_prefix('_')).map(|rest| (*section, rest))
+    });
+    let Some((section, field)) = found else {
+        let known = sections.join(", ").to_ascii_uppercase();
+        let rule = format!("is not known; a variable is {ENV_PREFIX}, one of {known}, \"_\" and the key");
+        return Err(invalid(format!("{ENV_PREFIX}{key}"), rule));
+    };
+    let value = value
+        .parse::<i64>()
+        .map(toml::Value::Integer)
+        .or_else(|_| value.parse::<bool>().map(toml::Value::Boolean))
+        .unwrap_or_else(|_| toml::Value::String(value.to_owned()));
+    let entry = table.entry(section).or_insert_with(|| toml::Table::new().into());
+    let section = entry.as_table_mut().ok_or_else(|| invalid(section, "must be a section"))?;
+    section.insert(field.to_owned(), value);
+    Ok(())
+}
+
+/// An error of the configuration's shape, without the value that was found.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn toml_error(error: toml::de::Error) -> Error {
+    let said = first_line(error.message());
+    let said = match said.split_once("expected ") {
+        Some((_found, expected)) if said.starts_with("invalid ") => format!("a value is not what is expected: {expected}"),
+        _ => said.to_owned(),
+    };
+    let key = error.to_string().lines().rev().find_map(|line| line.strip_prefix("in `").map(|key| key.trim_end_matches('`').to_owned()));
+    match key {
+        Some(key) => invalid(key, said),
+        None => Error::new(ErrorKind::ConfigInvalid, said),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn invalid(key: impl Into<String>, rule: impl fmt::Display) -> Error {
+    let key = key.into();
+    Error::new(ErrorKind::ConfigInvalid, format!("{key}: {rule}")).with_field(key)
+}

@@ -1,0 +1,133 @@
+//! An event as it is kept and handed out.
+
+use amochats::{
+    AccountId, ChannelId, ConversationId, ConversationRefId, MessageRefId, ScopeId, VerifiedBody,
+    WebhookEvent, WebhookKind, parse_webhook,
+};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// How an event came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// By a webhook.
+    Webhook,
+    /// Fetched from the history, because no webhook had brought it.
+    Backfill,
+}
+
+impl Origin {
+    /// The name on all surfaces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Backfill => "backfill",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Self {
+        if name == "backfill" { Self::Backfill } else { Self::Webhook }
+    }
+}
+
+/// An event that is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Unique in this store and among stores.
+    pub event_id: String,
+    /// The channel it came for.
+    pub channel_id: ChannelId,
+    /// The account inside the chat service.
+    pub account_id: AccountId,
+    /// The connection of both.
+    pub scope_id: ScopeId,
+    /// When it was received, in Unix milliseconds.
+    pub received_at: i64,
+    /// How it came here.
+    pub origin: Origin,
+    /// The account's message id was seen before, with other content.
+    pub conflicting_duplicate: bool,
+    /// The webhook's body exactly as it was received.
+    pub raw: Bytes,
+}
+
+impl Event {
+    /// What the webhook says. A body that is not JSON is [`WebhookKind::Unknown`].
+    pub fn parse(&self) -> WebhookEvent {
+        parse_webhook(VerifiedBody::trust(&self.raw)).unwrap_or(WebhookEvent {
+            kind: WebhookKind::Unknown,
+            api_version: None,
+            account_id: None,
+            time: None,
+            extra: Value::Null,
+        })
+    }
+
+    /// The event in one JSON object: the parsed webhook with the fields of this type.
+    pub fn to_json(&self) -> Value {
+        let mut value = serde_json::to_value(self.parse()).unwrap_or_default();
+        if let Some(map) = value.as_object_mut() {
+            map.insert("event_id".into(), self.event_id.clone().into());
+            map.insert("channel_id".into(), self.channel_id.as_str().into());
+            map.insert("account_id".into(), self.account_id.as_str().into());
+            map.insert("scope_id".into(), self.scope_id.as_str().into());
+            map.insert("received_at_msec".into(), self.received_at.into());
+            map.insert("origin".into(), self.origin.name().into());
+            if self.conflicting_duplicate {
+                map.insert("conflicting_duplicate".into(), true.into());
+            }
+        }
+        value
+    }
+}
+
+/// Ids only: what is kept is private.
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Event")
+            .field("event_id", &self.event_id)
+            .field("scope_id", &self.scope_id)
+            .field("raw_len", &self.raw.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An event on its way into a store.
+#[derive(Clone)]
+pub struct NewEvent {
+    /// The channel it came for.
+    pub channel_id: ChannelId,
+    /// The account inside the chat service.
+    pub account_id: AccountId,
+    /// `message`, `typing`, `reaction` or `unknown`.
+    pub kind: &'static str,
+    /// The conversation by amoCRM's id: with the scope the key of the order.
+    pub conversation_ref_id: Option<ConversationRefId>,
+    /// The conversation by the integration's id: the key of the order until the other is known.
+    pub conversation_id: Option<ConversationId>,
+    /// The message by amoCRM's id: with the account the key of deduplication.
+    pub message_ref_id: Option<MessageRefId>,
+    /// A digest of the content, for messages that can be duplicates.
+    pub digest: Option<[u8; 20]>,
+    /// When it was received, in Unix milliseconds.
+    pub received_at: i64,
+    /// How it came here.
+    pub origin: Origin,
+    /// The signature it came with, so that it can be checked again.
+    pub signature: Option<String>,
+    /// The body exactly as it was received.
+    pub raw: Bytes,
+}
+
+impl NewEvent {
+    /// The connection it came over.
+    pub fn scope_id(&self) -> ScopeId {
+        ScopeId::of(&self.channel_id, &self.account_id)
+    }
+
+    /// What a duplicate shares with its first copy.
+    pub(crate) fn dedup_key(&self) -> Option<(String, [u8; 20])> {
+        let message = self.message_ref_id.as_ref()?;
+        Some((format!("{}/{message}", self.account_id), self.digest?))
+    }
+}

@@ -1,0 +1,499 @@
+//! Hands kept events out until they are settled.
+//!
+//! The store says which events are open; this module adds time and consumers: a lease that ends,
+//! a delay that is over, a consumer that goes away all hand the event out again.
+
+use crate::clock::Clock;
+use crate::event::{Event, NewEvent};
+use crate::store::{Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token};
+use amochats::{Error, ErrorKind, Result};
+use rand::Rng;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+/// The most deliveries handed out at once, so that one batch stays a modest message.
+const BATCH: usize = 100;
+/// How many live events a slow consumer may lag behind before it misses some.
+const LIVE: usize = 256;
+
+/// How deliveries are repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redelivery {
+    /// After this many attempts an event becomes a dead letter.
+    pub max_attempts: u32,
+    /// The delay after the first failed attempt; it doubles with each further one.
+    pub min_delay: Duration,
+    /// The longest delay.
+    pub max_delay: Duration,
+}
+
+impl Default for Redelivery {
+    fn default() -> Self {
+        Self { max_attempts: 20, min_delay: Duration::from_secs(1), max_delay: Duration::from_mins(5) }
+    }
+}
+
+impl Redelivery {
+    /// The delay after `failures` failed attempts: none at first, then doubling, with up to a
+    /// quarter taken off at random so that what failed together does not come back together.
+    fn delay(&self, failures: u32) -> Duration {
+        if failures == 0 {
+            return Duration::ZERO;
+        }
+        let factor = 2u32.saturating_pow(failures - 1);
+        let delay = self.min_delay.saturating_mul(factor).min(self.max_delay);
+        delay.mul_f64(rand::rng().random_range(0.75..=1.0))
+    }
+}
+
+/// The inbox: what webhooks brought, for as many subscriptions as there are.
+#[derive(Clone)]
+pub struct Inbox(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    redelivery: Redelivery,
+    leases: Mutex<Leases>,
+    /// Counts up whenever something may have become ready.
+    ready: watch::Sender<u64>,
+    /// Counts up whenever a timer was set.
+    timers: watch::Sender<u64>,
+    live: broadcast::Sender<Arc<Event>>,
+}
+
+#[derive(Default)]
+struct Leases {
+    held: HashMap<Token, Held>,
+    timers: BTreeMap<(Duration, Token), Timer>,
+}
+
+struct Held {
+    ends: Duration,
+    attempt: u32,
+    consumer: Arc<ConsumerState>,
+}
+
+enum Timer {
+    LeaseEnds,
+    Wake,
+}
+
+struct ConsumerState {
+    held: Mutex<HashSet<Token>>,
+    /// Counts up whenever one of its deliveries is settled.
+    settled: watch::Sender<u64>,
+}
+
+/// A delivery: an event, handed out.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// What to settle it with.
+    pub ack_id: String,
+    /// 1 for the first time.
+    pub attempt: u32,
+    /// The event.
+    pub event: Event,
+}
+
+/// What a consumer says of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was dealt with.
+    Ack,
+    /// Hand it out again: after this delay, or one that grows with each attempt. After the last
+    /// attempt it becomes a dead letter.
+    Nack(Option<Duration>),
+    /// It becomes a dead letter at once.
+    Dead,
+}
+
+/// How a consumer wants its deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerOptions {
+    /// The most deliveries that may be unsettled at a time.
+    pub max_outstanding: usize,
+    /// How long a delivery may stay unsettled before it is handed out again.
+    pub lease: Duration,
+}
+
+impl ConsumerOptions {
+    /// The longest lease.
+    pub const MAX_LEASE: Duration = Duration::from_hours(12);
+    /// The most that may be unsettled.
+    pub const MAX_OUTSTANDING: usize = 10_000;
+
+    fn validate(&self) -> Result<()> {
+        if !(1..=Self::MAX_OUTSTANDING).contains(&self.max_outstanding) {
+            let rule = format!("must be 1 to {}", Self::MAX_OUTSTANDING);
+            return Err(Error::invalid("max_outstanding", rule));
+        }
+        lease_in_range(self.lease)
+    }
+}
+
+fn lease_in_range(lease: Duration) -> Result<()> {
+    if (Duration::from_secs(1)..=ConsumerOptions::MAX_LEASE).contains(&lease) {
+        Ok(())
+    } else {
+        Err(Error::invalid("lease", "must be 1 s to 12 h"))
+    }
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self { max_outstanding: 100, lease: Duration::from_mins(1) }
+    }
+}
+
+impl Inbox {
+    /// An inbox over a store. [`Inbox::run`] must run beside it.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, redelivery: Redelivery) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            redelivery,
+            leases: Mutex::default(),
+            ready: watch::Sender::new(0),
+            timers: watch::Sender::new(0),
+            live: broadcast::Sender::new(LIVE),
+        }))
+    }
+
+    /// Ends leases and delays when their time comes, until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut timers = self.0.timers.subscribe();
+        loop {
+            timers.mark_unchanged();
+            let next = self.leases().timers.keys().next().map(|(at, _)| *at);
+            let due = async {
+                match next {
+                    Some(at) => self.0.clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = timers.changed() => {}
+                () = due => self.end_what_is_due().await,
+            }
+        }
+    }
+
+    async fn end_what_is_due(&self) {
+        let now = self.0.clock.monotonic();
+        let mut wake = Vec::new();
+        let mut ended = Vec::new();
+        {
+            let mut leases = self.leases();
+            while let Some(entry) = leases.timers.first_entry() {
+                if entry.key().0 > now {
+                    break;
+                }
+                let ((_, token), timer) = entry.remove_entry();
+                match timer {
+                    Timer::Wake => wake.push(token),
+                    Timer::LeaseEnds => ended.push(token),
+                }
+            }
+        }
+        let wakes: Vec<_> = wake.iter().map(|token| (*token, Settlement::Wake)).collect();
+        if !wakes.is_empty() {
+            match self.0.store.settle(wakes).await {
+                Ok(_) => self.something_is_ready(),
+                // The store is out of order: try again, or these events would wait for a restart.
+                Err(_) => {
+                    for token in wake {
+                        self.set_timer(Duration::from_secs(1), token, Timer::Wake);
+                    }
+                }
+            }
+        }
+        for token in ended {
+            tracing::debug!(ack_id = token.ack_id(), "a lease ended");
+            // An error leaves the lease with its new timer; a lost lease is none of our concern.
+            if self.settle_token(token, Verdict::Nack(None)).await.is_err() && self.leases().held.contains_key(&token) {
+                self.set_timer(Duration::from_secs(1), token, Timer::LeaseEnds);
+            }
+        }
+    }
+
+    /// Keeps an event durably and offers it to every subscription.
+    ///
+    /// # Errors
+    /// Those of the store: then it is not promised to be kept.
+    pub async fn append(&self, event: NewEvent) -> Result<Appended> {
+        let appended = self.0.store.append(event).await?;
+        self.something_is_ready();
+        Ok(appended)
+    }
+
+    /// Hands an event out to whoever listens at this moment, without keeping it.
+    pub fn append_live(&self, event: Event) {
+        // Nobody listening is no error.
+        let _ = self.0.live.send(Arc::new(event));
+    }
+
+    /// Makes a subscription, unless there is one of that name; says whether it is new.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a name that is not 1 to 64 letters, digits, `-`, `_`, `.`;
+    /// those of the store.
+    pub async fn create_subscription(&self, name: &str, start: Start) -> Result<bool> {
+        valid_name(name)?;
+        let (_, new) = self.0.store.create_subscription(name, start, self.0.clock.now_msec()).await?;
+        self.something_is_ready();
+        Ok(new)
+    }
+
+    /// All subscriptions by name, with their state.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn subscriptions(&self) -> Result<Vec<SubscriptionState>> {
+        self.0.store.subscriptions().await
+    }
+
+    /// Deletes a subscription and all that waits in it. Its consumers end with
+    /// [`ErrorKind::SubscriptionNotFound`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
+    pub async fn delete_subscription(&self, name: &str) -> Result<()> {
+        self.0.store.delete_subscription(name).await?;
+        self.something_is_ready();
+        Ok(())
+    }
+
+    /// A consumer of a subscription, one of possibly several.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; [`ErrorKind::InvalidArgument`] for options out of range;
+    /// those of the store.
+    pub async fn consumer(&self, subscription: &str, options: ConsumerOptions) -> Result<Consumer> {
+        options.validate()?;
+        let id = self.0.store.subscription(subscription).await?;
+        Ok(Consumer {
+            inbox: self.clone(),
+            subscription: id,
+            options,
+            state: Arc::new(ConsumerState { held: Mutex::default(), settled: watch::Sender::new(0) }),
+        })
+    }
+
+    /// The events that are handed out live and not kept.
+    pub fn live(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.0.live.subscribe()
+    }
+
+    /// Settles a delivery. `Ok` means that it is committed: an acknowledged event never comes back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LeaseLost`] where the lease ended or it was settled before;
+    /// [`ErrorKind::InvalidArgument`] for another text than a delivery's `ack_id`; those of the
+    /// store, after which it may come back.
+    pub async fn settle(&self, ack_id: &str, verdict: Verdict) -> Result<()> {
+        self.settle_token(Token::from_ack_id(ack_id)?, verdict).await
+    }
+
+    /// Gives a delivery more time, from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LeaseLost`] where the lease ended or it was settled;
+    /// [`ErrorKind::InvalidArgument`] for another text than a delivery's `ack_id` or a lease out of range.
+    pub fn extend(&self, ack_id: &str, lease: Duration) -> Result<()> {
+        let token = Token::from_ack_id(ack_id)?;
+        lease_in_range(lease)?;
+        let ends = self.0.clock.monotonic() + lease;
+        let mut leases = self.leases();
+        let Leases { held, timers } = &mut *leases;
+        let held = held.get_mut(&token).ok_or_else(lease_lost)?;
+        timers.remove(&(held.ends, token));
+        held.ends = ends;
+        timers.insert((ends, token), Timer::LeaseEnds);
+        drop(leases);
+        self.timer_was_set();
+        Ok(())
+    }
+
+    async fn settle_token(&self, token: Token, verdict: Verdict) -> Result<()> {
+        let attempt = self.leases().held.get(&token).map(|held| held.attempt).ok_or_else(lease_lost)?;
+        let (settlement, delay) = match verdict {
+            Verdict::Ack => (Settlement::Ack, Duration::ZERO),
+            Verdict::Dead => (Settlement::Dead, Duration::ZERO),
+            Verdict::Nack(_) if attempt >= self.0.redelivery.max_attempts => (Settlement::Dead, Duration::ZERO),
+            Verdict::Nack(delay) => match delay.unwrap_or_else(|| self.0.redelivery.delay(attempt)) {
+                Duration::ZERO => (Settlement::Release, Duration::ZERO),
+                delay => (Settlement::Delay, delay),
+            },
+        };
+        let settled = self.0.store.settle(vec![(token, settlement)]).await?;
+        self.forget(token);
+        if settled != [Settled::Done] {
+            return Err(lease_lost());
+        }
+        if settlement == Settlement::Dead {
+            tracing::warn!(ack_id = token.ack_id(), attempt, "an event was given up and is a dead letter now");
+        }
+        if settlement == Settlement::Delay {
+            self.set_timer(delay, token, Timer::Wake);
+        } else {
+            self.something_is_ready();
+        }
+        Ok(())
+    }
+
+    /// Takes what was leased into the books.
+    fn hold(&self, leased: Vec<Leased>, consumer: &Arc<ConsumerState>, lease: Duration) -> Vec<Delivery> {
+        let ends = self.0.clock.monotonic() + lease;
+        let mut leases = self.leases();
+        let mut mine = consumer.held();
+        let mut hold = |one: Leased| {
+            leases.held.insert(one.token, Held { ends, attempt: one.attempt, consumer: consumer.clone() });
+            leases.timers.insert((ends, one.token), Timer::LeaseEnds);
+            mine.insert(one.token);
+            Delivery { ack_id: one.token.ack_id(), attempt: one.attempt, event: one.event }
+        };
+        let deliveries = leased.into_iter().map(&mut hold).collect();
+        self.timer_was_set();
+        deliveries
+    }
+
+    fn forget(&self, token: Token) {
+        let mut leases = self.leases();
+        if let Some(held) = leases.held.remove(&token) {
+            leases.timers.remove(&(held.ends, token));
+            held.consumer.held().remove(&token);
+            held.consumer.settled.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn set_timer(&self, delay: Duration, token: Token, timer: Timer) {
+        let at = self.0.clock.monotonic().saturating_add(delay);
+        let mut leases = self.leases();
+        if let (Timer::LeaseEnds, Some(held)) = (&timer, leases.held.get_mut(&token)) {
+            held.ends = at;
+        }
+        leases.timers.insert((at, token), timer);
+        drop(leases);
+        self.timer_was_set();
+    }
+
+    fn timer_was_set(&self) {
+        self.0.timers.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn something_is_ready(&self) {
+        self.0.ready.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.0.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConsumerState {
+    fn held(&self) -> MutexGuard<'_, HashSet<Token>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Receives the events of a subscription. What it has not settled when it is closed or dropped is
+/// handed out again.
+pub struct Consumer {
+    inbox: Inbox,
+    subscription: SubscriptionId,
+    options: ConsumerOptions,
+    state: Arc<ConsumerState>,
+}
+
+impl Consumer {
+    /// Waits for deliveries: at least one, at most as many as may still be outstanding. Dropping
+    /// the future loses nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`] once the subscription is deleted; those of the store.
+    pub async fn next(&mut self) -> Result<Vec<Delivery>> {
+        let mut ready = self.inbox.0.ready.subscribe();
+        let mut settled = self.state.settled.subscribe();
+        loop {
+            // Seen before the question is asked, so that no change in between is missed.
+            ready.mark_unchanged();
+            settled.mark_unchanged();
+            let room = self.options.max_outstanding.saturating_sub(self.outstanding());
+            if room > 0 {
+                let leased = self.inbox.0.store.lease(self.subscription, room.min(BATCH)).await?;
+                if !leased.is_empty() {
+                    return Ok(self.inbox.hold(leased, &self.state, self.options.lease));
+                }
+                let _ = ready.changed().await;
+            } else {
+                let _ = settled.changed().await;
+            }
+        }
+    }
+
+    /// How many deliveries are unsettled.
+    pub fn outstanding(&self) -> usize {
+        self.state.held().len()
+    }
+
+    /// The lease that its deliveries get.
+    pub fn lease(&self) -> Duration {
+        self.options.lease
+    }
+
+    /// The inbox, to settle with.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Ends the consumer and waits until what it left unsettled can be handed out again.
+    pub async fn close(mut self) {
+        if let Some(give_back) = self.give_back() {
+            give_back.await;
+        }
+    }
+
+    /// A consumer that vanishes has failed its attempt: the first time that costs no delay, then
+    /// it does, or an event that kills its consumers would do so without end.
+    fn give_back(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let tokens: Vec<Token> = self.state.held().iter().copied().collect();
+        if tokens.is_empty() {
+            return None;
+        }
+        let inbox = self.inbox.clone();
+        Some(async move {
+            for token in tokens {
+                let attempt = inbox.leases().held.get(&token).map_or(0, |held| held.attempt);
+                let delay = inbox.0.redelivery.delay(attempt.saturating_sub(1));
+                // A failing store: the lease's own end hands it out again.
+                let _ = inbox.settle_token(token, Verdict::Nack(Some(delay))).await;
+            }
+        })
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let (Some(give_back), Ok(runtime)) = (self.give_back(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(give_back);
+        }
+    }
+}
+
+fn lease_lost() -> Error {
+    Error::new(ErrorKind::LeaseLost, "the delivery is no longer leased: it was settled, or its lease ended")
+}
+
+fn valid_name(name: &str) -> Result<()> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err(Error::invalid("subscription", "must be 1 to 64 letters, digits, \"-\", \"_\" and \".\""))
+    }
+}

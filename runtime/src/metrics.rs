@@ -1,0 +1,92 @@
+//! What is counted, in the form that Prometheus reads.
+
+use amochats::Result;
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Duration;
+
+/// The counters of one runtime; nothing is global.
+pub struct Metrics {
+    registry: Registry,
+    answers: Family<Answer, Counter>,
+    answer_seconds: Histogram,
+    events: Family<Kept, Counter>,
+    scope_mismatches: Counter,
+    connections: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kept {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From a quarter of a millisecond to the vendor's limit of 5 s and beyond.
+        let buckets = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 5.0];
+        let mut registry = Registry::with_prefix("amochats");
+        let metrics = Self {
+            answers: Family::default(),
+            answer_seconds: Histogram::new(buckets),
+            events: Family::default(),
+            scope_mismatches: Counter::default(),
+            connections: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("webhook_answers", "Webhooks answered, by HTTP status", metrics.answers.clone());
+        registry.register_with_unit(
+            "webhook_answer",
+            "From the first byte of a webhook to its answer; the vendor waits 5 s",
+            Unit::Seconds,
+            metrics.answer_seconds.clone(),
+        );
+        registry.register("events", "Genuine webhooks, by kind and outcome", metrics.events.clone());
+        registry.register(
+            "webhook_scope_mismatches",
+            "Webhooks whose body names another account than their address",
+            metrics.scope_mismatches.clone(),
+        );
+        registry.register("webhook_connections", "Open connections of the listener", metrics.connections.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn answered(&self, status: u16, after: Duration) {
+        self.answers.get_or_create(&Answer { status }).inc();
+        self.answer_seconds.observe(after.as_secs_f64());
+    }
+
+    pub(crate) fn event(&self, kind: &'static str, outcome: &'static str) {
+        self.events.get_or_create(&Kept { kind, outcome }).inc();
+    }
+
+    pub(crate) fn scope_mismatch(&self) {
+        self.scope_mismatches.inc();
+    }
+
+    pub(crate) fn connections(&self, change: i64) {
+        self.connections.inc_by(change);
+    }
+
+    /// The text that Prometheus scrapes.
+    ///
+    /// # Errors
+    /// None that is known; encoding into memory does not fail.
+    pub fn render(&self) -> Result<String> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)
+            .map_err(|_| amochats::Error::new(amochats::ErrorKind::Panic, "the metrics could not be written"))?;
+        Ok(text)
+    }
+}
