@@ -32,6 +32,8 @@ const BODY_DEADLINE: Duration = Duration::from_secs(30);
 const METHODS: &str = "this sandbox has POST /v2/origin/custom/{channel_id}/connect, \
      DELETE /v2/origin/custom/{channel_id}/disconnect, POST /v2/origin/custom/{scope_id} and \
      POST /v2/origin/custom/{scope_id}/{message id of amoCRM}/delivery_status";
+const GEN1_METHODS: &str = "the first generation has POST /v2/origin/custom/{channel_id}/connect and \
+     POST /v2/origin/custom/{scope_id}";
 
 type Shared = State<Arc<Inner>>;
 
@@ -46,12 +48,22 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
             .route("/v2/origin/custom/{id}/{message}/delivery_status", post(delivery_status));
     }
     router
-        .fallback(async || Reply::fault(Fault::new(StatusCode::NOT_FOUND, "no_such_method", METHODS)))
-        .method_not_allowed_fallback(async || {
-            Reply::fault(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_http_method", METHODS))
+        .fallback(async |State(inner): Shared| Reply::fault(no_such_method(&inner)))
+        .method_not_allowed_fallback(async |State(inner): Shared| {
+            let fault = no_such_method(&inner);
+            Reply::fault(Fault {
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                error_type: "wrong_http_method",
+                ..fault
+            })
         })
         .layer(middleware::from_fn_with_state(inner.clone(), record))
         .with_state(inner)
+}
+
+fn no_such_method(inner: &Inner) -> Fault {
+    let methods = if inner.config.personality == Personality::Gen1 { GEN1_METHODS } else { METHODS };
+    Fault::new(StatusCode::NOT_FOUND, "no_such_method", methods)
 }
 
 /// Why a request is refused.
@@ -150,7 +162,7 @@ async fn record(State(inner): Shared, request: Request, next: Next) -> Response 
     // What the router itself refuses, a path that is not UTF-8, carries no note.
     let response = match response.extensions().get::<Note>() {
         Some(_) => response,
-        None => Reply::fault(Fault::new(StatusCode::NOT_FOUND, "no_such_method", METHODS)).into_response(),
+        None => Reply::fault(no_such_method(&inner)).into_response(),
     };
     let note = response.extensions().get::<Note>().cloned().expect("each reply carries one");
     let (head, body) = response.into_parts();

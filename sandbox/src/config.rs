@@ -11,7 +11,7 @@ use url::Url;
 ///
 /// The default listens on loopback only, on free ports; another interface is used only where an
 /// address names it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SandboxConfig {
     /// Where the chats API listens. Port 0 picks a free one.
     pub api_addr: SocketAddr,
@@ -77,6 +77,23 @@ impl Default for SandboxConfig {
             companion_url: None,
             clock: Clock::default(),
         }
+    }
+}
+
+/// Everything but the secret.
+impl fmt::Debug for SandboxConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxConfig")
+            .field("api_addr", &self.api_addr)
+            .field("page_addr", &self.page_addr)
+            .field("channel_id", &self.channel_id)
+            .field("accounts", &self.accounts)
+            .field("webhook_url", &self.webhook_url)
+            .field("personality", &self.personality)
+            .field("clock_window", &self.clock_window)
+            .field("strict", &self.strict)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }
 

@@ -138,6 +138,9 @@ async fn pictures_files_and_sources_are_named() {
     message["source"] = json!({ "external_id": "15550199" });
     channel.send(&message).await.ok();
     let id = channel.sandbox.chats().remove(0).conversation_ref_id;
+    message["msgid"] = json!("m-2");
+    message["source"] = json!({ "external_id": "another" });
+    channel.send(&message).await.ok();
 
     channel.sandbox.answer(&id, Content::picture("https://example.org/a.png")).await.expect("known");
     let hook = receiver.next().await.json();
@@ -205,15 +208,29 @@ async fn a_webhook_is_sent_once_and_only_200_counts() {
 #[tokio::test]
 async fn a_slow_receiver_is_cut_off() {
     let config = SandboxConfig { hook_timeout: Duration::from_millis(50), ..config() };
-    let (channel, mut receiver) = with_receiver(None, config).await;
+    let (channel, _receiver) = with_receiver(None, config).await;
     channel.send(&text("m-1", "c-1", "u-1", "hi")).await.ok();
     let chat = channel.sandbox.chats().remove(0).conversation_ref_id;
     let sent = channel.sandbox.answer(&chat, Content::text("a")).await.expect("known");
     assert_eq!(sent.hook, HookOutcome::TimedOut);
-    receiver.next().await;
     let message = channel.sandbox.messages(&chat).pop().expect("the answer");
     assert_eq!(message.delivery, Delivery::Sent, "a lost webhook is not reported to the manager as an error");
     assert_eq!(message.hook.expect("an outcome").name, "timed_out");
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_not_tried_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("bound"));
+    let channel = Channel::connected(SandboxConfig { webhook_url: Some(url), ..config() }).await;
+    channel.send(&text("m-1", "c-1", "u-1", "hi")).await.ok();
+    let chat = channel.sandbox.chats().remove(0).conversation_ref_id;
+    let hang_up = async { drop(listener.accept().await.expect("a connection")) };
+    let (sent, ()) = tokio::join!(channel.sandbox.answer(&chat, Content::text("a")), hang_up);
+    assert!(matches!(sent.expect("known").hook, HookOutcome::Unreachable(_)));
+    let listener = listener.into_std().expect("open");
+    let again = listener.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(again, Err(std::io::ErrorKind::WouldBlock), "one connection, one try");
 }
 
 #[tokio::test]

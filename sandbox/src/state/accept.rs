@@ -48,6 +48,7 @@ impl State {
         // Nothing fails from here on.
         let client_ref = client_ref.unwrap_or_else(|| self.ids.uuid().into());
         self.participants.insert((account_id.clone(), client.user_id.clone()), client_ref.clone());
+        self.clients.insert((account_id.clone(), client_ref.clone()));
         let chat_id = known_chat.unwrap_or_else(|| {
             let contact = contact(client, &client_ref);
             self.add_chat(account_id, Some(message.conversation_id.clone()), contact)
@@ -147,8 +148,9 @@ impl State {
         let Some(chat) = self.chat_mut(id) else { return };
         let account_id = chat.account_id.clone();
         chat.conversation_id = Some(message.conversation_id.clone());
-        if let Some(source) = &message.source_external_id {
-            chat.source_external_id = Some(source.clone());
+        // The first source pins the chat for good.
+        if chat.source_external_id.is_none() {
+            chat.source_external_id.clone_from(&message.source_external_id);
         }
         if chat.client.user_ref_id == *client_ref {
             let fresh = contact(client, client_ref);

@@ -235,7 +235,11 @@ impl Receiver {
 
 /// HMAC-SHA1 without our own code.
 pub(crate) fn hmac_hex(bytes: &[u8]) -> String {
-    let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    hmac_hex_keyed(SECRET.as_bytes(), bytes)
+}
+
+pub(crate) fn hmac_hex_keyed(key: &[u8], bytes: &[u8]) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("any length");
     mac.update(bytes);
     mac.finalize().into_bytes().iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("a String takes all");
