@@ -18,7 +18,7 @@ check: ## Format, lints, documentation, C header, .proto files, licences: no tes
 	@tests/check.sh
 
 bench: ## Ratios against a baseline measured in the same run; under a minute after the build
-	$(CARGO) bench --locked --package amochats-tests
+	$(CARGO) bench --locked --package amochats-tests --bench bench
 
 header: ## Writes ffi/include/amochats.h anew
 	AMOCHATS_WRITE_HEADER=1 $(CARGO) test --quiet --locked --package amochats-ffi --test header

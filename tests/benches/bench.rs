@@ -3,7 +3,7 @@
 //! different machines compare only by their ratio.
 
 use amochats::{AccountId, ChannelId, ChannelSecret, ScopeId, parse_webhook, sign_body, verify_webhook};
-use amochats_runtime::config::ChannelConfig;
+use amochats_runtime::store::Start;
 use amochats_runtime::{Config, Runtime};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -37,7 +37,7 @@ struct Hook {
 
 impl Hook {
     fn new(secret: &ChannelSecret, number: usize) -> Self {
-        let text = "Добрый день! Ваш заказ собран. ".repeat(10);
+        let text = "Добрый день! Ваш заказ собран. ".repeat(12);
         let body = format!(
             r#"{{"account_id":"{ACCOUNT}","time":1704067201,"message":{{"receiver":{{"id":"2ed64e26-70a1-4857-8382-bb066a076219","phone":"","email":"","client_id":"client-{conversation}"}},"sender":{{"id":"76fc2bea-902f-425c-9a3d-dcdac4766090"}},"conversation":{{"id":"8e4d4baa-9e6c-4a88-838a-{conversation:012}","client_id":"chat-{conversation}"}},"timestamp":1704067200,"msec_timestamp":1704067200980,"message":{{"id":"0371a0ff-b78a-4c7b-8538-{number:012}","type":"text","text":"{text}","markup":null,"tag":"","media":"","thumbnail":"","file_name":"","file_size":0}}}}}}"#,
             conversation = number % 5000,
@@ -82,15 +82,22 @@ fn parsing() {
 /// and answers 200. The load comes from the same process, so both share the cores with it.
 async fn listening() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut config = Config::load("", []).expect("every key has a default");
-    config.listener.address = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.admin.address = config.listener.address;
-    config.store.path = folder.path().join("bench.db");
-    let mut channel = ChannelConfig::new(CHANNEL, SECRET);
-    channel.base_url = Some("http://127.0.0.1:9".into());
-    config.channels.push(channel);
+    let store = folder.path().join("bench.db");
+    let toml = format!(
+        r#"
+        listener.address = "127.0.0.1:0"
+        admin.address = "127.0.0.1:0"
+        store.path = '{}'
+        [[channel]]
+        id = "{CHANNEL}"
+        secret = "{SECRET}"
+        base_url = "http://127.0.0.1:9"
+        "#,
+        store.display(),
+    );
+    let config = Config::load(&toml, []).expect("a valid configuration");
     let runtime = Runtime::start(config).await.expect("the runtime starts");
-    runtime.inbox().create_subscription("bench", amochats_runtime::store::Start::Oldest).await.expect("new");
+    runtime.inbox().create_subscription("bench", Start::Oldest).await.expect("new");
 
     let bare = bare_server().await;
     let mut load = Load { secret: ChannelSecret::new(SECRET).expect("a clean secret"), sent: 0 };
