@@ -5,3 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod convert;
+mod server;
+mod service;
+mod status;
+
+pub use server::{GrpcConfig, Server, ServerConfig};
+pub use service::{ChannelService, InboxService};
