@@ -53,6 +53,12 @@ macro_rules! ids {
             }
         }
 
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
@@ -133,6 +139,11 @@ impl ChannelSecret {
             return Err(Error::invalid("secret", "must not hold blanks, line feeds or control characters"));
         }
         Ok(Self(secret))
+    }
+
+    /// The secret itself, for a program that must pass it on.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
     }
 
     pub(crate) fn key(&self) -> &[u8] {

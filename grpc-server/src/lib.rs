@@ -5,4 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod convert;
 pub mod messenger;
+mod server;
+mod service;
+mod status;
+
+pub use server::{GrpcConfig, Server, ServerConfig};
+pub use service::{ChannelService, InboxService};

@@ -337,6 +337,18 @@ pub fn parse(toml: &str) -> Result<toml::Table> {
     })
 }
 
+/// Reads one section.
+///
+/// # Errors
+/// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+pub fn section<'de, T: Deserialize<'de>>(name: &str, section: toml::Value) -> Result<T> {
+    T::deserialize(section).map_err(|error| {
+        let error = toml_error(error);
+        let field = error.field().map_or_else(|| name.to_owned(), |key| format!("{name}.{key}"));
+        Error::new(ErrorKind::ConfigInvalid, format!("[{name}] {error}")).with_field(field)
+    })
+}
+
 /// Sets a key of a section from the environment: `LISTENER_ADDRESS` is `address` in `[listener]`.
 ///
 /// # Errors

@@ -21,6 +21,9 @@ const BATCH: usize = 100;
 /// How many live events a slow consumer may lag behind before it misses some.
 const LIVE: usize = 256;
 
+/// How the names of temporary subscriptions begin; no other name can.
+const TEMPORARY: char = '~';
+
 /// How deliveries are repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redelivery {
@@ -267,12 +270,14 @@ impl Inbox {
         Ok(new)
     }
 
-    /// All subscriptions by name, with their state.
+    /// The lasting subscriptions by name, with their state.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn subscriptions(&self) -> Result<Vec<SubscriptionState>> {
-        self.0.store.subscriptions().await
+        let mut all = self.0.store.subscriptions().await?;
+        all.retain(|state| !state.name.starts_with(TEMPORARY));
+        Ok(all)
     }
 
     /// Deletes a subscription and all that waits in it. Its consumers end with
@@ -296,10 +301,32 @@ impl Inbox {
         let id = self.0.store.subscription(subscription).await?;
         Ok(Consumer {
             inbox: self.clone(),
+            name: subscription.to_owned(),
             subscription: id,
             options,
             state: Arc::new(ConsumerState { hands: Mutex::default(), settled: watch::Sender::new(0) }),
         })
+    }
+
+    /// A consumer with a subscription of its own, which starts now and leaves no trace.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for options out of range; those of the store.
+    pub async fn temporary_consumer(&self, options: ConsumerOptions) -> Result<Consumer> {
+        options.validate()?;
+        let name = format!("{TEMPORARY}{}", uuid::Uuid::new_v4().simple());
+        self.0.store.create_subscription(&name, Start::Now, self.0.clock.now_msec()).await?;
+        self.consumer(&name, options).await
+    }
+
+    /// Deletes the temporary subscriptions of a process that was killed.
+    pub(crate) async fn delete_temporary(&self) -> Result<()> {
+        for left in self.0.store.subscriptions().await? {
+            if left.name.starts_with(TEMPORARY) {
+                self.0.store.delete_subscription(&left.name).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The events that are handed out live and not kept.
@@ -411,7 +438,6 @@ impl Inbox {
     async fn give_back(self, from: Arc<ConsumerState>) {
         let tokens: Vec<Token> = {
             let mut hands = from.hands();
-            hands.closed = true;
             hands.waiting.clear();
             hands.unsettled.iter().copied().collect()
         };
@@ -466,6 +492,7 @@ impl ConsumerState {
 /// handed out again.
 pub struct Consumer {
     inbox: Inbox,
+    name: String,
     subscription: SubscriptionId,
     options: ConsumerOptions,
     state: Arc<ConsumerState>,
@@ -509,6 +536,11 @@ impl Consumer {
         self.state.hands().unsettled.len()
     }
 
+    /// The subscription's name.
+    pub fn subscription(&self) -> &str {
+        &self.name
+    }
+
     /// The lease that its deliveries get.
     pub fn lease(&self) -> Duration {
         self.options.lease
@@ -521,20 +553,36 @@ impl Consumer {
 
     /// Ends the consumer and waits until what it left unsettled can be handed out again.
     pub async fn close(self) {
-        self.inbox.clone().give_back(self.state.clone()).await;
+        if let Some(end) = self.end() {
+            end.await;
+        }
+    }
+
+    /// What remains to be done at the end; nothing the second time.
+    fn end(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let (closed, nothing_held) = {
+            let mut hands = self.state.hands();
+            (std::mem::replace(&mut hands.closed, true), hands.unsettled.is_empty())
+        };
+        let temporary = self.name.starts_with(TEMPORARY);
+        if closed || (nothing_held && !temporary) {
+            return None;
+        }
+        let (inbox, name, state) = (self.inbox.clone(), self.name.clone(), self.state.clone());
+        Some(async move {
+            if temporary {
+                // If the store fails, the next start deletes it.
+                let _ = inbox.delete_subscription(&name).await;
+            }
+            inbox.give_back(state).await;
+        })
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        let mut hands = self.state.hands();
-        hands.closed = true;
-        if hands.unsettled.is_empty() {
-            return;
-        }
-        drop(hands);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(self.inbox.clone().give_back(self.state.clone()));
+        if let (Some(end), Ok(runtime)) = (self.end(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(end);
         }
     }
 }

@@ -52,6 +52,7 @@ impl Runtime {
         config.validate()?;
         let metrics = Arc::new(Metrics::default());
         let inbox = Inbox::new(store.clone(), clock.clone(), config.inbox.redelivery());
+        inbox.delete_temporary().await?;
         let channels = Arc::new(Channels::new(config, inbox.clone(), clock.clone(), metrics.clone())?);
         let webhooks = bind(config.listener.address, "listener").await?;
         let machines = bind(config.admin.address, "admin").await?;

@@ -45,7 +45,7 @@ pub(super) fn complain(message: &str) {
 }
 
 /// Says something to the person at the keyboard.
-fn remark(message: &str) {
+pub(super) fn remark(message: &str) {
     // Where standard error is gone there is nobody left to tell.
     let _ = writeln!(io::stderr(), "amochats: {message}");
 }

@@ -4,8 +4,13 @@
 //! which becomes one line on standard error.
 
 mod api;
+mod config;
 mod io;
+mod listen;
+mod process;
+mod sandbox;
 mod secret;
+mod serve;
 mod sign;
 mod version;
 mod webhook;
@@ -40,6 +45,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Serve),
+    Sandbox(Box<sandbox::Sandbox>),
+    Listen(listen::Listen),
+    #[command(subcommand)]
+    Config(config::Config),
     Connect(api::Connect),
     Disconnect(api::Disconnect),
     Send(Box<api::SendMessage>),
@@ -68,6 +78,10 @@ pub fn main() -> ExitCode {
 /// without one.
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Serve(serve) => serve.run(),
+        Command::Sandbox(sandbox) => sandbox.run(),
+        Command::Listen(listen) => listen.run(),
+        Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
         Command::Disconnect(disconnect) => disconnect.run(),
         Command::Send(send) => send.run(),

@@ -50,12 +50,19 @@ impl Secrets {
         Ok(secrets)
     }
 
+    /// The only one, if one is given.
+    pub(super) fn optional(self) -> Result<Option<ChannelSecret>, Failure> {
+        let given =
+            !self.secret.is_empty() || !self.secret_file.is_empty() || env::var_os(VARIABLE).is_some();
+        given.then(|| self.one()).transpose()
+    }
+
     /// The only one.
     pub(super) fn one(self) -> Result<ChannelSecret, Failure> {
         let mut secrets = self.all()?;
         match (secrets.pop(), secrets.is_empty()) {
             (Some(secret), true) => Ok(secret),
-            _ => Err(Failure::usage("more than one channel secret is given: signing takes one")),
+            _ => Err(Failure::usage("more than one channel secret is given: this command takes one")),
         }
     }
 }

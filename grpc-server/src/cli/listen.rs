@@ -1,0 +1,233 @@
+//! `listen`: shows the events of a running server, or passes them on.
+
+use super::process::{run, stop_on_signal};
+use super::{Exit, Failure, io};
+use amochats::ScopeId;
+use amochats_proto::v1;
+use amochats_proto::v1::inbox_service_client::InboxServiceClient;
+use amochats_proto::v1::stream_events_request::Request;
+use amochats_runtime::{Event, Origin};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+
+/// The longest pause between two attempts to connect again.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the address that events are posted to may take.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Prints the events of a running server as they come, one JSON object a line, or posts them to an
+/// address.
+///
+/// Without --subscription it sees only what happens while it runs, and leaves no trace. With one
+/// it receives every event since the subscription was made; an event is acknowledged once it is
+/// printed, or the address has answered 200 to 299; otherwise it comes again later.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  amochats listen
+  amochats listen --subscription crm --create --forward http://127.0.0.1:3000/amochats")]
+pub(super) struct Listen {
+    /// The server's gRPC address.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = "AMOCHATS_SERVER")]
+    server: String,
+    /// A lasting subscription of this name.
+    #[arg(long, value_name = "NAME")]
+    subscription: Option<String>,
+    /// Makes the subscription, from the oldest kept event on, if it does not exist.
+    #[arg(long, requires = "subscription")]
+    create: bool,
+    /// Posts each event as JSON to this address instead of printing it.
+    #[arg(long, value_name = "URL")]
+    forward: Option<String>,
+    /// Ends after so many events.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+}
+
+impl Listen {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        run(self.listen())
+    }
+
+    async fn listen(self) -> Result<Exit, Failure> {
+        let stop = stop_on_signal()?;
+        let endpoint = Endpoint::from_shared(self.server.clone())
+            .map_err(|_| Failure::usage("--server must be an address such as http://127.0.0.1:50051"))?
+            .connect_timeout(Duration::from_secs(5))
+            .http2_keep_alive_interval(Duration::from_secs(30));
+        let http = self.forward.as_deref().map(forwarder).transpose()?;
+        let mut left = self.count.unwrap_or(u64::MAX);
+        let mut pause = Duration::from_secs(1);
+        let mut connected_once = false;
+        while left > 0 && !stop.is_cancelled() {
+            let ended = match endpoint.connect().await {
+                Ok(channel) => {
+                    let before = left;
+                    let ended = self.session(channel, http.as_ref(), &mut left, &stop).await?;
+                    connected_once = true;
+                    if left < before {
+                        pause = Duration::from_secs(1);
+                    }
+                    ended
+                }
+                Err(_) if connected_once => format!("{} does not answer", self.server),
+                Err(_) => {
+                    let help =
+                        "start it with `amochats dev` or `amochats serve`, or name another with --server";
+                    return Err(Failure::failed(format!("no server answers at {}; {help}", self.server)));
+                }
+            };
+            if left > 0 && !stop.is_cancelled() {
+                io::remark(&format!("{ended}; connecting again in {} s", pause.as_secs()));
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = stop.cancelled() => {}
+                }
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// One stream, until it ends; says why it did.
+    async fn session(
+        &self,
+        channel: Channel,
+        http: Option<&(reqwest::Client, reqwest::Url)>,
+        left: &mut u64,
+        stop: &CancellationToken,
+    ) -> Result<String, Failure> {
+        let (requests, outgoing) = mpsc::channel(64);
+        let create = v1::CreateOptions { start: Some(v1::create_options::Start::Oldest(true)) };
+        let subscribe = v1::Subscribe {
+            subscription: self.subscription.clone().unwrap_or_default(),
+            temporary: self.subscription.is_none(),
+            create: self.create.then_some(create),
+            ..Default::default()
+        };
+        // There is room: the channel is new.
+        let _ = requests.send(v1::StreamEventsRequest { request: Some(Request::Subscribe(subscribe)) }).await;
+        let mut client = InboxServiceClient::new(channel);
+        let mut stream = match client.stream_events(ReceiverStream::new(outgoing)).await {
+            Ok(stream) => stream.into_inner(),
+            Err(status) => return self.refused(&status),
+        };
+        let mut unconfirmed = 0_u64;
+        loop {
+            let response = tokio::select! {
+                response = stream.message() => response,
+                () = stop.cancelled() => return Ok("stopped".into()),
+            };
+            let response = match response {
+                Ok(Some(response)) => response,
+                Ok(None) => return Ok("the stream ended".into()),
+                Err(status) => return self.refused(&status),
+            };
+            for settled in response.settled {
+                unconfirmed = unconfirmed.saturating_sub(1);
+                if !settled.ok {
+                    io::remark(&format!("an event was not settled and comes again: {}", settled.message));
+                }
+            }
+            for delivery in response.deliveries {
+                if *left == 0 {
+                    break;
+                }
+                let Some(event) = delivery.event else { continue };
+                let done = match http {
+                    None => io::print(&event_of(event).to_json().to_string()).map(|()| true)?,
+                    Some((http, url)) => forward(http, url, &event_of(event)).await,
+                };
+                *left -= u64::from(done);
+                if !delivery.ack_id.is_empty() {
+                    let ack_id = delivery.ack_id;
+                    let request = if done {
+                        Request::Ack(v1::Ack { ack_id })
+                    } else {
+                        Request::Nack(v1::Nack { ack_id, ..Default::default() })
+                    };
+                    unconfirmed += 1;
+                    if requests.send(v1::StreamEventsRequest { request: Some(request) }).await.is_err() {
+                        return Ok("the stream ended".into());
+                    }
+                }
+            }
+            if *left == 0 && unconfirmed == 0 {
+                return Ok("done".into());
+            }
+        }
+    }
+
+    /// What a status means: worth another attempt, or the end.
+    fn refused(&self, status: &tonic::Status) -> Result<String, Failure> {
+        match status.code() {
+            tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled => {
+                Ok(format!("the connection to {} ended", self.server))
+            }
+            tonic::Code::NotFound => Err(Failure::no(format!("{}; --create makes it", status.message()))),
+            tonic::Code::InvalidArgument => Err(Failure::usage(status.message())),
+            _ => Err(Failure::failed(status.message())),
+        }
+    }
+}
+
+fn forwarder(url: &str) -> Result<(reqwest::Client, reqwest::Url), Failure> {
+    let url = reqwest::Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or_else(|| Failure::usage("--forward must be an http or https address"))?;
+    // The provider is named, since none is installed for the whole process.
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::failed(format!("cannot set up TLS: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(FORWARD_TIMEOUT).build();
+    let client = client.map_err(|error| Failure::failed(format!("cannot make an HTTP client: {error}")))?;
+    Ok((client, url))
+}
+
+/// Posts an event. Anything but 200 to 299 means that it is to come again.
+async fn forward(http: &reqwest::Client, url: &reqwest::Url, event: &Event) -> bool {
+    let request = http.post(url.clone()).header("Content-Type", amochats::CONTENT_TYPE);
+    match request.body(event.to_json().to_string()).send().await {
+        Ok(response) if response.status().is_success() => true,
+        Ok(response) => {
+            io::remark(&format!(
+                "the address answered {}; the event comes again",
+                response.status().as_u16()
+            ));
+            false
+        }
+        Err(error) => {
+            io::remark(&format!(
+                "the address cannot be reached; the event comes again: {}",
+                error.without_url()
+            ));
+            false
+        }
+    }
+}
+
+/// The event as the runtime has it, whose JSON is the one that every surface shows.
+fn event_of(event: v1::Event) -> Event {
+    let origin = if event.origin() == v1::Origin::Backfill { Origin::Backfill } else { Origin::Webhook };
+    let received_at =
+        event.received_at.map_or(0, |time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000);
+    Event {
+        event_id: event.event_id,
+        channel_id: event.channel_id.into(),
+        account_id: event.account_id.into(),
+        scope_id: ScopeId::new(event.scope_id),
+        received_at,
+        origin,
+        conflicting_duplicate: event.conflicting_duplicate,
+        raw: event.raw,
+    }
+}

@@ -1,0 +1,73 @@
+//! What the commands that stay in the foreground share: a runtime, a log, an end.
+
+use super::{Exit, Failure, io};
+use serde_json::Value;
+use std::io::IsTerminal;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// How long a stop may take.
+pub(super) const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How the log is written, to standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Log {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Log {
+    /// Starts the log. `RUST_LOG` chooses what is said, as `debug` or `amochats_runtime=debug`.
+    pub(super) fn start(self) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // Only the first start counts; there is one command in a process.
+        let _ = match self {
+            Self::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+            Self::Json => log.json().try_init(),
+        };
+    }
+}
+
+/// Runs a command that waits.
+pub(super) fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?
+        .block_on(command)
+}
+
+/// Says on standard output, in one line for programs, that everything is up.
+pub(super) fn ready(mut addresses: Value) -> Result<(), Failure> {
+    addresses["ready"] = Value::Bool(true);
+    io::print(&addresses.to_string())
+}
+
+/// Cancelled at the first SIGINT or SIGTERM; the second ends the process at once.
+pub(super) fn stop_on_signal() -> Result<CancellationToken, Failure> {
+    let cannot = |error| Failure::failed(format!("cannot wait for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        next().await;
+        stopped.cancel();
+        next().await;
+        io::complain("stopped at once; what was not finished is handed out again after the next start");
+        std::process::exit(Exit::Failed as i32);
+    });
+    Ok(stop)
+}

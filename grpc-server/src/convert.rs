@@ -1,0 +1,294 @@
+//! Between the types of `amochats.v1` and those of the core and runtime.
+
+use amochats::{
+    Content, DeliveryErrorCode, DeliveryStatus, Error, HookVersion, Media, MessageReceipt, NewMessage,
+    QuotedMessage, Result, Sender, WebhookKind,
+};
+use amochats_proto::v1;
+use amochats_runtime::store::{Start, SubscriptionState};
+use amochats_runtime::{Delivery, Event, Origin};
+use prost_types::Timestamp;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A message as the client sent it; `now` stands in where it names no time.
+pub(crate) fn new_message(message: v1::Message, now: SystemTime) -> Result<NewMessage> {
+    let sender = message.sender.ok_or_else(|| required("message.sender"))?;
+    let content =
+        message.content.and_then(|content| content.kind).ok_or_else(|| required("message.content"))?;
+    let sent_at_msec = match message.sent_at_msec {
+        0 => now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+        at => at,
+    };
+    let mut new = NewMessage::incoming(
+        message.conversation_id,
+        message.message_id,
+        sent_at_msec,
+        sender_of(sender),
+        content_of(content)?,
+    );
+    new.conversation_ref_id = message.conversation_ref_id.map(Into::into);
+    new.receiver = message.receiver.map(sender_of);
+    new.silent = message.silent;
+    new.source_external_id = message.source_external_id;
+    new.callback_data = message.callback_data;
+    new.reply_to = match message.reply_to {
+        None => None,
+        Some(quoted) => Some(match quoted.id.ok_or_else(|| required("message.reply_to.id"))? {
+            v1::quoted_message::Id::MessageId(id) => QuotedMessage::ById(id.into()),
+            v1::quoted_message::Id::MessageRefId(id) => QuotedMessage::ByRefId(id.into()),
+        }),
+    };
+    Ok(new)
+}
+
+fn required(field: &str) -> Error {
+    Error::invalid(field, "is required")
+}
+
+fn sender_of(sender: v1::Sender) -> Sender {
+    Sender {
+        user_id: sender.user_id.into(),
+        user_ref_id: sender.user_ref_id.map(Into::into),
+        name: sender.name,
+        avatar: sender.avatar,
+        phone: sender.phone,
+        email: sender.email,
+        profile_link: sender.profile_link,
+    }
+}
+
+fn content_of(content: v1::content::Kind) -> Result<Content> {
+    use v1::content::Kind;
+    Ok(match content {
+        Kind::Text(text) => Content::Text { text: text.text },
+        Kind::Contact(contact) => {
+            Content::Contact { name: contact.name, phone: contact.phone, text: contact.text }
+        }
+        Kind::File(media) => Content::File(media_of(media)),
+        Kind::Video(media) => Content::Video(media_of(media)),
+        Kind::Picture(media) => Content::Picture(media_of(media)),
+        Kind::Voice(media) => Content::Voice(media_of(media)),
+        Kind::Audio(media) => Content::Audio(media_of(media)),
+        Kind::Sticker(sticker) => {
+            let media = sticker.media.ok_or_else(|| required("message.content.sticker.media"))?;
+            Content::Sticker { media: media_of(media), sticker_id: sticker.sticker_id }
+        }
+        Kind::Location(place) => Content::Location { lon: place.lon, lat: place.lat, text: place.text },
+    })
+}
+
+fn media_of(media: v1::MediaContent) -> Media {
+    Media {
+        url: media.url,
+        file_name: media.file_name,
+        file_size: media.file_size,
+        duration: media.duration_seconds,
+        text: media.text,
+    }
+}
+
+/// The answer to a message.
+pub(crate) fn receipt(receipt: MessageReceipt) -> v1::SendMessageResponse {
+    v1::SendMessageResponse {
+        message_ref_id: receipt.message_ref_id.map(text),
+        message_id: receipt.message_id.map(text),
+        conversation_ref_id: receipt.conversation_ref_id.map(text),
+        sender_ref_id: receipt.sender_ref_id.map(text),
+        receiver_ref_id: receipt.receiver_ref_id.map(text),
+    }
+}
+
+/// What became of a message, as the client reports it.
+pub(crate) fn delivery_status(status: v1::DeliveryStatus) -> Result<DeliveryStatus> {
+    match status.state() {
+        v1::DeliveryState::Unspecified => Err(required("status.state")),
+        v1::DeliveryState::Delivered => Ok(DeliveryStatus::Delivered),
+        v1::DeliveryState::Read => Ok(DeliveryStatus::Read),
+        v1::DeliveryState::Failed => {
+            let code = status.error_code.ok_or_else(|| required("status.error_code"))?;
+            let code = DeliveryErrorCode::from_code(u16::try_from(code).unwrap_or(u16::MAX))?;
+            Ok(DeliveryStatus::Failed { code, error: status.error.unwrap_or_default() })
+        }
+    }
+}
+
+/// Where a new subscription starts; at the oldest event unless said otherwise.
+pub(crate) fn start(options: Option<v1::CreateOptions>) -> Result<Start> {
+    use v1::create_options::Start as Asked;
+    Ok(match options.and_then(|options| options.start) {
+        None | Some(Asked::Oldest(_)) => Start::Oldest,
+        Some(Asked::Now(_)) => Start::Now,
+        Some(Asked::Since(time)) => {
+            let time = SystemTime::try_from(time).map_err(|_| Error::invalid("since", "is not a time"))?;
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            Start::Since(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        }
+    })
+}
+
+/// A subscription's state.
+pub(crate) fn subscription(state: SubscriptionState) -> v1::Subscription {
+    v1::Subscription {
+        name: state.name,
+        created_at: Some(timestamp(state.created_at)),
+        unsettled: state.unsettled,
+        dead: state.dead,
+        oldest_unsettled_at: state.oldest_unsettled_at.map(timestamp),
+    }
+}
+
+/// A length of time that a client gave.
+pub(crate) fn duration(duration: prost_types::Duration, field: &str) -> Result<Duration> {
+    Duration::try_from(duration).map_err(|_| Error::invalid(field, "must not be negative"))
+}
+
+/// A delivery with its event.
+pub(crate) fn delivery(delivery: Delivery) -> v1::Delivery {
+    v1::Delivery { ack_id: delivery.ack_id, attempt: delivery.attempt, event: Some(event(delivery.event)) }
+}
+
+/// An event.
+pub(crate) fn event(event: Event) -> v1::Event {
+    use v1::event::Kind;
+    let webhook = event.parse();
+    let api_version = match webhook.api_version {
+        Some(HookVersion::V1) => v1::ApiVersion::V1,
+        Some(HookVersion::V2) => v1::ApiVersion::V2,
+        None => v1::ApiVersion::Unspecified,
+    };
+    let kind = match webhook.kind {
+        WebhookKind::Message(message) => Some(Kind::Message(message_event(*message))),
+        WebhookKind::Typing(typing) => Some(Kind::Typing(v1::TypingEvent {
+            conversation_id: typing.conversation_id.map(text),
+            conversation_ref_id: typing.conversation_ref_id.map(text),
+            user_ref_id: typing.user_ref_id.map(text),
+            expired_at: typing.expired_at,
+            post_id: typing.post_id,
+        })),
+        WebhookKind::Reaction(reaction) => Some(Kind::Reaction(v1::ReactionEvent {
+            conversation_id: reaction.conversation_id.map(text),
+            conversation_ref_id: reaction.conversation_ref_id.map(text),
+            user_ref_id: reaction.user_ref_id.map(text),
+            message_id: reaction.message_id.map(text),
+            message_ref_id: reaction.message_ref_id.map(text),
+            r#type: reaction.reaction_type,
+            emoji: reaction.emoji,
+        })),
+        _ => None,
+    };
+    let origin = match event.origin {
+        Origin::Webhook => v1::Origin::Webhook,
+        Origin::Backfill => v1::Origin::Backfill,
+    };
+    v1::Event {
+        event_id: event.event_id,
+        channel_id: text(event.channel_id),
+        account_id: text(event.account_id),
+        scope_id: text(event.scope_id),
+        received_at: Some(timestamp(event.received_at)),
+        origin: origin.into(),
+        api_version: api_version.into(),
+        conflicting_duplicate: event.conflicting_duplicate,
+        kind,
+        raw: event.raw,
+    }
+}
+
+fn message_event(message: amochats::MessageEvent) -> v1::MessageEvent {
+    v1::MessageEvent {
+        conversation_id: message.conversation_id.map(text),
+        conversation_ref_id: message.conversation_ref_id.map(text),
+        message_id: message.message_id.map(text),
+        message_ref_id: message.message_ref_id.map(text),
+        timestamp: message.timestamp,
+        msec_timestamp: message.msec_timestamp,
+        sender: message.sender.map(participant),
+        receiver: message.receiver.map(participant),
+        source_external_id: message.source_external_id,
+        r#type: message.message_type,
+        text: message.text,
+        media: message.media,
+        thumbnail: message.thumbnail,
+        file_name: message.file_name,
+        file_size: message.file_size,
+        media_group_id: message.media_group_id,
+        markup: message.markup.map(markup),
+        template: message.template.map(template),
+        reply_to: message.reply_to.map(embedded),
+        forwards: message
+            .forwards
+            .map_or_else(Vec::new, |all| all.messages.into_iter().map(embedded).collect()),
+        post_id: message.post.and_then(|post| post.id),
+    }
+}
+
+fn participant(participant: amochats::Participant) -> v1::Participant {
+    v1::Participant {
+        user_id: participant.user_id.map(text),
+        user_ref_id: participant.user_ref_id.map(text),
+        name: participant.name,
+        phone: participant.phone,
+        email: participant.email,
+    }
+}
+
+fn markup(markup: amochats::Markup) -> v1::Markup {
+    let button = |button: amochats::Button| v1::Button { text: button.text, url: button.url };
+    let row = |row: Vec<amochats::Button>| v1::ButtonRow { buttons: row.into_iter().map(button).collect() };
+    let list_row = |row: amochats::ListRow| v1::ListRow {
+        callback_data: row.callback_data,
+        title: row.title,
+        description: row.description,
+    };
+    let section = |section: amochats::ListSection| v1::ListSection {
+        title: section.title,
+        rows: section.rows.into_iter().map(list_row).collect(),
+    };
+    v1::Markup {
+        mode: markup.mode,
+        rows: markup.buttons.into_iter().map(row).collect(),
+        list_message: markup.list_message.map(|list| v1::ListMessage {
+            header: list.header,
+            body: list.body,
+            footer: list.footer,
+            button: list.button,
+            sections: list.sections.into_iter().map(section).collect(),
+        }),
+    }
+}
+
+fn template(template: amochats::Template) -> v1::Template {
+    let param = |param: amochats::TemplateParam| v1::TemplateParam { key: param.key, value: param.value };
+    v1::Template {
+        id: template.id,
+        external_id: template.external_id,
+        content: template.content,
+        params: template.params.into_iter().map(param).collect(),
+    }
+}
+
+fn embedded(message: amochats::EmbeddedMessage) -> v1::EmbeddedMessage {
+    v1::EmbeddedMessage {
+        message_id: message.message_id.map(text),
+        message_ref_id: message.message_ref_id.map(text),
+        r#type: message.message_type,
+        text: message.text,
+        media: message.media,
+        thumbnail: message.thumbnail,
+        file_name: message.file_name,
+        file_size: message.file_size,
+        msec_timestamp: message.msec_timestamp.or_else(|| message.timestamp?.checked_mul(1000)),
+        sender: message.sender.map(participant),
+    }
+}
+
+fn timestamp(msec: i64) -> Timestamp {
+    let nanos = i32::try_from(msec.rem_euclid(1000) * 1_000_000).unwrap_or(0);
+    Timestamp { seconds: msec.div_euclid(1000), nanos }
+}
+
+fn text(id: impl Into<String>) -> String {
+    id.into()
+}

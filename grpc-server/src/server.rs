@@ -1,0 +1,181 @@
+//! The server: the runtime, and `amochats.v1` over it.
+
+use crate::service::{ChannelService, InboxService};
+use amochats::{Error, ErrorKind, Result};
+use amochats_proto::v1::channel_service_server::ChannelServiceServer;
+use amochats_proto::v1::inbox_service_server::InboxServiceServer;
+use amochats_runtime::{Config, Runtime, config};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The largest request, in bytes.
+const MAX_MESSAGE: usize = 4 << 20;
+
+/// The runtime's configuration and `[grpc]`.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The gRPC listener.
+    pub grpc: GrpcConfig,
+    /// Everything else.
+    pub runtime: Config,
+}
+
+/// The gRPC listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpcConfig {
+    /// Where to listen. Port 0 picks a free one.
+    pub address: SocketAddr,
+    /// Allows an address that other machines reach, although there is no TLS and no token yet:
+    /// whoever reaches it reads every message.
+    pub allow_public: bool,
+}
+
+impl Default for GrpcConfig {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 50051)), allow_public: false }
+    }
+}
+
+impl ServerConfig {
+    /// Every key with its default, as a file to start from.
+    pub fn example() -> String {
+        format!("{}\n{GRPC_EXAMPLE}", Config::EXAMPLE.trim_end())
+    }
+
+    /// Reads a configuration from TOML text and the environment's variables, which win.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn load(toml: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let mut table = config::parse(toml)?;
+        let own = [config::ENV_PREFIX, "GRPC_"].concat();
+        let (ours, rest): (Vec<_>, Vec<_>) =
+            environment.into_iter().partition(|(name, _)| name.starts_with(&own));
+        for (name, value) in ours {
+            config::overlay(&mut table, &["grpc"], name.trim_start_matches(config::ENV_PREFIX), &value)?;
+        }
+        let grpc: GrpcConfig = match table.remove("grpc") {
+            None => GrpcConfig::default(),
+            Some(section) => config::section("grpc", section)?,
+        };
+        if !grpc.address.ip().is_loopback() && !grpc.allow_public {
+            return Err(Error::new(
+                ErrorKind::ConfigInvalid,
+                "grpc.address: other machines reach it, and there is no TLS and no token to keep them out; \
+                 choose 127.0.0.1, or set grpc.allow_public = true where the network is closed",
+            )
+            .with_field("grpc.address"));
+        }
+        Ok(Self { grpc, runtime: Config::from_table(table, rest)? })
+    }
+}
+
+const GRPC_EXAMPLE: &str = r#"
+[grpc]
+# The services of amochats.v1. There is no TLS yet: keep it inside.
+address = "127.0.0.1:50051"
+# Allows an address that other machines reach.
+allow_public = false
+"#;
+
+/// A running server.
+pub struct Server {
+    runtime: Runtime,
+    grpc_address: SocketAddr,
+    /// Ends the streams.
+    stop: CancellationToken,
+    streams: TaskTracker,
+    /// Ends the gRPC listener.
+    ended: CancellationToken,
+    serving: tokio::task::JoinHandle<std::result::Result<(), tonic::transport::Error>>,
+}
+
+impl Server {
+    /// Starts the runtime and the gRPC services.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] for an address that cannot be bound; those of
+    /// [`Runtime::start`].
+    pub async fn start(config: ServerConfig) -> Result<Self> {
+        let address = config.grpc.address;
+        let cannot = |error| {
+            Error::new(ErrorKind::ConfigInvalid, format!("cannot listen on {address} for grpc: {error}"))
+                .with_field("grpc.address")
+        };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let grpc_address = listener.local_addr().map_err(cannot)?;
+        let runtime = Runtime::start(config.runtime).await?;
+
+        let (stop, ended, streams) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let channel = ChannelServiceServer::new(ChannelService::new(runtime.channels().clone()));
+        let inbox = InboxService::new(runtime.inbox().clone(), stop.clone(), streams.clone());
+        let inbox = InboxServiceServer::new(inbox);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<ChannelServiceServer<ChannelService>>().await;
+        health.set_serving::<InboxServiceServer<InboxService>>().await;
+        // Some tools know only the older protocol.
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(amochats_proto::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        };
+        let invalid =
+            |error| Error::new(ErrorKind::Panic, "the descriptors are broken").with_source(Box::new(error));
+        let router = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .add_service(channel.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(inbox.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(health_service)
+            .add_service(reflection().build_v1().map_err(invalid)?)
+            .add_service(reflection().build_v1alpha().map_err(invalid)?);
+        let incoming = TcpListenerStream::new(listener);
+        let serving = router.serve_with_incoming_shutdown(incoming, ended.clone().cancelled_owned());
+        let serving = tokio::spawn(serving);
+        Ok(Self { runtime, grpc_address, stop, streams, ended, serving })
+    }
+
+    /// Where the services are.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where webhooks arrive.
+    pub fn listener_address(&self) -> SocketAddr {
+        self.runtime.listener_address()
+    }
+
+    /// Where health and metrics are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.runtime.admin_address()
+    }
+
+    /// Ends: readiness fails and no webhook is accepted any more; streams end and give back what
+    /// they hold; calls and webhooks in flight are answered; the store is closed. What does not
+    /// end within `deadline` is cut off.
+    pub async fn shutdown(self, deadline: Duration) {
+        let started = tokio::time::Instant::now();
+        self.runtime.stop_accepting();
+        self.stop.cancel();
+        self.streams.close();
+        self.ended.cancel();
+        let ending = async {
+            self.streams.wait().await;
+            let _ = self.serving.await;
+        };
+        if tokio::time::timeout(deadline, ending).await.is_err() {
+            tracing::warn!("not every call ended within the deadline");
+        }
+        // The store is closed in any case: what it has accepted is finished.
+        let left = deadline.saturating_sub(started.elapsed()).max(Duration::from_secs(1));
+        self.runtime.shutdown(left).await;
+    }
+}

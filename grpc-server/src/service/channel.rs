@@ -1,0 +1,105 @@
+//! Calls of the chats API with the channel's secret.
+
+use crate::convert;
+use crate::status::status;
+use amochats::{AccountId, Connect, Error, MessageRefId, ScopeId};
+use amochats_proto::v1;
+use amochats_proto::v1::channel_service_server::ChannelService as Service;
+use amochats_runtime::{Channel, Channels};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tonic::{Request, Response, Status};
+
+/// `amochats.v1.ChannelService` over the channels of a runtime.
+pub struct ChannelService {
+    channels: Arc<Channels>,
+}
+
+impl ChannelService {
+    /// The service over these channels.
+    pub fn new(channels: Arc<Channels>) -> Self {
+        Self { channels }
+    }
+
+    /// The channel that a request means, and the account.
+    fn scope(&self, scope: Option<v1::Scope>) -> amochats::Result<(&Channel, AccountId)> {
+        let scope = scope.unwrap_or_default();
+        let channel = match scope.channel_id.as_str() {
+            "" => self.channels.only()?,
+            id => self.channels.get(&id.into())?,
+        };
+        if scope.account_id.is_empty() {
+            return Err(Error::invalid("scope.account_id", "is required: the account's amojo_id"));
+        }
+        Ok((channel, scope.account_id.into()))
+    }
+}
+
+#[tonic::async_trait]
+impl Service for ChannelService {
+    async fn connect(
+        &self,
+        request: Request<v1::ConnectRequest>,
+    ) -> Result<Response<v1::ConnectResponse>, Status> {
+        let request = request.into_inner();
+        let call = async {
+            let (channel, account) = self.scope(request.scope)?;
+            let mut connect = Connect::new(account);
+            connect.title = request.title;
+            connect.is_time_window_disabled = request.is_time_window_disabled;
+            channel.client().connect(&connect).await
+        };
+        let connected = call.await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::ConnectResponse {
+            scope_id: connected.scope_id.to_string(),
+            account_id: connected.account_id.to_string(),
+            title: connected.title,
+            hook_api_version: connected.hook_api_version,
+            is_time_window_disabled: connected.is_time_window_disabled,
+        }))
+    }
+
+    async fn disconnect(
+        &self,
+        request: Request<v1::DisconnectRequest>,
+    ) -> Result<Response<v1::DisconnectResponse>, Status> {
+        let call = async {
+            let (channel, account) = self.scope(request.into_inner().scope)?;
+            channel.client().disconnect(&account).await
+        };
+        call.await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::DisconnectResponse {}))
+    }
+
+    async fn send_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        let request = request.into_inner();
+        let call = async {
+            let (channel, account) = self.scope(request.scope)?;
+            let message = request.message.ok_or_else(|| Error::invalid("message", "is required"))?;
+            let message = convert::new_message(message, SystemTime::now())?;
+            channel.client().send_message(&ScopeId::of(channel.id(), &account), &message).await
+        };
+        Ok(Response::new(convert::receipt(call.await.map_err(|error| status(&error))?)))
+    }
+
+    async fn set_delivery_status(
+        &self,
+        request: Request<v1::SetDeliveryStatusRequest>,
+    ) -> Result<Response<v1::SetDeliveryStatusResponse>, Status> {
+        let request = request.into_inner();
+        let call = async {
+            let (channel, account) = self.scope(request.scope)?;
+            let delivery = convert::delivery_status(request.status.unwrap_or_default())?;
+            let message = MessageRefId::new(request.message_ref_id);
+            channel
+                .client()
+                .set_delivery_status(&ScopeId::of(channel.id(), &account), &message, &delivery)
+                .await
+        };
+        call.await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::SetDeliveryStatusResponse {}))
+    }
+}

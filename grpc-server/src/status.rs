@@ -1,0 +1,117 @@
+//! How an error looks on the gRPC surface: a status, and `google.rpc` details.
+
+use amochats::{Error, ErrorKind};
+use std::collections::HashMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The `domain` of every `ErrorInfo`.
+pub(crate) const DOMAIN: &str = "amochats";
+
+/// The status of an error: its code, `ErrorInfo` with the kind as `reason`, `BadRequest` where a
+/// field is at fault, `RetryInfo` where the vendor asked for a delay.
+pub(crate) fn status(error: &Error) -> Status {
+    let mut metadata = HashMap::new();
+    if let Some(http_status) = error.http_status() {
+        metadata.insert("http_status".to_owned(), http_status.to_string());
+    }
+    if let Some(vendor) = error.vendor() {
+        // For the caller, who sent the data that they may quote; never logged here.
+        let words = [
+            ("vendor_error_code", vendor.code.map(|code| code.to_string())),
+            ("vendor_error_type", vendor.error_type.clone()),
+            ("vendor_error_description", vendor.description.clone()),
+        ];
+        metadata.extend(words.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    }
+    let mut details = ErrorDetails::new();
+    details.set_error_info(error.kind().name(), DOMAIN, metadata);
+    if let Some(field) = error.field() {
+        details.add_bad_request_violation(field, error.message());
+    }
+    if let Some(delay) = error.retry_after() {
+        details.set_retry_info(Some(delay));
+    }
+    Status::with_error_details(code(error.kind()), message(error), details)
+}
+
+/// A bug's message may say anything, so it stays inside.
+fn message(error: &Error) -> &str {
+    if error.kind() == ErrorKind::Panic {
+        "an internal error; the server's log says more"
+    } else {
+        error.message()
+    }
+}
+
+/// The status code of a kind.
+pub(crate) fn code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::InvalidArgument
+        | ErrorKind::ConfigInvalid
+        | ErrorKind::NullPointer
+        | ErrorKind::InvalidUtf8
+        | ErrorKind::SignatureMissing
+        | ErrorKind::SignatureMismatch
+        | ErrorKind::MalformedWebhook
+        | ErrorKind::BodyTooLarge
+        | ErrorKind::Rejected => Code::InvalidArgument,
+        ErrorKind::Cancelled => Code::Cancelled,
+        ErrorKind::Closed | ErrorKind::StoreFailed | ErrorKind::Unavailable | ErrorKind::Transport => {
+            Code::Unavailable
+        }
+        ErrorKind::QueueFull | ErrorKind::StoreFull | ErrorKind::RateLimited => Code::ResourceExhausted,
+        ErrorKind::Misuse | ErrorKind::Forked | ErrorKind::StoreLocked => Code::FailedPrecondition,
+        ErrorKind::LeaseLost => Code::Aborted,
+        ErrorKind::SubscriptionNotFound | ErrorKind::UnknownChannel | ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::Unauthenticated => Code::Unauthenticated,
+        ErrorKind::Forbidden => Code::PermissionDenied,
+        ErrorKind::Timeout => Code::DeadlineExceeded,
+        // A bug, an answer that is not documented, and kinds that this server does not know yet;
+        // the test below names those that may end here.
+        _ => Code::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amochats::VendorError;
+    use std::time::Duration;
+
+    #[test]
+    fn every_kind_has_a_status_and_says_its_name() {
+        for kind in ErrorKind::ALL {
+            let status = status(&Error::new(*kind, "why"));
+            let info = status.get_details_error_info().expect("always there");
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (kind.name(), DOMAIN));
+            let internal = matches!(kind, ErrorKind::Panic | ErrorKind::UnexpectedResponse);
+            assert_eq!(status.code() == Code::Internal, internal, "{kind:?} needs a code of its own");
+        }
+    }
+
+    #[test]
+    fn details_carry_what_the_caller_can_use() {
+        let vendor =
+            VendorError { description: Some("sender: user not found".into()), ..VendorError::default() };
+        let rejected = Error::new(ErrorKind::Rejected, "the service refused the data").with_http_status(400);
+        let status_of = status(&rejected.with_vendor(vendor));
+        let info = status_of.get_details_error_info().expect("always there");
+        assert_eq!(info.metadata["http_status"], "400");
+        assert_eq!(info.metadata["vendor_error_description"], "sender: user not found");
+        assert_eq!(status_of.message(), "the service refused the data");
+
+        let invalid = status(&Error::invalid("payload.sender.name", "must not be empty"));
+        let violation = &invalid.get_details_bad_request().expect("a field").field_violations[0];
+        assert_eq!(violation.field, "payload.sender.name");
+
+        let limited =
+            Error::new(ErrorKind::RateLimited, "slow down").with_retry_after(Duration::from_secs(3));
+        assert_eq!(
+            status(&limited).get_details_retry_info().expect("a delay").retry_delay,
+            Some(Duration::from_secs(3))
+        );
+
+        assert!(!status(&Error::new(ErrorKind::Panic, "index 7 of secret")).message().contains("secret"));
+    }
+}
