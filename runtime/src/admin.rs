@@ -6,7 +6,7 @@ use crate::store::Store;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,7 +24,9 @@ impl Admin {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         if request.method() != Method::GET {
-            return Ok(say(StatusCode::METHOD_NOT_ALLOWED, "GET only"));
+            let mut response = say(StatusCode::METHOD_NOT_ALLOWED, "GET only");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return Ok(response);
         }
         Ok(match request.uri().path() {
             "/healthz" => say(StatusCode::OK, "alive"),

@@ -24,12 +24,12 @@ pub struct Channel {
 }
 
 impl Channel {
-    fn new(config: &ChannelConfig) -> Result<Self> {
+    pub(crate) fn new(config: &ChannelConfig) -> Result<Self> {
         let id = config.channel_id()?;
         let secrets = config.secrets()?;
         let current =
             secrets.first().cloned().ok_or_else(|| Error::invalid("channel.secret", "is required"))?;
-        let client = Client::builder(id.clone(), current).base_url(config.api_address()?).build()?;
+        let client = config.client(id.clone(), current)?;
         Ok(Self { id, secrets, client })
     }
 
@@ -226,6 +226,7 @@ fn digest(webhook: &WebhookEvent) -> Option<[u8; 20]> {
     if webhook.api_version != Some(HookVersion::V2) {
         return None;
     }
-    let json = serde_json::to_vec(message).ok()?;
+    // With what was not understood: it may be all that differs.
+    let json = serde_json::to_vec(&(message, &webhook.extra)).ok()?;
     Some(Sha1::digest(&json).into())
 }

@@ -1,7 +1,8 @@
 //! The configuration: a TOML file, then the environment.
 
+use crate::channels::Channel;
 use crate::inbox::Redelivery;
-use amochats::{ChannelId, ChannelSecret, Error, ErrorKind, Region, Result};
+use amochats::{ChannelId, ChannelSecret, Client, Error, ErrorKind, Region, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::fmt;
@@ -72,7 +73,9 @@ impl ListenerConfig {
     pub(crate) fn path_prefix(&self) -> Result<&str> {
         let prefix = self.webhook_path.strip_suffix(":scope_id");
         prefix
-            .filter(|prefix| prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains(':'))
+            .filter(|prefix| {
+                prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains([':', '?', '#', ' '])
+            })
             .ok_or_else(|| {
                 invalid(
                     "listener.webhook_path",
@@ -219,15 +222,22 @@ impl ChannelConfig {
                 return Err(invalid("channel.secret", "is given twice: as secret and as secret_file"));
             }
         };
-        let all = std::iter::once(&current).chain(&self.old_secrets).map(ChannelSecret::new);
-        all.collect::<Result<_>>().map_err(|error| invalid("channel.secret", error))
+        let keyed = std::iter::once(("channel.secret", &current))
+            .chain(self.old_secrets.iter().map(|old| ("channel.old_secrets", old)));
+        keyed.map(|(key, secret)| ChannelSecret::new(secret).map_err(|error| misfit(key, &error))).collect()
+    }
+
+    /// The client of the chats API.
+    pub(crate) fn client(&self, id: ChannelId, secret: ChannelSecret) -> Result<Client> {
+        let client = Client::builder(id, secret).base_url(self.api_address()?).build();
+        client.map_err(|error| misfit("channel.base_url", &error))
     }
 
     /// The address of the chats API. There is no default region: a channel is registered in one.
-    pub(crate) fn api_address(&self) -> Result<String> {
+    fn api_address(&self) -> Result<String> {
         match (&self.region, &self.base_url) {
             (Some(region), None) => {
-                let region: Region = region.parse().map_err(|error| invalid("channel.region", error))?;
+                let region: Region = region.parse().map_err(|error| misfit("channel.region", &error))?;
                 Ok(region.base_url().to_owned())
             }
             (None, Some(base_url)) => Ok(base_url.clone()),
@@ -299,8 +309,11 @@ impl Config {
         if listener.max_in_flight_bytes > 1 << 31 {
             return Err(invalid("listener.max_in_flight_bytes", "must be at most 2147483648"));
         }
-        if listener.max_connections == 0 || listener.header_timeout_ms == 0 {
-            return Err(invalid("listener", "max_connections and header_timeout_ms must be more than 0"));
+        if !(1..=1_000_000).contains(&listener.max_connections) {
+            return Err(invalid("listener.max_connections", "must be 1 to 1000000"));
+        }
+        if !(1..=60_000).contains(&listener.header_timeout_ms) {
+            return Err(invalid("listener.header_timeout_ms", "must be 1 to 60000"));
         }
         if self.inbox.max_attempts == 0 || self.inbox.min_delay_ms > self.inbox.max_delay_ms {
             return Err(invalid(
@@ -316,8 +329,7 @@ impl Config {
             if !ids.insert(channel.channel_id()?) {
                 return Err(invalid("channel.id", "two channels have the same id"));
             }
-            channel.api_address()?;
-            channel.secrets()?;
+            Channel::new(channel)?;
         }
         Ok(())
     }
@@ -329,7 +341,8 @@ impl Config {
 /// [`ErrorKind::ConfigInvalid`].
 pub fn parse(toml: &str) -> Result<toml::Table> {
     toml.parse::<toml::Table>().map_err(|error| {
-        let line = error.span().map_or(1, |span| toml[..span.start.min(toml.len())].lines().count().max(1));
+        let before = error.span().map_or(0, |span| span.start.min(toml.len()));
+        let line = 1 + toml.bytes().take(before).filter(|byte| *byte == b'\n').count();
         Error::new(
             ErrorKind::ConfigInvalid,
             format!("line {line} is not TOML: {}", first_line(error.message())),
@@ -378,7 +391,8 @@ pub fn overlay(table: &mut toml::Table, sections: &[&str], key: &str, value: &st
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn toml_error(error: toml::de::Error) -> Error {
     let said = first_line(error.message());
-    let said = match said.split_once("expected ") {
+    // The value that was found comes first, and may hold anything.
+    let said = match said.rsplit_once(", expected ") {
         Some((_found, expected)) if said.starts_with("invalid ") => {
             format!("a value is not what is expected: {expected}")
         }
@@ -397,6 +411,12 @@ fn toml_error(error: toml::de::Error) -> Error {
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
+}
+
+/// An error about one value, under the key it stands at.
+fn misfit(key: &str, error: &Error) -> Error {
+    let named = error.field().and_then(|field| error.message().strip_prefix(field)?.strip_prefix(": "));
+    invalid(key, named.unwrap_or(error.message()))
 }
 
 fn invalid(key: impl Into<String>, rule: impl fmt::Display) -> Error {

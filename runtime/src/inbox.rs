@@ -338,10 +338,14 @@ impl Inbox {
     ///
     /// # Errors
     /// [`ErrorKind::LeaseLost`] where the lease ended or it was settled before;
-    /// [`ErrorKind::InvalidArgument`] for another text than a delivery's `ack_id`; those of the
-    /// store, after which it may come back.
+    /// [`ErrorKind::InvalidArgument`] for another text than a delivery's `ack_id`, or a delay of
+    /// more than 12 h; those of the store, after which it may come back.
     pub async fn settle(&self, ack_id: &str, verdict: Verdict) -> Result<()> {
-        self.settle_token(Token::from_ack_id(ack_id)?, verdict).await
+        let token = Token::from_ack_id(ack_id)?;
+        if matches!(verdict, Verdict::Nack(Some(delay)) if delay > ConsumerOptions::MAX_LEASE) {
+            return Err(Error::invalid("delay", "must be at most 12 h"));
+        }
+        self.settle_token(token, verdict).await
     }
 
     /// Gives a delivery more time, from now on.
@@ -365,6 +369,13 @@ impl Inbox {
     }
 
     async fn settle_token(&self, token: Token, verdict: Verdict) -> Result<()> {
+        // A task of its own: the caller may give up waiting, yet the timers must follow what was
+        // committed, or a delayed event would stay delayed.
+        let settle = tokio::spawn(self.clone().settle_held(token, verdict));
+        settle.await.map_err(|_| closed())?
+    }
+
+    async fn settle_held(self, token: Token, verdict: Verdict) -> Result<()> {
         let attempt = self.leases().held.get(&token).map(|held| held.attempt).ok_or_else(lease_lost)?;
         let (settlement, delay) = match verdict {
             Verdict::Ack => (Settlement::Ack, Duration::ZERO),

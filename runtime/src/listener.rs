@@ -27,7 +27,7 @@ pub(crate) struct Listener {
     max_body: usize,
     deadline: Duration,
     /// Bytes of bodies in memory, in permits of one.
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
 }
 
 impl Listener {
@@ -44,7 +44,7 @@ impl Listener {
             prefix: config.path_prefix()?.to_owned(),
             max_body: config.max_body_bytes,
             deadline: Duration::from_millis(config.keep_deadline_ms),
-            in_flight: Semaphore::new(config.max_in_flight_bytes.min(Semaphore::MAX_PERMITS)),
+            in_flight: Arc::new(Semaphore::new(config.max_in_flight_bytes.min(Semaphore::MAX_PERMITS))),
         })
     }
 
@@ -65,7 +65,8 @@ impl Listener {
     }
 
     async fn answer(&self, request: Request<Incoming>, deadline: Duration) -> Response<Full<Bytes>> {
-        let Some(scope) = request.uri().path().strip_prefix(&self.prefix).map(str::to_owned) else {
+        let scope = request.uri().path().strip_prefix(&self.prefix).filter(|scope| !scope.contains('/'));
+        let Some(scope) = scope.map(str::to_owned) else {
             return say(StatusCode::NOT_FOUND, "no webhook address");
         };
         if request.method() != Method::POST {
@@ -82,8 +83,8 @@ impl Listener {
             return say(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
         }
         let permits = u32::try_from(size.unwrap_or(self.max_body)).unwrap_or(u32::MAX);
-        let room = self.in_flight.acquire_many(permits);
-        let Some(Ok(_permit)) = self.by(deadline, room).await else {
+        let room = self.in_flight.clone().acquire_many_owned(permits);
+        let Some(Ok(permit)) = self.by(deadline, room).await else {
             tracing::error!(scope, "a webhook found no room in memory and is lost");
             return say(StatusCode::SERVICE_UNAVAILABLE, "too much at once");
         };
@@ -96,10 +97,19 @@ impl Listener {
             None => return say(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
         };
         let signature = head.headers.get(SIGNATURE_HEADER).map(|value| value.to_str().unwrap_or_default());
-        let ingested = self.by(deadline, self.channels.ingest(&scope, signature, body)).await;
-        match ingested
-            .unwrap_or_else(|| Err(Error::new(ErrorKind::StoreFailed, "the store did not commit in time")))
-        {
+        // A task of its own: after the deadline the store still has the body, so it still takes its
+        // room, and what becomes of it is still counted.
+        let (channels, to, signature) = (self.channels.clone(), scope.clone(), signature.map(str::to_owned));
+        let ingest = tokio::spawn(async move {
+            let _permit = permit;
+            channels.ingest(&to, signature.as_deref(), body).await
+        });
+        let ingested = match self.by(deadline, ingest).await {
+            Some(Ok(ingested)) => ingested,
+            Some(Err(_)) => Err(Error::new(ErrorKind::Panic, "the webhook could not be handled")),
+            None => Err(Error::new(ErrorKind::StoreFailed, "the store did not commit in time")),
+        };
+        match ingested {
             Ok(_) => say(StatusCode::OK, "kept"),
             Err(error) => {
                 let status = match error.kind() {

@@ -26,7 +26,7 @@ pub struct Runtime {
     admin_address: SocketAddr,
     /// Readiness fails and the listener takes nothing new.
     stopping: CancellationToken,
-    /// The rest ends.
+    /// The rest ends, and what is still connected is cut off.
     ended: CancellationToken,
     listening: TaskTracker,
     tasks: TaskTracker,
@@ -74,7 +74,14 @@ impl Runtime {
             let handler = handler.clone();
             async move { handler.handle(request).await }
         };
-        listening.spawn(serve(webhooks, limits, Some(metrics.clone()), stopping.clone(), handle));
+        listening.spawn(serve(
+            webhooks,
+            limits,
+            Some(metrics.clone()),
+            stopping.clone(),
+            ended.clone(),
+            handle,
+        ));
 
         let admin =
             Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), stopping: stopping.clone() });
@@ -83,7 +90,7 @@ impl Runtime {
             let admin = admin.clone();
             async move { admin.handle(request).await }
         };
-        tasks.spawn(serve(machines, limits, None, ended.clone(), handle));
+        tasks.spawn(serve(machines, limits, None, ended.clone(), ended.clone(), handle));
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });
 
@@ -138,13 +145,13 @@ impl Runtime {
         self.stop_accepting();
         self.listening.close();
         self.tasks.close();
-        let end = async {
-            self.listening.wait().await;
-            self.store.close().await;
-            self.ended.cancel();
-            self.tasks.wait().await;
-        };
-        if tokio::time::timeout(deadline, end).await.is_err() {
+        let ends = tokio::time::Instant::now() + deadline;
+        let mut in_time = tokio::time::timeout_at(ends, self.listening.wait()).await.is_ok();
+        self.ended.cancel();
+        // Asked for also when the time is over: the store finishes what it has accepted.
+        in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();
+        in_time &= tokio::time::timeout_at(ends, self.tasks.wait()).await.is_ok();
+        if !in_time {
             tracing::warn!("not everything ended within the deadline");
         }
     }

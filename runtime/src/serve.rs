@@ -30,12 +30,13 @@ pub(crate) async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener>
     })
 }
 
-/// Serves until `stop`, then until the requests in flight are answered.
+/// Serves until `stop`, then until the requests in flight are answered or `cut`.
 pub(crate) async fn serve<F, R>(
     listener: TcpListener,
     limits: Limits,
     metrics: Option<Arc<Metrics>>,
     stop: CancellationToken,
+    cut: CancellationToken,
     handle: F,
 ) where
     F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
@@ -66,13 +67,16 @@ pub(crate) async fn serve<F, R>(
         let _ = stream.set_nodelay(true);
         let connection = http.serve_connection(TokioIo::new(stream), service_fn(handle.clone()));
         let connection = graceful.watch(connection);
-        let metrics = metrics.clone();
+        let (metrics, cut) = (metrics.clone(), cut.clone());
         tokio::spawn(async move {
             if let Some(metrics) = &metrics {
                 metrics.connections(1);
             }
-            // A broken connection is the peer's affair.
-            let _ = connection.await;
+            tokio::select! {
+                // A broken connection is the peer's affair.
+                _ = connection => {}
+                () = cut.cancelled() => {}
+            }
             if let Some(metrics) = &metrics {
                 metrics.connections(-1);
             }

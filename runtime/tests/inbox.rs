@@ -2,7 +2,7 @@
 
 use amochats::ErrorKind;
 use amochats_runtime::clock::{Clock, ManualClock};
-use amochats_runtime::store::{MemoryStore, Start};
+use amochats_runtime::store::{MemoryStore, SqliteStore, Start, Store};
 use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Inbox, NewEvent, Origin, Redelivery, Verdict};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,10 +12,14 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// An inbox with a subscription "crm" and a clock that stands still.
 async fn inbox(max_attempts: u32) -> (Inbox, Arc<ManualClock>) {
+    inbox_over(Arc::new(MemoryStore::default()), max_attempts).await
+}
+
+async fn inbox_over(store: Arc<dyn Store>, max_attempts: u32) -> (Inbox, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(UNIX_EPOCH));
     let redelivery =
         Redelivery { max_attempts, min_delay: Duration::from_secs(10), max_delay: Duration::from_secs(1000) };
-    let inbox = Inbox::new(Arc::new(MemoryStore::default()), clock.clone(), redelivery);
+    let inbox = Inbox::new(store, clock.clone(), redelivery);
     let timers = inbox.clone();
     tokio::spawn(async move { timers.run(CancellationToken::new()).await });
     assert!(inbox.create_subscription("crm", Start::Oldest).await.expect("made"));
@@ -125,7 +129,7 @@ async fn a_lease_can_be_extended_while_it_lasts() {
     append(&inbox, "a", "1").await;
     let delivery = one(&mut consumer).await;
     for _ in 0..5 {
-        clock.advance(LEASE - Duration::from_secs(1));
+        clock.advance(LEASE.saturating_sub(Duration::from_secs(1)));
         assert!(nothing(&mut consumer).await);
         inbox.extend(&delivery.ack_id, LEASE).expect("still leased");
     }
@@ -179,6 +183,45 @@ async fn a_dropped_wait_loses_nothing() {
         tokio::task::yield_now().await;
     }
     assert_eq!(one(&mut consumer).await.attempt, 1);
+}
+
+#[tokio::test]
+async fn a_dropped_settlement_is_carried_out() {
+    // A store that does not answer at the first poll.
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+    let (inbox, clock) = inbox_over(Arc::new(store), 3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    append(&inbox, "a", "1").await;
+    let delivery = one(&mut consumer).await;
+    {
+        let nack = inbox.settle(&delivery.ack_id, Verdict::Nack(Some(Duration::from_secs(5))));
+        let mut nack = std::pin::pin!(nack);
+        tokio::select! { biased; _ = &mut nack => panic!("not in one step"), () = std::future::ready(()) => {} }
+    }
+    let settled = async {
+        while consumer.outstanding() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let guard = Duration::from_secs(30);
+    tokio::time::timeout(guard, settled).await.expect("settled although nobody waited for it");
+    clock.advance(Duration::from_secs(5));
+    let again = tokio::time::timeout(guard, one(&mut consumer)).await.expect("its delay is over");
+    assert_eq!(again.attempt, 2);
+}
+
+#[tokio::test]
+async fn a_delay_has_a_limit() {
+    let (inbox, _clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    append(&inbox, "a", "1").await;
+    let delivery = one(&mut consumer).await;
+    for too_long in [ConsumerOptions::MAX_LEASE + Duration::from_millis(1), Duration::MAX] {
+        let nack = inbox.settle(&delivery.ack_id, Verdict::Nack(Some(too_long))).await;
+        assert_eq!(nack.expect_err("too long").field(), Some("delay"));
+    }
+    inbox.settle(&delivery.ack_id, Verdict::Ack).await.expect("still leased");
 }
 
 #[tokio::test]
