@@ -125,7 +125,8 @@ impl Phones {
         text: &str,
         now_msec: i64,
     ) -> Result<Option<MessageKey>, &'static str> {
-        let id_ok = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let id_ok =
+            (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !id_ok {
             return Err("message_id: must be 1 to 64 letters, digits and \"-\"");
         }
@@ -134,7 +135,7 @@ impl Phones {
         }
         let client = self.client(client)?;
         let place = MessageKey { client: client.key.clone(), message: id.to_owned() };
-        if let Some(Message { way: Way::Out { status, error }, .. }) = client.message(id) {
+        if let Some(Message { way: Way::Out { status, error }, .. }) = client.written(id) {
             let again = *status == Sending::Failed;
             if again {
                 (*status, *error) = (Sending::Sending, None);
@@ -156,7 +157,10 @@ impl Phones {
     /// The request that sends a client's message.
     pub(super) fn request(&self, place: &MessageKey, scope: pb::Scope) -> Option<SendMessageRequest> {
         let client = self.clients.iter().find(|client| client.key == place.client)?;
-        let message = client.messages.iter().find(|message| message.id == place.message)?;
+        let message = client
+            .messages
+            .iter()
+            .find(|message| message.id == place.message && matches!(message.way, Way::Out { .. }))?;
         Some(SendMessageRequest {
             scope: Some(scope),
             message: Some(pb::Message {
@@ -184,7 +188,7 @@ impl Phones {
         if outcome.is_ok() {
             client.to_bind = None;
         }
-        if let Some(Message { way: Way::Out { status, error }, .. }) = client.message(&place.message) {
+        if let Some(Message { way: Way::Out { status, error }, .. }) = client.written(&place.message) {
             (*status, *error) = match outcome {
                 Ok(()) => (Sending::Sent, None),
                 Err(sentence) => (Sending::Failed, Some(sentence)),
@@ -249,7 +253,7 @@ impl Phones {
         }
         client.typing_until_msec = 0;
         let place = MessageKey { client: client.key.clone(), message: id.clone() };
-        if client.message(&id).is_none() {
+        if client.received(&id).is_none() {
             client.add(Message {
                 id,
                 way: Way::In {
@@ -293,7 +297,8 @@ impl Phones {
     /// The next report that is due: each message's delivery first, then that it was read.
     pub(super) fn due(&self, scope: &pb::Scope) -> Option<(MessageKey, Reported, SetDeliveryStatusRequest)> {
         let due = |client: &Client, message: &Message| {
-            let Way::In { message_ref_id: Some(message_ref_id), status, seen, settled: true, .. } = &message.way
+            let Way::In { message_ref_id: Some(message_ref_id), status, seen, settled: true, .. } =
+                &message.way
             else {
                 return None;
             };
@@ -322,7 +327,7 @@ impl Phones {
 
     fn way(&mut self, place: &MessageKey) -> Option<&mut Way> {
         let client = self.clients.iter_mut().find(|client| client.key == place.client)?;
-        client.message(&place.message).map(|message| &mut message.way)
+        client.received(&place.message).map(|message| &mut message.way)
     }
 
     /// The client of a name, made where it is new.
@@ -360,8 +365,14 @@ impl Client {
         }
     }
 
-    fn message(&mut self, id: &str) -> Option<&mut Message> {
-        self.messages.iter_mut().find(|message| message.id == id)
+    /// A message that the client wrote. Its id is ours, so one from the CRM may look the same.
+    fn written(&mut self, id: &str) -> Option<&mut Message> {
+        self.messages.iter_mut().find(|message| message.id == id && matches!(message.way, Way::Out { .. }))
+    }
+
+    /// A message that came from the CRM.
+    fn received(&mut self, id: &str) -> Option<&mut Message> {
+        self.messages.iter_mut().find(|message| message.id == id && matches!(message.way, Way::In { .. }))
     }
 
     fn add(&mut self, message: Message) {
