@@ -106,7 +106,8 @@ def run(script: str, expected: str, environment: dict[str, str]) -> str | None:
 
 
 def main() -> int:
-    blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = list(BLOCK.finditer(readme))
     if not blocks:
         sys.exit("README.md has no block marked sh")
     # As a reader has it: nothing of ours is set, and cargo builds into target/.
@@ -130,11 +131,11 @@ def main() -> int:
             "AMOCHATS_SERVER": grpc,
         }
         threading.Thread(target=manager, args=(ready["page"], stop), daemon=True).start()
-        for script, expected in blocks:
-            name = script.splitlines()[0]
-            here = script.replace(USUAL_GRPC, grpc.removeprefix("http://"))
-            why = run(here, expected, environment)
-            print(f"not ok {name}: {why}" if why else f"ok {name}", flush=True)
+        for block in blocks:
+            script, expected = block.groups("")
+            line = readme.count("\n", 0, block.start()) + 1
+            why = run(script.replace(USUAL_GRPC, grpc.removeprefix("http://")), expected, environment)
+            print(f"not ok README.md:{line}: {why}" if why else f"ok README.md:{line}", flush=True)
             failed += why is not None
         stop.set()
     print(f"{len(blocks) - failed} passed, {failed} failed")
