@@ -6,6 +6,7 @@
 
 pub mod cli;
 mod convert;
+pub mod messenger;
 mod server;
 mod service;
 mod status;

@@ -1,19 +1,16 @@
 //! The page's own API: what the manager's page shows and does, as JSON, and changes as
-//! server-sent events.
-//!
-//! Another page in the same browser must not use it: the `Host` must be an address or `localhost`
-//! (a name could be rebound to this machine), an `Origin` must be the page's own, and what changes
-//! something must come as JSON, which a plain form cannot send.
+//! server-sent events. Other pages are kept out, see [`own_page_only`].
 
+use crate::guard::own_page_only;
 use crate::journal::JournalEntry;
 use crate::page;
 use crate::sandbox::{Answered, Inner};
 use crate::state::{Attachment, Content};
 use amochats::{AccountId, ConversationRefId, Error, ErrorKind};
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,10 +19,8 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio_stream::wrappers::BroadcastStream;
-use url::Url;
 
 type Shared = State<Arc<Inner>>;
 type Answer = Result<Json<Value>, Refused>;
@@ -77,36 +72,6 @@ impl From<JsonRejection> for Refused {
 
 fn not_found() -> Refused {
     Refused(StatusCode::NOT_FOUND, "there is nothing of this id".to_owned())
-}
-
-async fn own_page_only(request: Request, next: Next) -> Response {
-    match foreign(request.method(), request.headers()) {
-        Some(why) => Refused(StatusCode::FORBIDDEN, why.to_owned()).into_response(),
-        None => next.run(request).await,
-    }
-}
-
-/// Why a request may be another page's.
-fn foreign(method: &Method, headers: &HeaderMap) -> Option<&'static str> {
-    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let Some(host) = text(header::HOST).and_then(|host| Url::parse(&format!("http://{host}/")).ok()) else {
-        return Some("the Host header is missing or malformed");
-    };
-    let name = host.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    if name != "localhost" && name.parse::<IpAddr>().is_err() {
-        return Some("open the page by its address or as localhost");
-    }
-    if let Some(origin) = text(header::ORIGIN) {
-        let own = Url::parse(origin).is_ok_and(|origin| origin.origin() == host.origin());
-        if !own {
-            return Some("the Origin is another page's");
-        }
-    }
-    let changes = !matches!(*method, Method::GET | Method::HEAD);
-    if changes && !text(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json")) {
-        return Some("the Content-Type must be application/json");
-    }
-    None
 }
 
 async fn state(State(inner): Shared) -> Json<Value> {

@@ -28,6 +28,7 @@
 mod api;
 mod config;
 mod control;
+mod guard;
 mod hooks;
 mod journal;
 mod page;
@@ -35,6 +36,7 @@ mod sandbox;
 mod state;
 
 pub use config::{Clock, Duplicates, NotConnected, Personality, SandboxConfig};
+pub use guard::own_page_only;
 pub use hooks::HookOutcome;
 pub use journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict};
 pub use sandbox::{Answered, Change, Sandbox};

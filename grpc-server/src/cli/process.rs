@@ -1,7 +1,7 @@
 //! What the commands that stay in the foreground share: a runtime, a log, an end.
 
 use super::{Exit, Failure, io};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,9 +44,12 @@ pub(super) fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Resul
 }
 
 /// Says on standard output, in one line for programs, that everything is up.
-pub(super) fn ready(mut addresses: Value) -> Result<(), Failure> {
-    addresses["ready"] = Value::Bool(true);
-    io::print(&addresses.to_string())
+pub(super) fn ready(addresses: &Value) -> Result<(), Failure> {
+    let mut line = json!({ "ready": true });
+    if let (Some(line), Some(addresses)) = (line.as_object_mut(), addresses.as_object()) {
+        line.extend(addresses.clone());
+    }
+    io::print(&line.to_string())
 }
 
 /// Cancelled at the first SIGINT or SIGTERM; the second ends the process at once.

@@ -107,7 +107,7 @@ impl Sandbox {
         run(async {
             let stop = stop_on_signal()?;
             let sandbox = LocalCrm::start(config).await?;
-            ready(json!({
+            ready(&json!({
                 "api": format!("http://{}", sandbox.api_addr()),
                 "page": format!("http://{}", sandbox.page_addr()),
                 "channel_id": sandbox.channel_id(),

@@ -35,7 +35,7 @@ impl Serve {
         run(async {
             let stop = stop_on_signal()?;
             let server = Server::start(config).await?;
-            ready(json!({
+            ready(&json!({
                 "grpc": format!("http://{}", server.grpc_address()),
                 "listener": format!("http://{}", server.listener_address()),
                 "admin": format!("http://{}", server.admin_address()),

@@ -1,0 +1,27 @@
+# Everything a newcomer needs; `make` lists it. Rust, Python 3 and a C compiler are enough to begin.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench header fmt
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+run: ## The whole channel on this machine: a sandbox that plays amoCRM, the server, a demo messenger
+	$(CARGO) run --locked --package amochats-server -- dev $(ARGS)
+
+test: ## Every test on every surface; installs what is missing. Some only: make test SUITES="c python"
+	@python3 tests/run.py $(SUITES)
+
+check: ## Format, lints, documentation, C header, .proto files, licences: no test
+	@tests/check.sh
+
+bench: ## Ratios against a baseline measured in the same run; under a minute after the build
+	$(CARGO) bench --locked --package amochats-tests --bench bench
+
+header: ## Writes ffi/include/amochats.h anew
+	AMOCHATS_WRITE_HEADER=1 $(CARGO) test --quiet --locked --package amochats-ffi --test header
+
+fmt: ## Formats the Rust code
+	$(CARGO) fmt --all

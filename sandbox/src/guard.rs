@@ -1,0 +1,45 @@
+//! Keeps other pages in the same browser out of a local page's API.
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use std::net::IpAddr;
+use url::Url;
+
+/// Refuses, as an axum middleware, what may be another page's request.
+///
+/// The `Host` must be an address or `localhost` (a name could be rebound to this machine), an
+/// `Origin` must be the page's own, and what changes something must come as JSON, which a plain
+/// form cannot send. The answer is 403 with the reason as `{"error": …}`.
+pub async fn own_page_only(request: Request, next: Next) -> Response {
+    match foreign(request.method(), request.headers()) {
+        Some(why) => (StatusCode::FORBIDDEN, Json(json!({ "error": why }))).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// Why a request may be another page's.
+fn foreign(method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let Some(host) = text(header::HOST).and_then(|host| Url::parse(&format!("http://{host}/")).ok()) else {
+        return Some("the Host header is missing or malformed");
+    };
+    let name = host.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    if name != "localhost" && name.parse::<IpAddr>().is_err() {
+        return Some("open the page by its address or as localhost");
+    }
+    if let Some(origin) = text(header::ORIGIN) {
+        let own = Url::parse(origin).is_ok_and(|origin| origin.origin() == host.origin());
+        if !own {
+            return Some("the Origin is another page's");
+        }
+    }
+    let changes = !matches!(*method, Method::GET | Method::HEAD);
+    if changes && !text(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json")) {
+        return Some("the Content-Type must be application/json");
+    }
+    None
+}
