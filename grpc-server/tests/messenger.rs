@@ -283,11 +283,11 @@ impl Page {
     async fn until(&mut self, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
         soon(what, async {
             loop {
-                while let Some((event, rest)) = self.read.split_once("\n\n") {
-                    let data = event.lines().find_map(|line| line.strip_prefix("data: ").map(str::to_owned));
-                    self.read = rest.to_owned();
+                while let Some(end) = self.read.find("\n\n") {
+                    let event: String = self.read.drain(..end + 2).collect();
+                    let data = event.lines().find_map(|line| line.strip_prefix("data: "));
                     let Some(data) = data else { continue };
-                    let view = serde_json::from_str(&data).expect("JSON");
+                    let view = serde_json::from_str(data).expect("JSON");
                     if expected(&view) {
                         return view;
                     }

@@ -84,30 +84,27 @@ export async function open(t, url, options = {}) {
 
 export const picture = (page, name) => page.screenshot({ path: `${artifacts}/${name}.png` });
 
-/** The parts of the page by what a person calls them. */
+/** The parts of the page by what a person calls them. A message is named by its text and state. */
 export function parts(page) {
-  const phone = page.frameLocator("[data-testid=companion]");
+  const frame = page.frameLocator("[data-testid=companion]");
+  const named = (within, testId) => (text, status) =>
+    within.locator(`[data-testid=${testId}]${status ? `[data-status=${status}]` : ""}`).filter({ hasText: text });
   return {
     phone: {
-      input: phone.getByTestId("phone-input"),
-      send: phone.getByTestId("phone-send"),
-      typing: phone.getByTestId("phone-typing"),
-      messages: phone.getByTestId("phone-message"),
-      message: (text) => phone.getByTestId("phone-message").filter({ hasText: text }),
-      frame: phone,
+      input: frame.getByTestId("phone-input"),
+      send: frame.getByTestId("phone-send"),
+      typing: frame.getByTestId("phone-typing"),
+      whose: frame.getByLabel("Whose phone"),
+      messages: frame.getByTestId("phone-message"),
+      message: named(frame, "phone-message"),
     },
     crm: {
       chats: page.getByTestId("chat-item"),
       input: page.getByTestId("answer-input"),
       send: page.getByTestId("answer-send"),
       messages: page.getByTestId("message"),
-      message: (text) => page.getByTestId("message").filter({ hasText: text }),
+      message: named(page, "message"),
     },
-    journal: page.getByTestId("journal-item"),
+    journal: (kind) => page.locator(`[data-testid=journal-item]${kind ? `[data-kind="${kind}"]` : ""}`),
   };
-}
-
-/** Waits until an element says so in an attribute. */
-export async function becomes(locator, attribute, value) {
-  await locator.and(locator.page().locator(`[${attribute}="${value}"]`)).waitFor();
 }

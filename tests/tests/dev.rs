@@ -110,9 +110,8 @@ impl Dev {
         let (mut rest, mut said) = (String::new(), String::new());
         let mut stderr = self.child.stderr.take().expect("a pipe");
         let ended = soon("the end", async {
-            let (rest, said) =
-                tokio::join!(self.stdout.read_to_string(&mut rest), stderr.read_to_string(&mut said));
-            (rest.expect("UTF-8"), said.expect("UTF-8"));
+            stderr.read_to_string(&mut said).await.expect("UTF-8");
+            self.stdout.read_to_string(&mut rest).await.expect("UTF-8");
             self.child.wait().await.expect("it ends")
         });
         assert_eq!(ended.await.code(), Some(0), "{said}");

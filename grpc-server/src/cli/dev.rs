@@ -144,7 +144,7 @@ impl Dev {
 
         let page = url(sandbox.page_addr());
         welcome(&page, &grpc, &data);
-        ready(json!({
+        ready(&json!({
             "page": page,
             "messenger": url(messenger.address()),
             "grpc": grpc,
