@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The most deliveries handed out at once, so that one batch stays a modest message.
@@ -305,6 +306,7 @@ impl Inbox {
             subscription: id,
             options,
             state: Arc::new(ConsumerState { hands: Mutex::default(), settled: watch::Sender::new(0) }),
+            leasing: None,
         })
     }
 
@@ -507,6 +509,8 @@ pub struct Consumer {
     subscription: SubscriptionId,
     options: ConsumerOptions,
     state: Arc<ConsumerState>,
+    /// A lease under way.
+    leasing: Option<JoinHandle<Result<()>>>,
 }
 
 impl Consumer {
@@ -523,12 +527,17 @@ impl Consumer {
             ready.mark_unchanged();
             settled.mark_unchanged();
             let room = self.options.max_outstanding.saturating_sub(self.outstanding());
-            if room > 0 {
-                // A task of its own: if this future is dropped, what was leased waits in the
-                // consumer's hands.
+            if room > 0 && self.leasing.is_none() {
+                // A task of its own: if this future is dropped, what is leased waits in the
+                // consumer's hands, and the next call waits for it before it leases more.
                 let (inbox, to) = (self.inbox.clone(), self.state.clone());
                 let lease = inbox.lease_for(self.subscription, room.min(BATCH), self.options.lease, to);
-                tokio::spawn(lease).await.map_err(|_| closed())??;
+                self.leasing = Some(tokio::spawn(lease));
+            }
+            if let Some(leasing) = &mut self.leasing {
+                let leased = leasing.await;
+                self.leasing = None;
+                leased.map_err(|_| closed())??;
             }
             let waiting = std::mem::take(&mut self.state.hands().waiting);
             if !waiting.is_empty() {
