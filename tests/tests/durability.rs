@@ -15,13 +15,13 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-const CONVERSATIONS: u64 = 16;
+const CONVERSATIONS: usize = 16;
 
 /// Many conversations at once, each with its messages one after the other.
 #[derive(Clone, Default)]
 struct Load {
     record: Arc<Record>,
-    next: Arc<[AtomicU64; CONVERSATIONS as usize]>,
+    next: Arc<[AtomicU64; CONVERSATIONS]>,
 }
 
 impl Load {
@@ -33,8 +33,7 @@ impl Load {
             tasks.spawn(async move {
                 let Ok(mut connection) = Connection::open(&listener).await else { return };
                 loop {
-                    let place = load.next[usize::try_from(conversation).expect("small")]
-                        .fetch_add(1, Ordering::Relaxed);
+                    let place = load.next[conversation].fetch_add(1, Ordering::Relaxed);
                     let message = (format!("c{conversation}"), place);
                     match connection.hook(&message, 50).await {
                         Ok(200) => load.record.promised(message),
