@@ -300,13 +300,21 @@ impl Inbox {
     pub async fn consumer(&self, subscription: &str, options: ConsumerOptions) -> Result<Consumer> {
         options.validate()?;
         let id = self.0.store.subscription(subscription).await?;
+        let settled = watch::Sender::new(0);
         Ok(Consumer {
+            ready: self.0.ready.subscribe(),
+            settled: settled.subscribe(),
+            leasing: None,
             inbox: self.clone(),
             name: subscription.to_owned(),
             subscription: id,
             options,
+<<<<<<< HEAD
+            state: Arc::new(ConsumerState { hands: Mutex::default(), settled }),
+=======
             state: Arc::new(ConsumerState { hands: Mutex::default(), settled: watch::Sender::new(0) }),
             leasing: None,
+>>>>>>> main
         })
     }
 
@@ -509,8 +517,15 @@ pub struct Consumer {
     subscription: SubscriptionId,
     options: ConsumerOptions,
     state: Arc<ConsumerState>,
+<<<<<<< HEAD
+    ready: watch::Receiver<u64>,
+    settled: watch::Receiver<u64>,
+    /// The lease that is under way.
+    leasing: Option<tokio::task::JoinHandle<Result<()>>>,
+=======
     /// A lease under way.
     leasing: Option<JoinHandle<Result<()>>>,
+>>>>>>> main
 }
 
 impl Consumer {
@@ -520,9 +535,23 @@ impl Consumer {
     /// # Errors
     /// [`ErrorKind::SubscriptionNotFound`] once the subscription is deleted; those of the store.
     pub async fn next(&mut self) -> Result<Vec<Delivery>> {
-        let mut ready = self.inbox.0.ready.subscribe();
-        let mut settled = self.state.settled.subscribe();
         loop {
+<<<<<<< HEAD
+            if self.leasing.is_none() {
+                // Seen before the question is asked, so that no change in between is missed.
+                self.ready.mark_unchanged();
+                self.settled.mark_unchanged();
+                let room = self.options.max_outstanding.saturating_sub(self.outstanding());
+                if room > 0 {
+                    // A task of its own: if this future is dropped, the next call waits for it, and
+                    // does not lease beside it.
+                    let (inbox, to) = (self.inbox.clone(), self.state.clone());
+                    let lease = inbox.lease_for(self.subscription, room.min(BATCH), self.options.lease, to);
+                    self.leasing = Some(tokio::spawn(lease));
+                }
+            }
+            let asked = self.leasing.is_some();
+=======
             // Seen before the question is asked, so that no change in between is missed.
             ready.mark_unchanged();
             settled.mark_unchanged();
@@ -534,6 +563,7 @@ impl Consumer {
                 let lease = inbox.lease_for(self.subscription, room.min(BATCH), self.options.lease, to);
                 self.leasing = Some(tokio::spawn(lease));
             }
+>>>>>>> main
             if let Some(leasing) = &mut self.leasing {
                 let leased = leasing.await;
                 self.leasing = None;
@@ -543,10 +573,10 @@ impl Consumer {
             if !waiting.is_empty() {
                 return Ok(waiting);
             }
-            if room > 0 {
-                let _ = ready.changed().await;
+            if asked {
+                let _ = self.ready.changed().await;
             } else {
-                let _ = settled.changed().await;
+                let _ = self.settled.changed().await;
             }
         }
     }

@@ -40,7 +40,7 @@ impl Home {
             "[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
              [grpc]\naddress = \"127.0.0.1:0\"\n[store]\npath = {:?}\n\
              [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\"\n",
-            home.store()
+            home.store().to_str().expect("temporary folders have plain names")
         );
         fs::write(home.config(), toml).expect("written");
         home

@@ -170,12 +170,11 @@ impl Record {
         soon(what, changes.wait_for(|()| holds(&self.seen()))).await.expect("the record lives");
     }
 
-    /// Waits until all that was answered 200 was handed out and settled.
-    pub async fn settled(&self) {
-        self.until("settlement of everything", |seen| {
-            seen.missing().is_empty() && seen.received == seen.confirmed
-        })
-        .await;
+    /// Waits until all that was answered 200 was handed out, and nothing of it is unsettled. A
+    /// settlement may be committed although the server died before it could be confirmed.
+    pub async fn settled(&self, grpc: &str) {
+        self.until("delivery of everything", |seen| seen.missing().is_empty()).await;
+        soon("settlement of everything", async { while subscription(grpc).await.unsettled > 0 {} }).await;
     }
 
     /// Checks that no promise was broken.
