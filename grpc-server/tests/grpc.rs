@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
@@ -517,7 +518,6 @@ async fn health_and_reflection_answer_other_peoples_tools() {
         let status = health.check(request).await.expect("known").into_inner().status();
         assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving);
     }
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
     let mut reflection = ServerReflectionClient::new(connection);
     let request = ServerReflectionRequest {
         host: String::new(),
