@@ -309,12 +309,7 @@ impl Inbox {
             name: subscription.to_owned(),
             subscription: id,
             options,
-<<<<<<< HEAD
             state: Arc::new(ConsumerState { hands: Mutex::default(), settled }),
-=======
-            state: Arc::new(ConsumerState { hands: Mutex::default(), settled: watch::Sender::new(0) }),
-            leasing: None,
->>>>>>> main
         })
     }
 
@@ -517,15 +512,10 @@ pub struct Consumer {
     subscription: SubscriptionId,
     options: ConsumerOptions,
     state: Arc<ConsumerState>,
-<<<<<<< HEAD
     ready: watch::Receiver<u64>,
     settled: watch::Receiver<u64>,
     /// The lease that is under way.
-    leasing: Option<tokio::task::JoinHandle<Result<()>>>,
-=======
-    /// A lease under way.
     leasing: Option<JoinHandle<Result<()>>>,
->>>>>>> main
 }
 
 impl Consumer {
@@ -536,7 +526,6 @@ impl Consumer {
     /// [`ErrorKind::SubscriptionNotFound`] once the subscription is deleted; those of the store.
     pub async fn next(&mut self) -> Result<Vec<Delivery>> {
         loop {
-<<<<<<< HEAD
             if self.leasing.is_none() {
                 // Seen before the question is asked, so that no change in between is missed.
                 self.ready.mark_unchanged();
@@ -551,19 +540,6 @@ impl Consumer {
                 }
             }
             let asked = self.leasing.is_some();
-=======
-            // Seen before the question is asked, so that no change in between is missed.
-            ready.mark_unchanged();
-            settled.mark_unchanged();
-            let room = self.options.max_outstanding.saturating_sub(self.outstanding());
-            if room > 0 && self.leasing.is_none() {
-                // A task of its own: if this future is dropped, what is leased waits in the
-                // consumer's hands, and the next call waits for it before it leases more.
-                let (inbox, to) = (self.inbox.clone(), self.state.clone());
-                let lease = inbox.lease_for(self.subscription, room.min(BATCH), self.options.lease, to);
-                self.leasing = Some(tokio::spawn(lease));
-            }
->>>>>>> main
             if let Some(leasing) = &mut self.leasing {
                 let leased = leasing.await;
                 self.leasing = None;
