@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The most deliveries handed out at once, so that one batch stays a modest message.
@@ -514,7 +515,7 @@ pub struct Consumer {
     ready: watch::Receiver<u64>,
     settled: watch::Receiver<u64>,
     /// The lease that is under way.
-    leasing: Option<tokio::task::JoinHandle<Result<()>>>,
+    leasing: Option<JoinHandle<Result<()>>>,
 }
 
 impl Consumer {

@@ -176,6 +176,21 @@ async fn two_consumers_share_a_subscription_and_two_subscriptions_do_not() {
 }
 
 #[tokio::test]
+async fn a_dropped_wait_does_not_lease_twice() {
+    let (inbox, _clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 2).await;
+    for conversation in ["a", "b", "c", "d"] {
+        append(&inbox, conversation, conversation).await;
+    }
+    {
+        let mut next = std::pin::pin!(consumer.next());
+        tokio::select! { biased; _ = &mut next => panic!("not in one step"), () = std::future::ready(()) => {} }
+    }
+    assert_eq!(consumer.next().await.expect("deliveries").len(), 2);
+    assert_eq!(consumer.outstanding(), 2);
+}
+
+#[tokio::test]
 async fn a_dropped_wait_loses_nothing() {
     let (inbox, _clock) = inbox(3).await;
     let mut consumer = consumer(&inbox, 10).await;

@@ -18,3 +18,8 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         .await
         .unwrap_or_else(|_| panic!("no {what} in a minute"))
 }
+
+/// The Rust examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
