@@ -13,6 +13,21 @@ const binary = process.env.AMOCHATS_BIN ?? `${process.env.CARGO_TARGET_DIR ?? `$
 const artifacts = `${root}/tests/artifacts/browser`;
 mkdirSync(artifacts, { recursive: true });
 
+const ends = new WeakMap();
+
+/** Runs at the end of a test, last first: node's own hooks would stop the server under an open page. */
+function atEnd(t, end) {
+  if (!ends.has(t)) {
+    ends.set(t, []);
+    t.after(async () => {
+      const failures = [];
+      for (const last of ends.get(t).reverse()) await last().catch((failure) => failures.push(failure));
+      if (failures.length > 0) throw failures[0];
+    });
+  }
+  ends.get(t).push(end);
+}
+
 /** Starts a command of `amochats`; resolves to its output once it ended. */
 export async function amochats(...args) {
   const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: {} });
@@ -31,7 +46,7 @@ export async function dev(t) {
   let said = "";
   child.stderr.on("data", (data) => { said += data; });
   const ended = once(child, "exit");
-  t.after(async () => {
+  atEnd(t, async () => {
     child.kill("SIGTERM");
     const [code] = await ended;
     assert.equal(code, 0, said);
@@ -74,7 +89,7 @@ export async function open(t, url, options = {}) {
     if (protocol.startsWith("http") && hostname !== "127.0.0.1") complaints.push(`a request to ${hostname}`);
   });
   const page = await context.newPage();
-  t.after(async () => {
+  atEnd(t, async () => {
     await context.close();
     assert.deepEqual(complaints, []);
   });
