@@ -8,10 +8,15 @@ use amochats_proto::v1::stream_events_request::Request;
 use amochats_sandbox::{Content, Delivery as Ticks, Sandbox, SandboxConfig};
 use amochats_server::{GrpcConfig, Server, ServerConfig};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_types::StatusExt;
 
 /// A CRM, a server in front of it, and clients of its services.
@@ -30,9 +35,9 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a folder");
         let toml = format!(
             "[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[grpc]\n\
-             address = \"127.0.0.1:0\"\n[store]\npath = {:?}\n[inbox]\nmin_delay_ms = 0\n[[channel]]\nid = \"{}\"\n\
+             address = \"127.0.0.1:0\"\n[store]\npath = \"{}\"\n[inbox]\nmin_delay_ms = 0\n[[channel]]\nid = \"{}\"\n\
              secret = \"{}\"\nbase_url = \"http://{}\"\n",
-            folder.path().join("inbox.db"),
+            folder.path().join("inbox.db").display(),
             sandbox.channel_id(),
             sandbox.secret(),
             sandbox.api_addr(),
@@ -108,7 +113,6 @@ impl Desk {
             sign_body(&secret, body.as_bytes()),
             body.len(),
         );
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut peer =
             tokio::net::TcpStream::connect(self.server.listener_address()).await.expect("connected");
         peer.write_all(request.as_bytes()).await.expect("sent");
@@ -514,10 +518,6 @@ async fn health_and_reflection_answer_other_peoples_tools() {
         let status = health.check(request).await.expect("known").into_inner().status();
         assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving);
     }
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
     let mut reflection = ServerReflectionClient::new(connection);
     let request = ServerReflectionRequest {
         host: String::new(),
