@@ -213,12 +213,22 @@ fn connect(path: &Path) -> Result<Connection> {
         "wal" => {}
         mode => return Err(cannot(&format!("the file system allows journal mode {mode:?} only, not WAL"))),
     }
-    // After a failed sync, pages of the log may be in memory only although they read back fine.
-    // Moving all of it into the database writes and syncs every page anew.
-    connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .map_err(|error| cannot(&error))?;
     Ok(connection)
+}
+
+/// Moves the whole log into the database, after a failed sync.
+///
+/// Pages of the log may then be in memory only, although they read back fine, and what is committed
+/// behind them would hang in the air. Moved, they are written and synced anew.
+fn rewrite_log(connection: &Connection) -> Result<()> {
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(error)?;
+    if busy {
+        return Err(failed(
+            "another program reads the store; it must end before the store can recover".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
