@@ -183,7 +183,11 @@ fn lock(path: &Path) -> Result<File> {
 fn connect(path: &Path) -> Result<Connection> {
     let cannot =
         |error: &dyn std::fmt::Display| failed(format!("cannot open the store {}: {error}", path.display()));
-    private().open(path).map_err(|error| cannot(&error))?;
+    // Made here for its mode, but not touched if it is there: closing any descriptor of a file ends
+    // the locks that this process's other connections hold on it.
+    if !path.exists() {
+        private().open(path).map_err(|error| cannot(&error))?;
+    }
     let connection = Connection::open(path).map_err(|error| cannot(&error))?;
     let prepare = || -> rusqlite::Result<(i32, i32)> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
