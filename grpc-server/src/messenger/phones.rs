@@ -125,7 +125,8 @@ impl Phones {
         text: &str,
         now_msec: i64,
     ) -> Result<Option<MessageKey>, &'static str> {
-        let id_ok = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let id_ok =
+            (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !id_ok {
             return Err("message_id: must be 1 to 64 letters, digits and \"-\"");
         }
@@ -293,7 +294,8 @@ impl Phones {
     /// The next report that is due: each message's delivery first, then that it was read.
     pub(super) fn due(&self, scope: &pb::Scope) -> Option<(MessageKey, Reported, SetDeliveryStatusRequest)> {
         let due = |client: &Client, message: &Message| {
-            let Way::In { message_ref_id: Some(message_ref_id), status, seen, settled: true, .. } = &message.way
+            let Way::In { message_ref_id: Some(message_ref_id), status, seen, settled: true, .. } =
+                &message.way
             else {
                 return None;
             };
