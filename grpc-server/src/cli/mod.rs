@@ -57,6 +57,12 @@ enum Command {
     Disconnect(api::Disconnect),
     Send(Box<api::SendMessage>),
     Status(api::Status),
+    Edit(Box<api::Edit>),
+    #[command(subcommand)]
+    Chat(api::Chat),
+    History(api::History),
+    Typing(api::Typing),
+    React(Box<api::React>),
     #[command(subcommand)]
     Sign(sign::Sign),
     #[command(subcommand)]
@@ -90,6 +96,11 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Disconnect(disconnect) => disconnect.run(),
         Command::Send(send) => send.run(),
         Command::Status(status) => status.run(),
+        Command::Edit(edit) => edit.run(),
+        Command::Chat(chat) => chat.run(),
+        Command::History(history) => history.run(),
+        Command::Typing(typing) => typing.run(),
+        Command::React(react) => react.run(),
         Command::Sign(sign) => sign.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Version(version) => version.run(),
