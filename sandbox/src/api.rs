@@ -124,7 +124,7 @@ impl Reply {
                 "error_type": fault.error_type,
                 "error_description": fault.description,
             })),
-            verdict: Verdict { ok: false, name: fault.error_type, sentence: fault.description },
+            verdict: Verdict { ok: false, name: fault.error_type.into(), sentence: fault.description },
         }
     }
 }
@@ -274,7 +274,7 @@ fn serve(
              do not promise to take",
         ),
     };
-    let verdict = Verdict { ok: true, name, sentence: sentence.to_owned() };
+    let verdict = Verdict { ok: true, name: name.into(), sentence: sentence.to_owned() };
     Reply { kind, status, body, verdict }
 }
 

@@ -4,6 +4,7 @@ use crate::tls::Identity;
 use amochats::{AccountId, ChannelId, ChannelSecret, Error, Result, SIGNATURE_LIFETIME};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use url::Url;
@@ -36,8 +37,15 @@ pub struct SandboxConfig {
     pub clock_window: Option<Duration>,
     /// Takes canonical signatures only. Otherwise a signature over the body alone is taken too.
     pub strict: bool,
-    /// Makes all ids the same in every run. Without it they are drawn at random.
+    /// Makes all ids the same in every run. Without it, and after a state was loaded, they are drawn
+    /// at random: an id never comes twice.
     pub seed: Option<u64>,
+    /// The file in which accounts, chats and messages outlive the sandbox; the journal does not. It
+    /// is made where it is missing, and only its owner can read it, since it holds the secret.
+    /// Where it exists it says who the channel is: fields that name another channel, secret, code
+    /// or other accounts are errors, a `webhook_url` takes the place of its own. Written within a
+    /// second of a change, whole or not at all, and at [`shutdown`](crate::Sandbox::shutdown).
+    pub state: Option<PathBuf>,
     /// What a second message with the same `msgid` gets.
     pub duplicates: Duplicates,
     /// What a call gets whose channel is not connected to the account of its scope.
@@ -72,6 +80,7 @@ impl Default for SandboxConfig {
             clock_window: Some(SIGNATURE_LIFETIME),
             strict: false,
             seed: None,
+            state: None,
             duplicates: Duplicates::default(),
             not_connected: NotConnected::default(),
             hook_newline: true,
@@ -97,6 +106,7 @@ impl fmt::Debug for SandboxConfig {
             .field("clock_window", &self.clock_window)
             .field("strict", &self.strict)
             .field("seed", &self.seed)
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
@@ -132,7 +142,7 @@ impl SandboxConfig {
 }
 
 /// Ids stand in paths, and a scope is two of them joined by `_`.
-fn path_id(field: &str, id: &str) -> Result<()> {
+pub(crate) fn path_id(field: &str, id: &str) -> Result<()> {
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Err(Error::invalid(field, "must be letters, digits and \"-\" alone, as in a UUID"));
     }

@@ -65,7 +65,7 @@ impl HookOutcome {
                 ("not_connected", "not sent: the channel is not connected to this account".to_owned())
             }
         };
-        Verdict { ok: self.is_accepted(), name, sentence }
+        Verdict { ok: self.is_accepted(), name: name.into(), sentence }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What went in and out, with what became of it: the developer's view.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// The longest body an entry keeps, in bytes.
@@ -55,13 +56,13 @@ pub enum Direction {
 }
 
 /// What became of a call, in a word and a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Verdict {
     /// Whether all is well.
     pub ok: bool,
     /// A stable name: the signature's scheme (`canonical`, `body_only`) of a request that was
     /// taken, else the `error_type` of its answer; of a webhook `accepted` or why not.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The same as a sentence that teaches.
     pub sentence: String,
 }

@@ -2,7 +2,8 @@
 //!
 //! A channel is developed, tested and demonstrated against it with no account at the vendor. It
 //! follows the chats API strictly and says in plain words which rule a request broke. It is not a
-//! proxy and not a store: state lives in memory and ends with the process.
+//! proxy and not a store: state lives in memory and ends with the process, unless
+//! [`SandboxConfig::state`] names a file for it.
 //!
 //! Here: every method of the chats API; webhooks v1 and v2 for answers and "write first", v2 for
 //! typing, reactions, quotes and answers to comments. Methods of the CRM answer 404.
@@ -32,6 +33,7 @@ mod guard;
 mod hooks;
 mod journal;
 mod page;
+mod persist;
 mod sandbox;
 mod state;
 mod tls;

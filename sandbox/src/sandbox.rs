@@ -3,6 +3,7 @@
 use crate::config::{SandboxConfig, web_address};
 use crate::hooks::{self, Hook, HookOutcome};
 use crate::journal::{Journal, JournalEntry};
+use crate::persist::{self, StateFile};
 use crate::state::{Account, Author, Chat, Content, Message, Party, State};
 use crate::tls::TlsListener;
 use crate::{api, control};
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +30,7 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(7);
 #[derive(Debug)]
 pub struct Sandbox {
     inner: Arc<Inner>,
+    keeper: Option<JoinHandle<()>>,
 }
 
 /// Something that a look at the sandbox would now show otherwise.
@@ -107,13 +110,17 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] with the field of the configuration that cannot be used,
-    /// [`ErrorKind::ConfigInvalid`] where an address cannot be listened on.
+    /// [`ErrorKind::ConfigInvalid`] where an address cannot be listened on, and with the field `state`
+    /// where that file cannot be used; it is left as it is.
     pub async fn start(config: SandboxConfig) -> Result<Self> {
         config.validate()?;
-        let state = State::new(&config);
-        let secret = ChannelSecret::new(state.channel.secret.as_str())?;
         let api_listener = listen("api_addr", config.api_addr).await?;
         let page_listener = listen("page_addr", config.page_addr).await?;
+        let (file, state) = match &config.state {
+            Some(path) => StateFile::open(path, &config).map(|(file, state)| (Some(file), state))?,
+            None => (None, State::new(&config)),
+        };
+        let secret = ChannelSecret::new(state.channel.secret.as_str())?;
         let inner = Arc::new(Inner {
             secret,
             http: hooks::http_client()?,
@@ -126,6 +133,13 @@ impl Sandbox {
             journal: Mutex::new(Journal::new(config.journal_capacity)),
             config,
         });
+        let keeper = file.map(|file| {
+            let changes = inner.changes.subscribe();
+            if inner.config.webhook_url.is_some() {
+                inner.changed(Change::Settings);
+            }
+            tokio::spawn(persist::keep(inner.clone(), file, changes))
+        });
         match &inner.config.tls {
             None => inner.serve(api_listener, api::router(inner.clone())),
             Some(identity) => {
@@ -136,7 +150,7 @@ impl Sandbox {
             }
         }
         inner.serve(page_listener, control::router(inner.clone()));
-        Ok(Self { inner })
+        Ok(Self { inner, keeper })
     }
 
     /// Where the chats API listens.
@@ -271,12 +285,17 @@ impl Sandbox {
         self.inner.mark_read(chat)
     }
 
-    /// Stops listening, lets calls in progress end (at most 7 s) and returns.
-    pub async fn shutdown(self) {
+    /// Stops listening, lets calls in progress end (at most 7 s), writes the state to its file, if
+    /// it has one, and returns.
+    pub async fn shutdown(mut self) {
         self.inner.stop.cancel();
-        self.inner.tasks.close();
-        if tokio::time::timeout(SHUTDOWN_DEADLINE, self.inner.tasks.wait()).await.is_err() {
+        if !self.inner.drained().await {
             tracing::warn!("some calls did not end in time");
+        }
+        if let Some(keeper) = self.keeper.take()
+            && keeper.await.is_err()
+        {
+            tracing::error!("the sandbox's state was not written at the end");
         }
     }
 }
@@ -322,6 +341,12 @@ impl Inner {
                 tracing::error!(%error, "a listener of the sandbox ended");
             }
         });
+    }
+
+    /// Whether all calls in progress ended in time.
+    pub(crate) async fn drained(&self) -> bool {
+        self.tasks.close();
+        tokio::time::timeout(SHUTDOWN_DEADLINE, self.tasks.wait()).await.is_ok()
     }
 
     // A panic while the lock was held is a bug that was reported; the state itself is whole.

@@ -2,6 +2,9 @@
 
 mod accept;
 mod activity;
+mod saved;
+
+pub(crate) use saved::Saved;
 
 use crate::config::SandboxConfig;
 use amochats::{
@@ -10,7 +13,7 @@ use amochats::{
 };
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
@@ -28,7 +31,7 @@ pub struct Account {
 }
 
 /// How the channel is connected to an account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Connection {
     /// The channel's name in this account.
     pub title: String,
@@ -39,7 +42,7 @@ pub struct Connection {
 }
 
 /// A user of the CRM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Manager {
     /// The user's amojo id.
     pub user_ref_id: UserRefId,
@@ -69,7 +72,7 @@ pub struct Chat {
 }
 
 /// The contact of a chat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Client {
     /// amoCRM's id.
     pub user_ref_id: UserRefId,
@@ -86,7 +89,7 @@ pub struct Client {
 }
 
 /// An incoming ("unsorted") lead.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Lead {
     /// Counts the leads of the sandbox from 1.
     pub id: u64,
@@ -95,7 +98,7 @@ pub struct Lead {
 }
 
 /// A message of a chat.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Message {
     /// amoCRM's id.
     pub message_ref_id: MessageRefId,
@@ -121,7 +124,7 @@ pub struct Message {
 }
 
 /// A reaction to a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Reaction {
     /// Who reacted.
     pub author: Author,
@@ -130,7 +133,7 @@ pub struct Reaction {
 }
 
 /// Who wrote a message or reacted to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Author {
     /// Which side.
     pub party: Party,
@@ -141,7 +144,7 @@ pub struct Author {
 }
 
 /// The sides of a chat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Party {
     /// The client.
@@ -153,7 +156,7 @@ pub enum Party {
 }
 
 /// What a message says, in the fields that webhooks have.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Content {
     /// One of the vendor's types, such as `text` or `picture`.
     #[serde(rename = "type")]
@@ -169,7 +172,7 @@ pub struct Content {
 }
 
 /// A file of a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Attachment {
     /// Where it can be fetched.
     pub url: String,
@@ -217,7 +220,7 @@ impl Content {
 }
 
 /// How far a message from the CRM came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Delivery {
     /// Nothing was reported yet.
@@ -236,10 +239,15 @@ pub enum Delivery {
 }
 
 /// The channel as it was registered.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Channel {
+    #[serde(rename = "channel_id")]
     pub(crate) id: ChannelId,
     pub(crate) secret: String,
     pub(crate) code: String,
+    // The configuration's.
+    #[serde(skip)]
     pub(crate) title: String,
     pub(crate) bot_ref_id: UserRefId,
 }

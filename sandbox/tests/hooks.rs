@@ -194,7 +194,7 @@ async fn a_webhook_is_sent_once_and_only_200_counts() {
         let sent = channel.sandbox.answer(&chat, Content::text("a")).await.expect("known");
         assert_eq!(sent.hook, HookOutcome::Refused(status));
         let entry = channel.sandbox.journal().pop().expect("an entry");
-        assert_eq!((entry.summary.status, entry.summary.verdict.name), (Some(status), "refused"));
+        assert_eq!((entry.summary.status, &*entry.summary.verdict.name), (Some(status), "refused"));
         if status == 500 {
             assert_eq!(entry.answer.text, "the receiver's words");
         }

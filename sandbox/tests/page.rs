@@ -121,7 +121,7 @@ async fn the_journal_tells_both_ways_and_is_bounded() {
                 entry.summary.seq,
                 entry.summary.direction,
                 entry.summary.kind.as_str(),
-                entry.summary.verdict.name,
+                &*entry.summary.verdict.name,
             )
         })
         .collect();

@@ -207,16 +207,19 @@ async fn with_data_the_next_start_goes_on() {
         assert_eq!(dev.ready[key], before[key], "{key}");
     }
     assert_eq!(dev.next_event(&[])["text"], "second", "what was not settled is handed out");
-    // And it works as before.
-    let chat = dev.client_writes("m-1", "hello again").await;
+    // The chat goes on where it was.
+    assert_eq!(dev.client_writes("m-2", "hello again").await, chat);
     dev.manager_writes(&chat, "third").await;
     assert_eq!(dev.next_event(&[])["text"], "third");
+    let seen = dev.get("page", &chat).await;
+    let texts = seen["messages"].as_array().expect("a list").iter().map(|said| &said["content"]["text"]);
+    assert_eq!(texts.collect::<Vec<_>>(), ["hello", "first", "second", "hello again", "third"]);
     dev.stop().await;
 
-    fs::write(path.join("channel.json"), "{}").expect("writable");
+    fs::write(path.join("sandbox.json"), "{}").expect("writable");
     let ended = fails(&args);
-    assert_eq!(ended.code, 3);
-    assert!(ended.error().contains("channel.json is not a channel"), "{ended:?}");
+    assert_eq!(ended.code, 2);
+    assert!(ended.error().contains("sandbox.json is not a state that a sandbox kept"), "{ended:?}");
 }
 
 #[tokio::test]

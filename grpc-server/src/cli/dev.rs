@@ -10,12 +10,9 @@ use amochats_proto::v1::{ConnectRequest, Scope};
 use amochats_runtime::Config;
 use amochats_runtime::config::{AdminConfig, ChannelConfig, InboxConfig, ListenerConfig, StoreConfig};
 use amochats_sandbox::{Sandbox, SandboxConfig};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs;
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -35,14 +32,14 @@ const GRPC_PORT: u16 = 50051;
 #[derive(clap::Args)]
 #[expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 #[command(after_help = "\
-With --data the next start has the same channel and account and hands out what was not settled; the
-chats of the local amoCRM and of the messenger are in memory and start anew.
+With --data the next start has the same channel, account and chats in the local amoCRM and hands out
+what was not settled; the messenger's chats and the journal are in memory and start anew.
 
 Examples:
   amochats dev
   amochats dev --data ./dev-data --page 127.0.0.1:9000")]
 pub(super) struct Dev {
-    /// Where events are kept; a temporary folder, removed at the end, if absent.
+    /// Where events and the local amoCRM's chats are kept; a temporary folder, removed at the end, if absent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Where the gRPC services listen; port 50051, or a free one if it is taken, if absent.
@@ -85,7 +82,6 @@ impl Dev {
 
     async fn up(self, stop: CancellationToken) -> Result<Exit, Failure> {
         let data = Data::open(self.data)?;
-        let known = data.channel()?;
 
         // Its address is told to the page first; it waits for the server by itself.
         let phone = tokio::net::TcpListener::bind(FREE)
@@ -95,9 +91,7 @@ impl Dev {
         let sandbox = Sandbox::start(SandboxConfig {
             api_addr: self.sandbox_api,
             page_addr: self.page.unwrap_or_else(|| free_from(PAGE_PORT, "page")),
-            channel_id: known.as_ref().map(|known| known.channel_id.clone()),
-            secret: known.as_ref().map(|known| known.secret.clone()),
-            accounts: known.iter().map(|known| known.account_id.clone()).collect(),
+            state: data.sandbox_state(),
             seed: self.seed,
             companion_url: Some(format!("http://{phone_address}/")),
             ..SandboxConfig::default()
@@ -126,10 +120,6 @@ impl Dev {
             },
         })
         .await?;
-        // The server holds the lock of the folder now.
-        if known.is_none() {
-            data.keep_channel(&channel)?;
-        }
         let webhooks = ListenerConfig::default().webhook_path;
         sandbox.set_webhook_url(format!("{}{webhooks}", url(server.listener_address())))?;
         let grpc = url(server.grpc_address());
@@ -186,7 +176,7 @@ fn welcome(page: &str, grpc: &str, data: &Data) {
         Data::Temporary(_) => {
             "Events are kept in a temporary folder until you stop; --data DIR keeps them longer.".to_owned()
         }
-        Data::Kept(path) => format!("Events are kept in {}.", path.display()),
+        Data::Kept(path) => format!("Events and the CRM's chats are kept in {}.", path.display()),
     };
     io::say(&format!(
         "
@@ -214,9 +204,7 @@ fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// The channel that the local amoCRM plays. Kept with the events, which belong to it.
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// The channel that the local amoCRM plays.
 struct DevChannel {
     channel_id: ChannelId,
     secret: String,
@@ -253,37 +241,12 @@ impl Data {
         }
     }
 
-    fn channel_file(&self) -> PathBuf {
-        self.path().join("channel.json")
-    }
-
-    /// The channel of an earlier run.
-    fn channel(&self) -> Result<Option<DevChannel>, Failure> {
-        let path = self.channel_file();
-        let text = match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            read => {
-                read.map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))?
-            }
-        };
-        serde_json::from_slice(&text).map(Some).map_err(|_| {
-            Failure::failed(format!(
-                "{} is not a channel that `amochats dev` kept: remove it, or choose another --data",
-                path.display()
-            ))
-        })
-    }
-
-    fn keep_channel(&self, channel: &DevChannel) -> Result<(), Failure> {
-        let path = self.channel_file();
-        let text = serde_json::to_vec_pretty(channel).expect("three strings can be written");
-        fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| file.write_all(&text))
-            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
+    /// What the local amoCRM keeps. It is with the events, which belong to its channel.
+    fn sandbox_state(&self) -> Option<PathBuf> {
+        match self {
+            Self::Temporary(_) => None,
+            Self::Kept(path) => Some(path.join("sandbox.json")),
+        }
     }
 
     fn close(self) -> Result<(), Failure> {

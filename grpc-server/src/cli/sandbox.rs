@@ -21,8 +21,9 @@ It checks what the service documents: both signature schemes, Content-MD5, the 1
 required fields and types; a refusal says which rule was broken. What the service answers where its
 pages are silent (a second msgid, an account that is not connected) is a guess.
 
-Example:
-  amochats sandbox --page 127.0.0.1:8765 --webhook-url http://127.0.0.1:8080/webhook/:scope_id")]
+Examples:
+  amochats sandbox --page 127.0.0.1:8765 --webhook-url http://127.0.0.1:8080/webhook/:scope_id
+  amochats sandbox --state sandbox.json")]
 pub(super) struct Sandbox {
     /// Where the chats API listens; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
@@ -56,7 +57,11 @@ pub(super) struct Sandbox {
     /// The certificate's key, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Makes all ids the same in every run.
+    /// Keeps the channel, its secret, accounts, chats and messages in this file for the next start;
+    /// made where it is missing. Other ids than the file has are refused. Not the journal.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Makes all ids the same in every run; random after a state was loaded, since none may come twice.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// How the log is written, to standard error.
@@ -117,6 +122,7 @@ impl Sandbox {
             clock_window: self.clock_window.0,
             strict: self.strict,
             tls,
+            state: self.state,
             seed: self.seed,
             ..SandboxConfig::default()
         };

@@ -21,6 +21,7 @@ pub(super) async fn create_chat(
     serve_scope(&inner, &call, "create_chat", &id, |state, account_id| {
         let chat = CreateChat::from_json(&call.body).map_err(bodies::refused)?;
         let (conversation, client) = state.create_chat(account_id, &chat);
+        inner.changed(Change::Chat { conversation_ref_id: conversation.clone() });
         let mut user = Map::new();
         user.insert("id".into(), json!(client.user_ref_id));
         user.insert("client_id".into(), json!(client.user_id));
