@@ -92,7 +92,7 @@ impl Service for ChannelService {
         let request = request.into_inner();
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
-            let delivery = convert::delivery_status(request.status.unwrap_or_default())?;
+            let delivery = convert::delivery_status(request.status.unwrap_or_default(), "status")?;
             let message = MessageRefId::new(request.message_ref_id);
             channel
                 .client()
