@@ -233,8 +233,8 @@ mod tests {
                 "the following required arguments were not provided: --path <PATH>; try --help",
             ),
             (
-                &["sing"],
-                "unrecognized subcommand 'sing'; tip: a similar subcommand exists: 'sign'; try --help",
+                &["versoin"],
+                "unrecognized subcommand 'versoin'; tip: a similar subcommand exists: 'version'; try --help",
             ),
         ] {
             let error = Cli::try_parse_from(["amochats"].iter().chain(args)).err().expect("refused");
