@@ -342,17 +342,39 @@ async fn a_chat_is_lived_in_by_every_call() {
     let end = desk.channels.get_history(history(2, 50)).await.expect("read").into_inner();
     assert!(end.messages.is_empty());
 
-    let invalid =
-        |field: &str| (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned(), Some(field.to_owned()));
-    let refused = desk.channels.get_history(history(0, 51)).await.expect_err("too many");
-    assert_eq!(reason(&refused), invalid("limit"));
-    let mut bare = react.clone();
-    bare.reaction.as_mut().expect("there").kind = 0;
-    assert_eq!(reason(&desk.channels.react(bare).await.expect_err("no kind")), invalid("reaction.kind"));
     let mut unknown = react;
     unknown.reaction.as_mut().expect("there").message_id = Some("m-9".into());
     let refused = desk.channels.react(unknown).await.expect_err("no such message");
     assert_eq!(reason(&refused), (Code::NotFound, "NOT_FOUND".into(), None));
+}
+
+#[tokio::test]
+async fn each_call_names_the_field_at_fault() {
+    let mut desk = Desk::new().await;
+    let invalid =
+        |field: &str| (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned(), Some(field.to_owned()));
+    let too_many = v1::GetHistoryRequest {
+        scope: Some(scope(&desk.account)),
+        conversation_ref_id: "C".into(),
+        limit: 51,
+        ..Default::default()
+    };
+    let refused = desk.channels.get_history(too_many).await.expect_err("too many");
+    assert_eq!(reason(&refused), invalid("limit"));
+    for (kind, field) in [
+        (v1::ReactionKind::Unspecified, "reaction.kind"),
+        (v1::ReactionKind::Unreact, "reaction.conversation_id"),
+    ] {
+        let reaction = Some(v1::Reaction { kind: kind.into(), ..Default::default() });
+        let request = v1::ReactRequest { scope: Some(scope(&desk.account)), reaction };
+        let refused = desk.channels.react(request).await.expect_err("not whole");
+        assert_eq!(reason(&refused), invalid(field));
+    }
+    let text = v1::content::Kind::Text(v1::TextContent { text: "x".into() });
+    let edit = v1::MessageEdit { content: Some(v1::Content { kind: Some(text) }), ..Default::default() };
+    let request = v1::EditMessageRequest { scope: Some(scope(&desk.account)), edit: Some(edit) };
+    let refused = desk.channels.edit_message(request).await.expect_err("no message is named");
+    assert_eq!(reason(&refused), invalid("edit.message_id"));
     let nothing = v1::EditMessageRequest { scope: Some(scope(&desk.account)), edit: None };
     assert_eq!(reason(&desk.channels.edit_message(nothing).await.expect_err("nothing")), invalid("edit"));
     let nobody = v1::CreateChatRequest {
