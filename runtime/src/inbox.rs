@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The most deliveries handed out at once, so that one batch stays a modest message.
@@ -299,12 +300,16 @@ impl Inbox {
     pub async fn consumer(&self, subscription: &str, options: ConsumerOptions) -> Result<Consumer> {
         options.validate()?;
         let id = self.0.store.subscription(subscription).await?;
+        let settled = watch::Sender::new(0);
         Ok(Consumer {
+            ready: self.0.ready.subscribe(),
+            settled: settled.subscribe(),
+            leasing: None,
             inbox: self.clone(),
             name: subscription.to_owned(),
             subscription: id,
             options,
-            state: Arc::new(ConsumerState { hands: Mutex::default(), settled: watch::Sender::new(0) }),
+            state: Arc::new(ConsumerState { hands: Mutex::default(), settled }),
         })
     }
 
@@ -507,6 +512,10 @@ pub struct Consumer {
     subscription: SubscriptionId,
     options: ConsumerOptions,
     state: Arc<ConsumerState>,
+    ready: watch::Receiver<u64>,
+    settled: watch::Receiver<u64>,
+    /// The lease that is under way.
+    leasing: Option<JoinHandle<Result<()>>>,
 }
 
 impl Consumer {
@@ -516,28 +525,34 @@ impl Consumer {
     /// # Errors
     /// [`ErrorKind::SubscriptionNotFound`] once the subscription is deleted; those of the store.
     pub async fn next(&mut self) -> Result<Vec<Delivery>> {
-        let mut ready = self.inbox.0.ready.subscribe();
-        let mut settled = self.state.settled.subscribe();
         loop {
-            // Seen before the question is asked, so that no change in between is missed.
-            ready.mark_unchanged();
-            settled.mark_unchanged();
-            let room = self.options.max_outstanding.saturating_sub(self.outstanding());
-            if room > 0 {
-                // A task of its own: if this future is dropped, what was leased waits in the
-                // consumer's hands.
-                let (inbox, to) = (self.inbox.clone(), self.state.clone());
-                let lease = inbox.lease_for(self.subscription, room.min(BATCH), self.options.lease, to);
-                tokio::spawn(lease).await.map_err(|_| closed())??;
+            if self.leasing.is_none() {
+                // Seen before the question is asked, so that no change in between is missed.
+                self.ready.mark_unchanged();
+                self.settled.mark_unchanged();
+                let room = self.options.max_outstanding.saturating_sub(self.outstanding());
+                if room > 0 {
+                    // A task of its own: if this future is dropped, the next call waits for it, and
+                    // does not lease beside it.
+                    let (inbox, to) = (self.inbox.clone(), self.state.clone());
+                    let lease = inbox.lease_for(self.subscription, room.min(BATCH), self.options.lease, to);
+                    self.leasing = Some(tokio::spawn(lease));
+                }
+            }
+            let asked = self.leasing.is_some();
+            if let Some(leasing) = &mut self.leasing {
+                let leased = leasing.await;
+                self.leasing = None;
+                leased.map_err(|_| closed())??;
             }
             let waiting = std::mem::take(&mut self.state.hands().waiting);
             if !waiting.is_empty() {
                 return Ok(waiting);
             }
-            if room > 0 {
-                let _ = ready.changed().await;
+            if asked {
+                let _ = self.ready.changed().await;
             } else {
-                let _ = settled.changed().await;
+                let _ = self.settled.changed().await;
             }
         }
     }

@@ -1,11 +1,15 @@
 //! Leases, delays and consumers, with a clock that the test turns.
 
+#[expect(dead_code, reason = "most of it is for the listener")]
+mod support;
+
 use amochats::ErrorKind;
 use amochats_runtime::clock::{Clock, ManualClock};
 use amochats_runtime::store::{MemoryStore, SqliteStore, Start, Store};
 use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Inbox, NewEvent, Origin, Redelivery, Verdict};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
+use support::{TestStore, soon};
 use tokio_util::sync::CancellationToken;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -172,16 +176,31 @@ async fn two_consumers_share_a_subscription_and_two_subscriptions_do_not() {
 }
 
 #[tokio::test]
+async fn a_dropped_wait_does_not_lease_twice() {
+    let (inbox, _clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 2).await;
+    for conversation in ["a", "b", "c", "d"] {
+        append(&inbox, conversation, conversation).await;
+    }
+    {
+        let mut next = std::pin::pin!(consumer.next());
+        tokio::select! { biased; _ = &mut next => panic!("not in one step"), () = std::future::ready(()) => {} }
+    }
+    assert_eq!(consumer.next().await.expect("deliveries").len(), 2);
+    assert_eq!(consumer.outstanding(), 2);
+}
+
+#[tokio::test]
 async fn a_dropped_wait_loses_nothing() {
     let (inbox, _clock) = inbox(3).await;
     let mut consumer = consumer(&inbox, 10).await;
     append(&inbox, "a", "1").await;
-    for _ in 0..3 {
+    {
         // Polled once, so that the lease is under way, and dropped.
         let mut next = std::pin::pin!(consumer.next());
         tokio::select! { biased; _ = &mut next => panic!("not in one step"), () = std::future::ready(()) => {} }
-        tokio::task::yield_now().await;
     }
+    tokio::task::yield_now().await;
     assert_eq!(one(&mut consumer).await.attempt, 1);
 }
 
@@ -222,6 +241,45 @@ async fn a_delay_has_a_limit() {
         assert_eq!(nack.expect_err("too long").field(), Some("delay"));
     }
     inbox.settle(&delivery.ack_id, Verdict::Ack).await.expect("still leased");
+}
+
+#[tokio::test]
+async fn a_lease_that_outlives_the_wait_for_it_is_neither_forgotten_nor_doubled() {
+    let store = Arc::new(TestStore::default());
+    let (inbox, _clock) = inbox_over(store.clone(), 3).await;
+    let mut consumer = consumer(&inbox, 1).await;
+    for conversation in ["a", "b"] {
+        append(&inbox, conversation, conversation).await;
+    }
+    store.answer_leases(false);
+    assert!(nothing(&mut consumer).await, "leased, but not answered; and the wait is dropped");
+    let waiting = async {
+        let released = async {
+            tokio::task::yield_now().await;
+            store.answer_leases(true);
+        };
+        let (delivery, ()) = futures_util::future::join(one(&mut consumer), released).await;
+        delivery
+    };
+    let delivery = soon("delivery", waiting).await;
+    assert_eq!(delivery.event.raw, "a");
+    assert_eq!(consumer.outstanding(), 1, "no second lease beside the first");
+    inbox.settle(&delivery.ack_id, Verdict::Ack).await.expect("committed");
+    assert_eq!(one(&mut consumer).await.event.raw, "b");
+}
+
+#[tokio::test]
+async fn what_comes_while_an_old_lease_is_under_way_is_not_missed() {
+    let (inbox, _clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    {
+        // Asked, found nothing, dropped before the answer was seen.
+        let mut next = std::pin::pin!(consumer.next());
+        tokio::select! { biased; _ = &mut next => panic!("nothing there"), () = std::future::ready(()) => {} }
+    }
+    tokio::task::yield_now().await;
+    append(&inbox, "a", "1").await;
+    assert_eq!(soon("delivery", one(&mut consumer)).await.event.raw, "1");
 }
 
 #[tokio::test]

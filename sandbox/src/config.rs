@@ -1,5 +1,6 @@
 //! What a sandbox is told before it starts.
 
+use crate::tls::Identity;
 use amochats::{AccountId, ChannelId, ChannelSecret, Error, Result, SIGNATURE_LIFETIME};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -47,6 +48,8 @@ pub struct SandboxConfig {
     pub hook_timeout: Duration,
     /// How many requests and webhooks the journal keeps; older ones go.
     pub journal_capacity: usize,
+    /// Serves the chats API with TLS under this certificate. The page stays plain.
+    pub tls: Option<Identity>,
     /// The page of a messenger, shown in the page as the client's phone.
     pub companion_url: Option<String>,
     /// The time of all checks and timestamps.
@@ -74,6 +77,7 @@ impl Default for SandboxConfig {
             hook_newline: true,
             hook_timeout: Duration::from_secs(5),
             journal_capacity: 1000,
+            tls: None,
             companion_url: None,
             clock: Clock::default(),
         }

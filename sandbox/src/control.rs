@@ -77,7 +77,7 @@ fn not_found() -> Refused {
 async fn state(State(inner): Shared) -> Json<Value> {
     let state = inner.state();
     Json(json!({
-        "api": format!("http://{}", inner.api_addr),
+        "api": inner.api_url(),
         "channel": {
             "channel_id": state.channel.id,
             "secret": state.channel.secret,

@@ -34,6 +34,7 @@ mod journal;
 mod page;
 mod sandbox;
 mod state;
+mod tls;
 
 pub use config::{Clock, Duplicates, NotConnected, Personality, SandboxConfig};
 pub use guard::own_page_only;
@@ -43,3 +44,4 @@ pub use sandbox::{Answered, Change, Sandbox};
 pub use state::{
     Account, Attachment, Author, Chat, Client, Connection, Content, Delivery, Lead, Manager, Message, Party,
 };
+pub use tls::Identity;

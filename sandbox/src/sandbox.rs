@@ -4,10 +4,12 @@ use crate::config::{SandboxConfig, web_address};
 use crate::hooks::{self, Hook, HookOutcome};
 use crate::journal::{Journal, JournalEntry};
 use crate::state::{Account, Chat, Content, Message, State};
+use crate::tls::TlsListener;
 use crate::{api, control};
 use amochats::{
     AccountId, ChannelId, ChannelSecret, ConversationRefId, Error, ErrorKind, MessageRefId, Result, UserRefId,
 };
+use axum::serve::Listener;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,7 +119,15 @@ impl Sandbox {
             journal: Mutex::new(Journal::new(config.journal_capacity)),
             config,
         });
-        inner.serve(api_listener, api::router(inner.clone()));
+        match &inner.config.tls {
+            None => inner.serve(api_listener, api::router(inner.clone())),
+            Some(identity) => {
+                inner.serve(
+                    TlsListener::new(api_listener, identity, inner.api_addr),
+                    api::router(inner.clone()),
+                );
+            }
+        }
         inner.serve(page_listener, control::router(inner.clone()));
         Ok(Self { inner })
     }
@@ -125,6 +135,11 @@ impl Sandbox {
     /// Where the chats API listens.
     pub fn api_addr(&self) -> SocketAddr {
         self.inner.api_addr
+    }
+
+    /// The address of the chats API, as a client's base URL.
+    pub fn api_url(&self) -> String {
+        self.inner.api_url()
     }
 
     /// Where the page listens.
@@ -253,7 +268,11 @@ fn no_chat() -> Error {
 }
 
 impl Inner {
-    fn serve(self: &Arc<Self>, listener: TcpListener, router: axum::Router) {
+    pub(crate) fn api_url(&self) -> String {
+        format!("{}://{}", if self.config.tls.is_some() { "https" } else { "http" }, self.api_addr)
+    }
+
+    fn serve<L: Listener<Addr = SocketAddr>>(self: &Arc<Self>, listener: L, router: axum::Router) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;

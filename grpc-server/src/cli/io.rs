@@ -49,3 +49,8 @@ pub(super) fn remark(message: &str) {
     // Where standard error is gone there is nobody left to tell.
     let _ = writeln!(io::stderr(), "amochats: {message}");
 }
+
+/// Says something longer, without the prefix of a remark.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -5,6 +5,7 @@
 
 mod api;
 mod config;
+mod dev;
 mod io;
 mod listen;
 mod process;
@@ -35,6 +36,7 @@ Exit codes:
      service does not answer as it should
 
 Examples:
+  amochats dev
   amochats connect --region kommo --channel-id CHANNEL_ID --account-id ACCOUNT_ID --title Shop
   printf '{\"account_id\":\"13fa84f7\"}' | amochats sign body --secret-file channel.secret"
 )]
@@ -45,6 +47,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Dev(dev::Dev),
     Serve(serve::Serve),
     Sandbox(Box<sandbox::Sandbox>),
     Listen(listen::Listen),
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
 /// without one.
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Dev(dev) => dev.run(),
         Command::Serve(serve) => serve.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Listen(listen) => listen.run(),

@@ -4,9 +4,10 @@ use super::process::{Log, ready, run, stop_on_signal};
 use super::secret::Secrets;
 use super::{Exit, Failure};
 use amochats::AccountId;
-use amochats_sandbox::{Personality, Sandbox as LocalCrm, SandboxConfig};
+use amochats_sandbox::{Identity, Personality, Sandbox as LocalCrm, SandboxConfig};
 use serde_json::json;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Plays amoCRM on this machine: the chats API, webhooks, and a page where a person answers as
@@ -49,6 +50,12 @@ pub(super) struct Sandbox {
     /// Takes canonical signatures only.
     #[arg(long)]
     strict: bool,
+    /// Serves the API with TLS: a certificate with its chain, in PEM; give --tls-key too.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Makes all ids the same in every run.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -83,9 +90,17 @@ fn clock_window(text: &str) -> Result<Window, String> {
     number.checked_mul(seconds).map(|all| Window(Some(Duration::from_secs(all)))).ok_or_else(says)
 }
 
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))
+}
+
 impl Sandbox {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let secret = self.secret.optional()?.map(|secret| secret.expose().to_owned());
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(Identity::from_pem(&read(certificate)?, &read(key)?)?),
+            _ => None,
+        };
         self.log.start();
         let config = SandboxConfig {
             api_addr: self.api,
@@ -101,6 +116,7 @@ impl Sandbox {
             },
             clock_window: self.clock_window.0,
             strict: self.strict,
+            tls,
             seed: self.seed,
             ..SandboxConfig::default()
         };
@@ -108,7 +124,7 @@ impl Sandbox {
             let stop = stop_on_signal()?;
             let sandbox = LocalCrm::start(config).await?;
             ready(&json!({
-                "api": format!("http://{}", sandbox.api_addr()),
+                "api": sandbox.api_url(),
                 "page": format!("http://{}", sandbox.page_addr()),
                 "channel_id": sandbox.channel_id(),
                 "secret": sandbox.secret(),

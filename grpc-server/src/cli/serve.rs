@@ -34,7 +34,8 @@ impl Serve {
         self.log.start();
         run(async {
             let stop = stop_on_signal()?;
-            let server = Server::start(config).await?;
+            // The configuration is sound: what fails now is an address or a disk.
+            let server = Server::start(config).await.map_err(|error| Failure::failed(error.to_string()))?;
             ready(&json!({
                 "grpc": format!("http://{}", server.grpc_address()),
                 "listener": format!("http://{}", server.listener_address()),

@@ -3,12 +3,12 @@
 //! It is a plain integrator's program and a model of one. All it knows of the channel is the gRPC
 //! interface; the four duties of a messenger are a task each:
 //!
-//! - [`inbox`] follows the events: keep first, acknowledge then; the same event may come twice.
-//! - [`outbox`] sends what clients write, under message ids that stay the same when it is tried again,
-//!   and reports what became of the CRM's messages: delivered, read.
-//! - [`page`] shows a client's phone in the browser.
+//! - `inbox` follows the events: keep first, acknowledge then; the same event may come twice.
+//! - `outbox` sends what clients write, under message ids that stay the same when it is tried
+//!   again, and reports what became of the CRM's messages: delivered, read.
+//! - `page` shows a client's phone in the browser.
 //!
-//! What it keeps is in memory ([`phones`]). A real messenger has a database in this place.
+//! What it keeps, in `phones`, is in memory. A real messenger has a database in this place.
 
 mod inbox;
 mod outbox;

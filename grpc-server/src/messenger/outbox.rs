@@ -63,14 +63,15 @@ fn passes(status: &Status) -> bool {
     later.contains(&status.code())
 }
 
-/// What went wrong, with the words of the chats API where it refused.
+/// What went wrong: the words of the chats API where it refused, the server's otherwise.
 fn sentence(status: &Status) -> String {
-    let info = status.get_details_error_info();
-    let vendor = info.as_ref().and_then(|info| info.metadata.get("vendor_error_description"));
-    match (vendor, status.code()) {
-        (Some(words), _) => format!("{}: {words}", status.message()),
-        (None, Code::Unavailable) if info.is_none() => "the amochats server cannot be reached".to_owned(),
-        (None, _) => status.message().to_owned(),
+    match status.get_details_error_info() {
+        Some(mut info) => {
+            let vendor = info.metadata.remove("vendor_error_description");
+            vendor.unwrap_or_else(|| status.message().to_owned())
+        }
+        // The server explains each of its errors, so this is none of its.
+        None => "the amochats server does not answer".to_owned(),
     }
 }
 

@@ -55,7 +55,7 @@ struct Message {
 #[serde(tag = "direction", rename_all = "snake_case")]
 enum Way {
     /// From the client.
-    Out { status: Sending, error: Option<String> },
+    Out { status: Dispatch, error: Option<String> },
     /// From the CRM.
     In {
         author: Option<String>,
@@ -74,7 +74,7 @@ enum Way {
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Sending {
+enum Dispatch {
     Sending,
     Sent,
     Failed,
@@ -125,7 +125,8 @@ impl Phones {
         text: &str,
         now_msec: i64,
     ) -> Result<Option<MessageKey>, &'static str> {
-        let id_ok = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let id_ok =
+            (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !id_ok {
             return Err("message_id: must be 1 to 64 letters, digits and \"-\"");
         }
@@ -134,16 +135,16 @@ impl Phones {
         }
         let client = self.client(client)?;
         let place = MessageKey { client: client.key.clone(), message: id.to_owned() };
-        if let Some(Message { way: Way::Out { status, error }, .. }) = client.message(id) {
-            let again = *status == Sending::Failed;
+        if let Some(Message { way: Way::Out { status, error }, .. }) = client.written(id) {
+            let again = *status == Dispatch::Failed;
             if again {
-                (*status, *error) = (Sending::Sending, None);
+                (*status, *error) = (Dispatch::Sending, None);
             }
             return Ok(again.then_some(place));
         }
         client.add(Message {
             id: id.to_owned(),
-            way: Way::Out { status: Sending::Sending, error: None },
+            way: Way::Out { status: Dispatch::Sending, error: None },
             kind: "text".to_owned(),
             text: text.to_owned(),
             media: None,
@@ -156,7 +157,10 @@ impl Phones {
     /// The request that sends a client's message.
     pub(super) fn request(&self, place: &MessageKey, scope: pb::Scope) -> Option<SendMessageRequest> {
         let client = self.clients.iter().find(|client| client.key == place.client)?;
-        let message = client.messages.iter().find(|message| message.id == place.message)?;
+        let message = client
+            .messages
+            .iter()
+            .find(|message| message.id == place.message && matches!(message.way, Way::Out { .. }))?;
         Some(SendMessageRequest {
             scope: Some(scope),
             message: Some(pb::Message {
@@ -184,10 +188,10 @@ impl Phones {
         if outcome.is_ok() {
             client.to_bind = None;
         }
-        if let Some(Message { way: Way::Out { status, error }, .. }) = client.message(&place.message) {
+        if let Some(Message { way: Way::Out { status, error }, .. }) = client.written(&place.message) {
             (*status, *error) = match outcome {
-                Ok(()) => (Sending::Sent, None),
-                Err(sentence) => (Sending::Failed, Some(sentence)),
+                Ok(()) => (Dispatch::Sent, None),
+                Err(sentence) => (Dispatch::Failed, Some(sentence)),
             };
         }
     }
@@ -223,33 +227,25 @@ impl Phones {
         let key = chat_key(event.conversation_id.as_deref(), event.conversation_ref_id.as_deref())?;
         let receiver = event.receiver.unwrap_or_default();
         let known = self.clients.iter().position(|client| client.key == key);
-        let client = match known {
-            Some(at) => &mut self.clients[at],
-            None => {
-                let name = receiver.name.or(receiver.phone).unwrap_or_else(|| key.clone());
-                self.add_client(Client::new(key, name)).ok()?
+        let client = if let Some(at) = known {
+            &mut self.clients[at]
+        } else {
+            let name = receiver.name.or(receiver.phone).unwrap_or_else(|| key.clone());
+            let client = self.add_client(Client::new(key, name)).ok()?;
+            if let (None, Some(conversation_ref_id)) = (&event.conversation_id, event.conversation_ref_id) {
+                // A manager wrote first.
+                client.to_bind = Some(ToBind { conversation_ref_id, user_ref_id: receiver.user_ref_id });
             }
+            client
         };
-        match event.conversation_id {
+        if let Some(id) = event.conversation_id {
             // As it is spelt there: it may be another program's.
-            Some(id) => {
-                client.conversation_id = id;
-                client.user_id = receiver.user_id.unwrap_or_else(|| client.user_id.clone());
-            }
-            // A manager wrote first.
-            None => {
-                let ids = event.conversation_ref_id.map(|conversation_ref_id| ToBind {
-                    conversation_ref_id,
-                    user_ref_id: receiver.user_ref_id,
-                });
-                if known.is_none() {
-                    client.to_bind = ids;
-                }
-            }
+            client.conversation_id = id;
+            client.user_id = receiver.user_id.unwrap_or_else(|| client.user_id.clone());
         }
         client.typing_until_msec = 0;
         let place = MessageKey { client: client.key.clone(), message: id.clone() };
-        if client.message(&id).is_none() {
+        if client.received(&id).is_none() {
             client.add(Message {
                 id,
                 way: Way::In {
@@ -293,7 +289,8 @@ impl Phones {
     /// The next report that is due: each message's delivery first, then that it was read.
     pub(super) fn due(&self, scope: &pb::Scope) -> Option<(MessageKey, Reported, SetDeliveryStatusRequest)> {
         let due = |client: &Client, message: &Message| {
-            let Way::In { message_ref_id: Some(message_ref_id), status, seen, settled: true, .. } = &message.way
+            let Way::In { message_ref_id: Some(message_ref_id), status, seen, settled: true, .. } =
+                &message.way
             else {
                 return None;
             };
@@ -322,7 +319,7 @@ impl Phones {
 
     fn way(&mut self, place: &MessageKey) -> Option<&mut Way> {
         let client = self.clients.iter_mut().find(|client| client.key == place.client)?;
-        client.message(&place.message).map(|message| &mut message.way)
+        client.received(&place.message).map(|message| &mut message.way)
     }
 
     /// The client of a name, made where it is new.
@@ -360,8 +357,14 @@ impl Client {
         }
     }
 
-    fn message(&mut self, id: &str) -> Option<&mut Message> {
-        self.messages.iter_mut().find(|message| message.id == id)
+    /// A message that the client wrote. Its id is ours, so one from the CRM may look the same.
+    fn written(&mut self, id: &str) -> Option<&mut Message> {
+        self.messages.iter_mut().find(|message| message.id == id && matches!(message.way, Way::Out { .. }))
+    }
+
+    /// A message that came from the CRM.
+    fn received(&mut self, id: &str) -> Option<&mut Message> {
+        self.messages.iter_mut().find(|message| message.id == id && matches!(message.way, Way::In { .. }))
     }
 
     fn add(&mut self, message: Message) {

@@ -9,6 +9,7 @@ use amochats_proto::v1::stream_events_request::Request as Asked;
 use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Event, Inbox, Verdict};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
@@ -19,6 +20,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// How many messages may wait in a stream for a slow client; the client slows only itself.
 const BUFFER: usize = 4;
+/// How many bytes of events go into one message, unless one event alone is larger: clients take 4 MiB
+/// unless they are told otherwise.
+const MESSAGE: usize = 1 << 20;
 /// How many settlements of a stream may be under way; a client that sends more waits.
 const SETTLING: usize = 1000;
 
@@ -177,7 +181,13 @@ impl Session {
                 },
                 deliveries = consumer.next() => {
                     let deliveries = deliveries.map_err(|error| status(&error))?;
-                    response.deliveries.extend(deliveries.into_iter().map(convert::delivery));
+                    for delivery in deliveries.into_iter().map(convert::delivery) {
+                        let size = response.encoded_len() + delivery.encoded_len();
+                        if size > MESSAGE && !response.deliveries.is_empty() {
+                            self.send(std::mem::take(&mut response)).await;
+                        }
+                        response.deliveries.push(delivery);
+                    }
                 }
             }
             // What else is settled by now goes along.

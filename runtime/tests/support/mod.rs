@@ -236,6 +236,7 @@ impl Wire {
 pub(crate) struct TestStore {
     inner: MemoryStore,
     open: watch::Sender<bool>,
+    lease_answers: watch::Sender<bool>,
     appends: watch::Sender<usize>,
     failure: Mutex<Option<ErrorKind>>,
 }
@@ -245,6 +246,7 @@ impl Default for TestStore {
         Self {
             inner: MemoryStore::default(),
             open: watch::Sender::new(true),
+            lease_answers: watch::Sender::new(true),
             appends: watch::Sender::new(0),
             failure: Mutex::new(None),
         }
@@ -260,6 +262,11 @@ impl TestStore {
     /// Appends are committed again, those that waited too.
     pub(crate) fn let_go(&self) {
         self.open.send_replace(true);
+    }
+
+    /// Whether whoever leases events learns of it, or waits.
+    pub(crate) fn answer_leases(&self, answer: bool) {
+        self.lease_answers.send_replace(answer);
     }
 
     /// Appends and pings fail with this from now on.
@@ -317,7 +324,13 @@ impl Store for TestStore {
     }
 
     async fn lease(&self, subscription: SubscriptionId, max: usize) -> Result<Vec<Leased>> {
-        self.inner.lease(subscription, max).await
+        let answer = self.lease_answers.subscribe();
+        let leased = self.inner.lease(subscription, max).await;
+        if matches!(&leased, Ok(leased) if !leased.is_empty()) {
+            let mut answer = answer;
+            answer.wait_for(|answer| *answer).await.expect("the store lives");
+        }
+        leased
     }
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {

@@ -13,7 +13,7 @@ const KINDS = {
 const client = new URLSearchParams(location.search).get("client");
 /** The phone as the messenger last told it. */
 let phone = null;
-/** Messages that the messenger did not say yet that it has, by id. */
+/** Messages that the messenger did not say yet that it has, by id; `taken` once it answered so. */
 const unsaid = new Map();
 /** Whether the list is scrolled to its end, and so stays there. */
 let atEnd = true;
@@ -66,7 +66,7 @@ async function send({ id, text, at_msec }) {
   draw();
   try {
     await post("messages", { message_id: id, text });
-    unsaid.delete(id);
+    unsaid.set(id, { ...unsaid.get(id), taken: true });
   } catch (error) {
     const away = error instanceof TypeError;
     unsaid.set(id, { ...unsaid.get(id), status: "failed", error: away ? "the messenger cannot be reached" : error.message });
@@ -102,20 +102,21 @@ function attachment({ kind, media, file_name: fileName, text }) {
     el("span", {}, el("b", { text: name }), el("small", { text: KINDS[kind] ?? kind })));
 }
 
+const own = (message) => message.direction === "out";
+
 function bubble(message) {
-  const own = message.direction === "out";
   const { id, status, text, author, error } = message;
   const when = new Date(message.at_msec);
   return el("li", {
     class: "message", "data-testid": "phone-message", "data-direction": message.direction, "data-status": status, "data-id": id,
   },
     el("div", { class: "bubble" },
-      !own && author && el("span", { class: "author", text: author }),
+      !own(message) && author && el("span", { class: "author", text: author }),
       attachment(message),
       text && el("p", { class: "text", dir: "auto", text }),
       el("span", { class: "meta" },
         el("time", { datetime: when.toISOString(), text: CLOCK.format(when) }),
-        own && el("span", { class: "mark", role: "img", "aria-label": STATUS[status], title: STATUS[status] }, icon(ICONS[status])))),
+        own(message) && el("span", { class: "mark", role: "img", "aria-label": STATUS[status], title: STATUS[status] }, icon(ICONS[status])))),
     status === "failed" && el("p", { class: "failure", role: "alert" },
       el("span", { text: `Not sent: ${error}. ` }),
       el("button", { type: "button", text: "Try again", click: () => send(message) })));
@@ -148,9 +149,10 @@ function reconcile(list, rows) {
 
 function draw() {
   const told = phone?.messages ?? [];
-  const known = new Set(told.map((message) => message.id));
-  // A message that is being tried again is shown as the messenger has it, once that is not "failed".
-  const messages = told.map((message) => (message.status === "failed" && unsaid.get(message.id)) || message);
+  const known = new Set(told.filter(own).map((message) => message.id));
+  for (const { id, taken } of unsaid.values()) if (taken && known.has(id)) unsaid.delete(id);
+  // Until the messenger took it again, a message that is tried again is shown as this page knows it.
+  const messages = told.map((message) => (own(message) && message.status === "failed" && unsaid.get(message.id)) || message);
   for (const message of unsaid.values()) if (!known.has(message.id)) messages.push(message);
 
   const rows = [];
@@ -159,7 +161,7 @@ function draw() {
     const of = DAY.format(message.at_msec);
     if (of !== day) rows.push({ key: `day ${of}`, state: of, make: () => el("li", { class: "day", text: of }) });
     day = of;
-    rows.push({ key: message.id, state: JSON.stringify(message), make: () => bubble(message) });
+    rows.push({ key: `${message.direction} ${message.id}`, state: JSON.stringify(message), make: () => bubble(message) });
   }
   reconcile($("messages"), rows);
   $("empty").hidden = !phone || messages.length > 0;

@@ -111,6 +111,9 @@ impl Writer {
     fn reopened(&mut self) -> Result<()> {
         if self.connection.is_none() {
             let connection = connect(&self.path)?;
+            // The failed transaction may be in the log after all. What it leased is nobody's, so
+            // all leases end here; a settlement under one of them is lost and says so.
+            Transaction::release_all(&connection).map_err(error)?;
             self.cache = Cache::load(&connection).map_err(error)?;
             self.connection = Some(connection);
             tracing::info!("the store is open again");
