@@ -46,7 +46,7 @@ struct Service {
     json: bool,
 }
 
-fn region() -> impl TypedValueParser<Value = Region> {
+pub(super) fn region() -> impl TypedValueParser<Value = Region> {
     PossibleValuesParser::new(Region::ALL.map(Region::name)).try_map(|name| name.parse())
 }
 
@@ -104,14 +104,14 @@ impl Service {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))
 }
 
@@ -124,9 +124,9 @@ fn show(request: SignedRequest) -> String {
 }
 
 /// An error as JSON. Who calls is shown the vendor's words.
-fn describe(error: &Error) -> Value {
+pub(super) fn describe(error: &Error) -> Value {
     let vendor = error.vendor().map(
-        |vendor| json!({"code": vendor.code, "type": vendor.error_type, "description": vendor.description}),
+        |vendor| json!({"code": vendor.code, "type": vendor.error_type, "description": vendor.description, "problem": vendor.problem}),
     );
     json!({"error": {
         "kind": error.kind().name(),
@@ -140,7 +140,7 @@ fn describe(error: &Error) -> Value {
 }
 
 /// An error as one line for the person who made the call.
-fn explain(error: Error) -> Failure {
+pub(super) fn explain(error: Error) -> Failure {
     let mut parts = vec![error.message().to_owned()];
     if let Some(vendor) = error.vendor() {
         let code = vendor.code.map(|code| code.to_string());
@@ -151,6 +151,11 @@ fn explain(error: Error) -> Failure {
             .filter(|word| !word.is_empty())
             .collect();
         parts.push(format!("the service said: {}", words.join(" ")));
+        for error in vendor.problem.iter().flat_map(|problem| &problem.errors) {
+            let [path, detail] = [&error.path, &error.detail].map(|words| words.as_deref().unwrap_or("?"));
+            let shown = format!("{path}: {detail}");
+            parts.push(shown.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
     }
     if let Some(delay) = error.retry_after() {
         parts.push(format!("try again in {} s", delay.as_secs()));

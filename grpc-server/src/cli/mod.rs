@@ -5,6 +5,7 @@
 
 mod api;
 mod config;
+mod crm;
 mod dev;
 mod io;
 mod listen;
@@ -58,6 +59,13 @@ enum Command {
     Send(Box<api::SendMessage>),
     Status(api::Status),
     #[command(subcommand)]
+    Account(crm::Account),
+    Link(crm::Link),
+    #[command(subcommand)]
+    Source(crm::Source),
+    #[command(subcommand)]
+    Template(crm::Template),
+    #[command(subcommand)]
     Sign(sign::Sign),
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -90,6 +98,10 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Disconnect(disconnect) => disconnect.run(),
         Command::Send(send) => send.run(),
         Command::Status(status) => status.run(),
+        Command::Account(account) => account.run(),
+        Command::Link(link) => link.run(),
+        Command::Source(source) => source.run(),
+        Command::Template(template) => template.run(),
         Command::Sign(sign) => sign.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Version(version) => version.run(),
