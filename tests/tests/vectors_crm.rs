@@ -140,7 +140,7 @@ fn answer(case: &Case) -> Result<Value, Error> {
             let tokens = Tokens::from_json(body)?;
             json!({ "answer": {
                 "access_token": tokens.access_token.expose(),
-                "refresh_token": tokens.refresh_token.as_ref().map(|token| token.expose()),
+                "refresh_token": tokens.refresh_token.as_ref().map(amochats::crm::Token::expose),
                 "expires_in": tokens.expires_in,
                 "server_time": tokens.server_time,
             }})

@@ -413,7 +413,11 @@ impl CrmClient {
         // In a task of its own: a refresh that is cut off half-way could lose the only pair.
         let inner = Arc::clone(&self.inner);
         let renewal = tokio::spawn(async move { inner.renew(&refused).await });
-        in_time(deadline, async { renewal.await.expect("a refresh neither panics nor is aborted") }).await
+        let ended = |_| {
+            let said = "the refresh did not end: the runtime stops, or the token store panicked";
+            Err(Error::new(ErrorKind::Closed, said))
+        };
+        in_time(deadline, async { renewal.await.unwrap_or_else(ended) }).await
     }
 }
 

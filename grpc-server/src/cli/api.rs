@@ -125,9 +125,15 @@ fn show(request: SignedRequest) -> String {
 
 /// An error as JSON. Who calls is shown the vendor's words.
 pub(super) fn describe(error: &Error) -> Value {
-    let vendor = error.vendor().map(
-        |vendor| json!({"code": vendor.code, "type": vendor.error_type, "description": vendor.description, "problem": vendor.problem}),
-    );
+    let vendor = error.vendor().map(|vendor| {
+        let mut said =
+            json!({"code": vendor.code, "type": vendor.error_type, "description": vendor.description});
+        // The CRM alone tells of fields.
+        if let Some(problem) = &vendor.problem {
+            said["problem"] = json!(problem);
+        }
+        said
+    });
     json!({"error": {
         "kind": error.kind().name(),
         "message": error.message(),

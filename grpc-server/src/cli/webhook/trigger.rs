@@ -1,4 +1,5 @@
 //! `amochats webhook trigger`: a webhook as the vendor sends it.
+#![expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 
 use super::super::listen::http_client;
 use super::super::secret::Secrets;
