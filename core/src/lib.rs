@@ -56,6 +56,7 @@ mod client;
 pub mod crm;
 mod error;
 mod ids;
+mod lenient;
 mod message;
 mod requests;
 mod signing;
@@ -72,10 +73,14 @@ pub use ids::{
     UserId, UserRefId,
 };
 pub use message::{
-    CommentedPost, Content, DescribedMessage, Forward, Media, NewMessage, QuotedMessage, QuotedSender,
-    SOURCE_ID_MAX, Sender, SharedPost,
+    CommentedPost, Content, DescribedMessage, EditMessage, Forward, Media, NewMessage, QuotedMessage,
+    QuotedSender, SOURCE_ID_MAX, Sender, SharedPost, next_sent_at_msec,
 };
-pub use requests::{ApiRequest, Connect, Connected, DeliveryErrorCode, DeliveryStatus, MessageReceipt};
+pub use requests::{
+    ApiRequest, Connect, Connected, CreateChat, CreatedChat, DeliveryErrorCode, DeliveryStatus,
+    HISTORY_PAGE_MAX, History, HistoryContact, HistoryLocation, HistoryMessage, HistoryPage, MessageReceipt,
+    Reaction, ReactionKind, Typing, encode_request,
+};
 pub use signing::{
     CONTENT_MD5_HEADER, CONTENT_TYPE, SIGNATURE_HEADER, SIGNATURE_LIFETIME, SignedHeaders, canonical_string,
     content_md5, format_date, parse_date, sign_body, sign_request,

@@ -1,10 +1,13 @@
-//! The messages a channel sends: `new_message` of the chats API.
+//! The messages a channel sends: `new_message` and `edit_message` of the chats API.
 //!
 //! [`NewMessage`] says what is meant; [`NewMessage::to_json`] checks it and writes the vendor's
 //! form, [`NewMessage::from_json`] reads that form, so that a payload from the vendor's pages can
 //! be pasted. Both report a broken rule with the path of the field.
 
+mod edit;
 pub(crate) mod wire;
+
+pub use edit::EditMessage;
 
 use crate::error::{Error, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId, UserId, UserRefId};
@@ -24,7 +27,8 @@ pub const SOURCE_ID_MAX: usize = 40;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
-    /// When it was written, in Unix milliseconds. The CRM orders by it.
+    /// When it was written, in Unix milliseconds. The CRM orders by it; [`next_sent_at_msec`] keeps
+    /// two messages of one chat apart.
     pub sent_at_msec: i64,
     /// The message, by the integration's id. A second message with the same id is refused.
     pub message_id: MessageId,
@@ -455,6 +459,23 @@ impl QuotedMessage {
     }
 }
 
+/// The time to give to the next message of a chat, in Unix milliseconds: `now`, or as little later
+/// as makes it later than `previous`, the time of the message before.
+///
+/// The CRM orders messages by their times, so two of the same millisecond may change places, and a
+/// clock that was set back would put an answer before its question.
+///
+/// ```
+/// use amochats::next_sent_at_msec;
+///
+/// assert_eq!(next_sent_at_msec(1_704_067_200_000, 1_704_067_200_250), 1_704_067_200_250);
+/// assert_eq!(next_sent_at_msec(1_704_067_200_250, 1_704_067_200_250), 1_704_067_200_251);
+/// assert_eq!(next_sent_at_msec(1_704_067_200_251, 1_704_067_199_000), 1_704_067_200_252);
+/// ```
+pub fn next_sent_at_msec(previous: i64, now: i64) -> i64 {
+    now.max(previous.saturating_add(1))
+}
+
 pub(crate) fn filled(text: &str, path: &str) -> Result<()> {
     if text.is_empty() { Err(Error::invalid(path, "must not be empty")) } else { Ok(()) }
 }
@@ -570,7 +591,7 @@ mod tests {
         )
     }
 
-    fn content() -> impl Strategy<Value = Content> {
+    pub(super) fn content() -> impl Strategy<Value = Content> {
         prop_oneof![
             "\\PC{1,20}".prop_map(Content::text),
             media().prop_map(Content::File),
@@ -604,6 +625,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn times_within_a_chat_rise(clock in prop::collection::vec(0i64..1 << 42, 1..20)) {
+            let mut previous = 0;
+            for now in clock {
+                let next = next_sent_at_msec(previous, now);
+                prop_assert!(next > previous && next >= now);
+                prop_assert!(next == now || next == previous + 1);
+                previous = next;
+            }
+        }
+
         #[test]
         fn decoding_gives_back_what_was_encoded(
             content in content(),

@@ -3,12 +3,14 @@
 mod peer;
 
 use amochats::{
-    ANSWER_MAX, ApiRequest, ChannelSecret, Client, ClientBuilder, Connect, Content, DeliveryErrorCode,
-    DeliveryStatus, Error, ErrorKind, NewMessage, RETRY_AFTER_MAX, Region, Retry, Sender,
+    ANSWER_MAX, ApiRequest, ChannelSecret, Client, ClientBuilder, Connect, Content, CreateChat,
+    DeliveryErrorCode, DeliveryStatus, EditMessage, Error, ErrorKind, History, NewMessage, RETRY_AFTER_MAX,
+    Reaction, Region, Retry, Sender, Typing,
 };
+use futures_util::{StreamExt, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Digest;
-use peer::{Recorded, Then, answer, hex, peer, serve};
+use peer::{Recorded, Then, answer, hex, peer, peer_with, serve};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpSocket};
@@ -157,6 +159,140 @@ async fn a_delivery_status_goes_as_the_published_vectors() {
         );
         assert_eq!(request.header("X-Signature"), Some(signature));
     }
+}
+
+#[tokio::test]
+async fn an_edit_is_sent_and_any_answer_is_a_receipt() {
+    let receipt = r#"{"new_message":{"msgid":"M","ref_id":"sbx-1"}}"#;
+    for (body, message_ref_id) in [(receipt, Some("M".into())), ("", None), ("{}", None)] {
+        let (url, mut requests) = peer(answer("200 OK", "", body)).await;
+        let edit = EditMessage::by_id("sbx-c1", "sbx-1", 1_704_067_200_000, Content::text(PRIVATE));
+        let receipt = client(&url).edit_message(&SCOPE.into(), &edit).await.expect("accepted");
+        assert_eq!(receipt.message_ref_id, message_ref_id);
+        let request = requests.recv().await.expect("the request arrived");
+        request.assert_signed();
+        assert_eq!(request.line, format!("POST /v2/origin/custom/{SCOPE} HTTP/1.1"));
+        assert_eq!(EditMessage::from_json(&request.body).expect("the vendor's form"), edit);
+    }
+}
+
+#[tokio::test]
+async fn a_chat_is_created_as_the_published_vector() {
+    let body = r#"{"id":"C","user":{"id":"U","client_id":"sbx-u1","name":"Анна","avatar":"","phone":"+1"}}"#;
+    let (url, mut requests) = peer(answer("200 OK", "", body)).await;
+    let chat = CreateChat::new("sbx-c1", Sender::new("sbx-u1", "Анна"));
+    let created = client(&url).create_chat(&SCOPE.into(), &chat).await.expect("accepted");
+    assert_eq!(created.conversation_ref_id.as_str(), "C");
+    assert_eq!(created.user.user_ref_id, Some("U".into()));
+    assert_eq!((created.user.phone.as_deref(), created.user.avatar), (Some("+1"), None));
+
+    let request = requests.recv().await.expect("the request arrived");
+    request.assert_signed();
+    assert_eq!(request.line, format!("POST /v2/origin/custom/{SCOPE}/chats HTTP/1.1"));
+    assert_eq!(request.header("X-Signature"), Some("7639bffbf7228cd1c7067941ded016147e11479a"));
+
+    // Taken, but nobody can say as what.
+    let (url, _requests) = peer(answer("200 OK", "", "{}")).await;
+    let error = client(&url).create_chat(&SCOPE.into(), &chat).await.expect_err("no chat is named");
+    assert_eq!((error.kind(), error.http_status()), (ErrorKind::UnexpectedResponse, Some(200)));
+    assert!(error.may_have_been_applied());
+}
+
+#[tokio::test]
+async fn typing_and_reactions_go_as_the_published_vectors() {
+    let (url, mut requests) = peer(answer("204 No Content", "", "")).await;
+    client(&url).send_typing(&SCOPE.into(), &Typing::new("sbx-c1", "sbx-u1")).await.expect("accepted");
+    let request = requests.recv().await.expect("the request arrived");
+    request.assert_signed();
+    assert_eq!(request.line, format!("POST /v2/origin/custom/{SCOPE}/typing HTTP/1.1"));
+    assert_eq!(request.header("X-Signature"), Some("6c4e42104ba6cf77e75c19fb7e276682de1eed5e"));
+
+    // Kommo answers `{}`, amoCRM nothing.
+    for body in ["", "{}"] {
+        let (url, mut requests) = peer(answer("200 OK", "", body)).await;
+        let reaction = Reaction::react("sbx-c1", "sbx-1", "sbx-u1", "👍");
+        client(&url).react(&SCOPE.into(), &reaction).await.expect("accepted");
+        let request = requests.recv().await.expect("the request arrived");
+        request.assert_signed();
+        assert_eq!(request.line, format!("POST /v2/origin/custom/{SCOPE}/react HTTP/1.1"));
+        assert_eq!(request.header("X-Signature"), Some("5775d279d79f782119f1b4db3a2c132635c96321"));
+    }
+
+    let (url, _requests) = peer(answer("404 Not Found", "", "")).await;
+    let reaction = Reaction::unreact("sbx-c1", "sbx-1", "sbx-u1");
+    let error = client(&url).react(&SCOPE.into(), &reaction).await.expect_err("no such message");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_page_of_the_history_is_read() {
+    let body = r#"{"messages":[{"timestamp":5,"sender":{"id":"U"},"message":{"id":"M","type":"text","text":"hi"}}]}"#;
+    let (url, mut requests) = peer(answer("200 OK", "", body)).await;
+    let chat = "6cbab3d5-c4c1-46ff-b710-ad59ad10805f";
+    let page = client(&url).history(&SCOPE.into(), &History::of(chat)).await.expect("accepted");
+    assert_eq!(page.messages[0].message_ref_id, Some("M".into()));
+    let request = requests.recv().await.expect("the request arrived");
+    request.assert_signed();
+    // Vector C9.
+    assert_eq!(request.header("X-Signature"), Some("e1769cf004ebf8f726f9be6aeb00f4dbedb09cef"));
+    assert_eq!(
+        request.line,
+        format!("GET /v2/origin/custom/{SCOPE}/chats/{chat}/history?limit=50&offset=0 HTTP/1.1")
+    );
+
+    let (url, _requests) = peer(answer("204 No Content", "", "")).await;
+    let page = client(&url).history(&SCOPE.into(), &History::of(chat)).await.expect("no chat");
+    assert!(page.messages.is_empty());
+}
+
+/// A page of the messages with these numbers.
+fn page(numbers: impl IntoIterator<Item = u32>) -> Then {
+    let messages: Vec<String> = numbers
+        .into_iter()
+        .map(|n| format!(r#"{{"message":{{"id":"m{n}","type":"text","text":"t"}}}}"#))
+        .collect();
+    answer("200 OK", "", &format!(r#"{{"messages":[{}]}}"#, messages.join(",")))
+}
+
+#[tokio::test]
+async fn the_whole_history_comes_once_although_pages_overlap() {
+    // Of messages 1 to 5. Three new ones arrive after the first page.
+    let (url, mut requests) = peer_with(|request| match request.line.split(['?', ' ']).nth(2) {
+        Some("limit=2&offset=0") => page([5, 4]),
+        Some("limit=2&offset=2") => page([6, 5]),
+        Some("limit=2&offset=4") => page([4, 3]),
+        Some("limit=2&offset=6") => page([2, 1]),
+        _ => answer("204 No Content", "", ""),
+    })
+    .await;
+    let history = client(&url).history_all(&SCOPE.into(), History::of("C").with_limit(2));
+    let ids: Vec<String> = history
+        .map_ok(|message| message.message_ref_id.expect("an id").to_string())
+        .try_collect()
+        .await
+        .expect("all pages are read");
+    assert_eq!(ids, ["m5", "m4", "m6", "m3", "m2", "m1"]);
+    for _ in 0..5 {
+        requests.recv().await.expect("a request for each page").assert_signed();
+    }
+    assert!(requests.try_recv().is_err(), "nothing is read after the end");
+}
+
+#[tokio::test]
+async fn the_whole_history_ends_with_an_error_rather_than_early() {
+    // This service does not look at the offset.
+    let (url, mut requests) = peer(page([2, 1])).await;
+    let mut history = Box::pin(client(&url).history_all(&SCOPE.into(), History::of("C")));
+    assert!(history.next().await.expect("m2").is_ok() && history.next().await.expect("m1").is_ok());
+    let error = history.next().await.expect("an end").expect_err("no progress");
+    assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
+    assert!(history.next().await.is_none());
+    assert_eq!(std::iter::from_fn(|| requests.try_recv().ok()).count(), 5);
+
+    let (url, _requests) = peer(answer("403 Forbidden", "", "")).await;
+    let mut history = Box::pin(client(&url).history_all(&SCOPE.into(), History::of("C")));
+    let error = history.next().await.expect("an answer").expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Between the types of `amochats.v1` and those of the core and runtime.
 
 use amochats::{
-    Content, DeliveryErrorCode, DeliveryStatus, Error, HookVersion, Media, MessageReceipt, NewMessage,
-    QuotedMessage, Result, Sender, WebhookKind,
+    Content, CreateChat, CreatedChat, DeliveryErrorCode, DeliveryStatus, EditMessage, Error, HistoryPage,
+    HookVersion, Media, MessageReceipt, NewMessage, QuotedMessage, Reaction, ReactionKind, Result, Sender,
+    WebhookKind,
 };
 use amochats_proto::v1;
 use amochats_runtime::store::{Start, SubscriptionState};
@@ -15,12 +16,7 @@ pub(crate) fn new_message(message: v1::Message, now: SystemTime) -> Result<NewMe
     let sender = message.sender.ok_or_else(|| required("message.sender"))?;
     let content =
         message.content.and_then(|content| content.kind).ok_or_else(|| required("message.content"))?;
-    let sent_at_msec = match message.sent_at_msec {
-        0 => now
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
-        at => at,
-    };
+    let sent_at_msec = moment(message.sent_at_msec, now);
     let mut new = NewMessage::incoming(
         message.conversation_id,
         message.message_id,
@@ -41,6 +37,108 @@ pub(crate) fn new_message(message: v1::Message, now: SystemTime) -> Result<NewMe
         }),
     };
     Ok(new)
+}
+
+/// A time in Unix milliseconds; 0 means now.
+fn moment(msec: i64, now: SystemTime) -> i64 {
+    let since = || now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    if msec == 0 { i64::try_from(since()).unwrap_or(i64::MAX) } else { msec }
+}
+
+/// The change of a message as the client sent it; `now` stands in where it names no time.
+pub(crate) fn edit(edit: v1::MessageEdit, now: SystemTime) -> Result<EditMessage> {
+    let content = edit.content.and_then(|content| content.kind).ok_or_else(|| required("edit.content"))?;
+    Ok(EditMessage {
+        edited_at_msec: moment(edit.edited_at_msec, now),
+        message_id: edit.message_id.map(Into::into),
+        message_ref_id: edit.message_ref_id.map(Into::into),
+        conversation_id: edit.conversation_id.into(),
+        conversation_ref_id: edit.conversation_ref_id.map(Into::into),
+        content: content_of(content)?,
+        delivery_status: edit.delivery_status.map(delivery_status).transpose()?,
+    })
+}
+
+/// The answer to an edit.
+pub(crate) fn edit_receipt(receipt: MessageReceipt) -> v1::EditMessageResponse {
+    v1::EditMessageResponse {
+        message_ref_id: receipt.message_ref_id.map(text),
+        message_id: receipt.message_id.map(text),
+        conversation_ref_id: receipt.conversation_ref_id.map(text),
+        sender_ref_id: receipt.sender_ref_id.map(text),
+        receiver_ref_id: receipt.receiver_ref_id.map(text),
+    }
+}
+
+/// A chat to be made.
+pub(crate) fn create_chat(request: v1::CreateChatRequest) -> Result<CreateChat> {
+    let user = request.user.ok_or_else(|| required("user"))?;
+    Ok(CreateChat {
+        conversation_id: request.conversation_id.into(),
+        source_external_id: request.source_external_id,
+        user: sender_of(user),
+    })
+}
+
+/// The answer to it.
+pub(crate) fn created_chat(created: CreatedChat) -> v1::CreateChatResponse {
+    v1::CreateChatResponse {
+        conversation_ref_id: text(created.conversation_ref_id),
+        user: Some(participant(created.user)),
+    }
+}
+
+/// A page of the history.
+pub(crate) fn history(page: HistoryPage) -> v1::GetHistoryResponse {
+    v1::GetHistoryResponse { messages: page.messages.into_iter().map(history_message).collect() }
+}
+
+fn history_message(message: amochats::HistoryMessage) -> v1::HistoryMessage {
+    v1::HistoryMessage {
+        message_id: message.message_id.map(text),
+        message_ref_id: message.message_ref_id.map(text),
+        timestamp: message.timestamp,
+        msec_timestamp: message.msec_timestamp,
+        sender: message.sender.map(participant),
+        receiver: message.receiver.map(participant),
+        r#type: message.message_type,
+        text: message.text,
+        media: message.media,
+        thumbnail: message.thumbnail,
+        file_name: message.file_name,
+        file_size: message.file_size,
+        media_group_id: message.media_group_id,
+        location: message.location.map(|place| v1::LocationContent {
+            lon: place.lon,
+            lat: place.lat,
+            text: None,
+        }),
+        contact: message.contact.map(|card| v1::ContactContent {
+            name: card.name,
+            phone: card.phone,
+            text: None,
+        }),
+        extra_json: if message.extra.is_null() { String::new() } else { message.extra.to_string() },
+    }
+}
+
+/// A reaction as the client sent it.
+pub(crate) fn reaction(reaction: v1::Reaction) -> Result<Reaction> {
+    let kind = match reaction.kind() {
+        v1::ReactionKind::Unspecified => return Err(required("reaction.kind")),
+        v1::ReactionKind::React => ReactionKind::React,
+        v1::ReactionKind::Unreact => ReactionKind::Unreact,
+    };
+    Ok(Reaction {
+        conversation_id: reaction.conversation_id.map(Into::into),
+        conversation_ref_id: reaction.conversation_ref_id.map(Into::into),
+        message_id: reaction.message_id.map(Into::into),
+        message_ref_id: reaction.message_ref_id.map(Into::into),
+        user_id: reaction.user_id.map(Into::into),
+        user_ref_id: reaction.user_ref_id.map(Into::into),
+        kind,
+        emoji: reaction.emoji,
+    })
 }
 
 fn required(field: &str) -> Error {
@@ -231,6 +329,7 @@ fn participant(participant: amochats::Participant) -> v1::Participant {
         name: participant.name,
         phone: participant.phone,
         email: participant.email,
+        avatar: participant.avatar,
     }
 }
 

@@ -163,7 +163,7 @@ impl Server {
     /// end within `deadline` is cut off.
     pub async fn shutdown(self, deadline: Duration) {
         let started = tokio::time::Instant::now();
-        self.runtime.stop_accepting();
+        self.runtime.drain().await;
         self.stop.cancel();
         self.streams.close();
         self.ended.cancel();

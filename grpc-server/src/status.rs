@@ -27,12 +27,38 @@ pub(crate) fn status(error: &Error) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(error.kind().name(), DOMAIN, metadata);
     if let Some(field) = error.field() {
-        details.add_bad_request_violation(field, error.message());
+        let rule = error.message().strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
+        details.add_bad_request_violation(grpc_field(field), rule.unwrap_or(error.message()));
     }
     if let Some(delay) = error.retry_after() {
         details.set_retry_info(Some(delay));
     }
     Status::with_error_details(code(error.kind()), message(error), details)
+}
+
+/// The path of a field as `amochats.v1` names it, for one that the core names as the vendor does.
+fn grpc_field(vendor: &str) -> String {
+    let Some(path) = vendor.strip_prefix("payload.") else { return vendor.to_owned() };
+    let person = |person: &str, field: &str| match field {
+        "id" | "ref_id" => format!("message.{person}.user_{field}"),
+        field => format!("message.{person}.{field}"),
+    };
+    match path {
+        "msec_timestamp" => "message.sent_at_msec".into(),
+        "msgid" => "message.message_id".into(),
+        "source.external_id" => "message.source_external_id".into(),
+        "reply_to.message.id" => "message.reply_to.message_ref_id".into(),
+        "reply_to.message.msgid" => "message.reply_to.message_id".into(),
+        "message.callback_data" => "message.callback_data".into(),
+        "message.text" => "message.content.text.text".into(),
+        // Which of the kinds with an address it is, the request says.
+        "message.media" => "message.content.url".into(),
+        path => match path.split_once('.') {
+            Some((who @ ("sender" | "receiver"), field)) => person(who, field),
+            Some(("message", rest)) => format!("message.content.{rest}"),
+            _ => format!("message.{path}"),
+        },
+    }
 }
 
 /// A bug's message may say anything, so it stays inside.
@@ -91,6 +117,22 @@ mod tests {
     }
 
     #[test]
+    fn fields_have_the_names_of_this_interface() {
+        for (vendor, ours) in [
+            ("payload.msgid", "message.message_id"),
+            ("payload.sender.ref_id", "message.sender.user_ref_id"),
+            ("payload.receiver.id", "message.receiver.user_id"),
+            ("payload.conversation_id", "message.conversation_id"),
+            ("payload.message.text", "message.content.text.text"),
+            ("payload.message.location.lon", "message.content.location.lon"),
+            ("payload.reply_to.message.id", "message.reply_to.message_ref_id"),
+            ("scope.account_id", "scope.account_id"),
+        ] {
+            assert_eq!(grpc_field(vendor), ours);
+        }
+    }
+
+    #[test]
     fn details_carry_what_the_caller_can_use() {
         let vendor =
             VendorError { description: Some("sender: user not found".into()), ..VendorError::default() };
@@ -103,7 +145,10 @@ mod tests {
 
         let invalid = status(&Error::invalid("payload.sender.name", "must not be empty"));
         let violation = &invalid.get_details_bad_request().expect("a field").field_violations[0];
-        assert_eq!(violation.field, "payload.sender.name");
+        assert_eq!(
+            (violation.field.as_str(), violation.description.as_str()),
+            ("message.sender.name", "must not be empty")
+        );
 
         let limited =
             Error::new(ErrorKind::RateLimited, "slow down").with_retry_after(Duration::from_secs(3));

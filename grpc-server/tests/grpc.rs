@@ -279,7 +279,7 @@ async fn errors_say_what_is_wrong() {
         ),
         (
             broken(|request| request.message.as_mut().expect("there").message_id.clear()),
-            invalid("payload.msgid"),
+            invalid("message.message_id"),
         ),
         (
             broken(|request| request.scope.as_mut().expect("there").channel_id = "other".into()),

@@ -123,6 +123,38 @@ impl ChannelService for Played {
     ) -> Result<Response<pb::SetDeliveryStatusResponse>, Status> {
         ask(&self.reports, request.into_inner()).await
     }
+
+    async fn edit_message(
+        &self,
+        _: Request<pb::EditMessageRequest>,
+    ) -> Result<Response<pb::EditMessageResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn create_chat(
+        &self,
+        _: Request<pb::CreateChatRequest>,
+    ) -> Result<Response<pb::CreateChatResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn get_history(
+        &self,
+        _: Request<pb::GetHistoryRequest>,
+    ) -> Result<Response<pb::GetHistoryResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn send_typing(
+        &self,
+        _: Request<pb::SendTypingRequest>,
+    ) -> Result<Response<pb::SendTypingResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn react(&self, _: Request<pb::ReactRequest>) -> Result<Response<pb::ReactResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
 }
 
 /// The messenger with the server that the test plays.

@@ -10,12 +10,16 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How long the store may take to say that it works.
+const PING: Duration = Duration::from_secs(2);
 
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) stopping: CancellationToken,
+    pub(crate) unready: CancellationToken,
 }
 
 impl Admin {
@@ -30,10 +34,11 @@ impl Admin {
         }
         Ok(match request.uri().path() {
             "/healthz" => say(StatusCode::OK, "alive"),
-            "/readyz" if self.stopping.is_cancelled() => say(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            "/readyz" => match self.store.ping().await {
-                Ok(()) => say(StatusCode::OK, "ready"),
-                Err(error) => say(StatusCode::SERVICE_UNAVAILABLE, error.message()),
+            "/readyz" if self.unready.is_cancelled() => say(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            "/readyz" => match tokio::time::timeout(PING, self.store.ping()).await {
+                Ok(Ok(())) => say(StatusCode::OK, "ready"),
+                Ok(Err(error)) => say(StatusCode::SERVICE_UNAVAILABLE, error.message()),
+                Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
             },
             "/metrics" => match self.metrics.render() {
                 Ok(text) => {

@@ -48,6 +48,9 @@ pub struct ListenerConfig {
     pub keep_deadline_ms: u64,
     /// How long the request's head may take, in milliseconds.
     pub header_timeout_ms: u64,
+    /// At a stop, how long readiness fails before no webhook is accepted any more, in milliseconds:
+    /// what a load balancer needs to notice.
+    pub drain_delay_ms: u64,
     /// The most connections at a time.
     pub max_connections: usize,
     /// The most bytes of bodies in memory at a time.
@@ -62,6 +65,7 @@ impl Default for ListenerConfig {
             max_body_bytes: 1 << 20,
             keep_deadline_ms: 4000,
             header_timeout_ms: 5000,
+            drain_delay_ms: 0,
             max_connections: 1024,
             max_in_flight_bytes: 64 << 20,
         }

@@ -9,6 +9,7 @@ use crate::store::{
     Appended, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
 };
 use amochats::{Error, ErrorKind, Result};
+use futures_util::future::join_all;
 use rand::Rng;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -227,7 +228,8 @@ impl Inbox {
                 }
             }
         }
-        for token in ended {
+        // Together, so that one commit serves them all.
+        join_all(ended.into_iter().map(|token| async move {
             tracing::debug!(ack_id = token.ack_id(), "a lease ended");
             // An error leaves the lease with its new timer; a lost lease is none of our concern.
             if self.settle_token(token, Verdict::Nack(None)).await.is_err()
@@ -235,7 +237,8 @@ impl Inbox {
             {
                 self.set_timer(Duration::from_secs(1), token, Timer::LeaseEnds);
             }
-        }
+        }))
+        .await;
     }
 
     /// Keeps an event durably and offers it to every subscription.
@@ -457,12 +460,14 @@ impl Inbox {
             hands.waiting.clear();
             hands.unsettled.iter().copied().collect()
         };
-        for token in tokens {
+        // Together, so that one commit serves them all.
+        join_all(tokens.into_iter().map(|token| {
             let attempt = self.leases().held.get(&token).map_or(0, |held| held.attempt);
             let delay = self.0.redelivery.delay(attempt.saturating_sub(1));
             // If the store fails, the lease's own end hands it out again.
-            let _ = self.settle_token(token, Verdict::Nack(Some(delay))).await;
-        }
+            self.settle_token(token, Verdict::Nack(Some(delay)))
+        }))
+        .await;
     }
 
     fn forget(&self, token: Token) {

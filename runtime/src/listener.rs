@@ -9,15 +9,15 @@ use crate::clock::Clock;
 use crate::config::ListenerConfig;
 use crate::metrics::Metrics;
 use amochats::{Error, ErrorKind, Result, SIGNATURE_HEADER};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) struct Listener {
     channels: Arc<Channels>,
@@ -78,30 +78,16 @@ impl Listener {
             return say(StatusCode::NOT_FOUND, error.message());
         }
         let (head, body) = request.into_parts();
-        let size = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
-        if size.is_some_and(|size| size > self.max_body) {
-            return say(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
-        }
-        let permits = u32::try_from(size.unwrap_or(self.max_body)).unwrap_or(u32::MAX);
-        let room = self.in_flight.clone().acquire_many_owned(permits);
-        let Some(Ok(permit)) = self.by(deadline, room).await else {
-            tracing::error!(scope, "a webhook found no room in memory and is lost");
-            return say(StatusCode::SERVICE_UNAVAILABLE, "too much at once");
-        };
-        let body = match self.by(deadline, Limited::new(body, self.max_body).collect()).await {
-            Some(Ok(body)) => body.to_bytes(),
-            Some(Err(error)) if error.is::<LengthLimitError>() => {
-                return say(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
-            }
-            Some(Err(_)) => return say(StatusCode::BAD_REQUEST, "the body broke off"),
-            None => return say(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        let (body, room) = match self.read(body, deadline).await {
+            Ok(read) => read,
+            Err(refused) => return refused,
         };
         let signature = head.headers.get(SIGNATURE_HEADER).map(|value| value.to_str().unwrap_or_default());
         // A task of its own: after the deadline the store still has the body, so it still takes its
         // room, and what becomes of it is still counted.
         let (channels, to, signature) = (self.channels.clone(), scope.clone(), signature.map(str::to_owned));
         let ingest = tokio::spawn(async move {
-            let _permit = permit;
+            let _room = room;
             channels.ingest(&to, signature.as_deref(), body).await
         });
         let ingested = match self.by(deadline, ingest).await {
@@ -131,6 +117,45 @@ impl Listener {
                 say(status, error.message())
             }
         }
+    }
+
+    /// Reads a body. Its room in memory is taken as its bytes arrive, so that a peer which announces
+    /// much and sends little takes little.
+    async fn read(
+        &self,
+        mut body: Incoming,
+        deadline: Duration,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response<Full<Bytes>>> {
+        let too_large = || say(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
+        if body.size_hint().lower() > self.max_body as u64 {
+            return Err(too_large());
+        }
+        let mut bytes = BytesMut::new();
+        let mut room: Option<OwnedSemaphorePermit> = None;
+        loop {
+            let data = match self.by(deadline, body.frame()).await {
+                Some(None) => break,
+                // Trailers say nothing that is needed.
+                Some(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Some(Some(Err(_))) => return Err(say(StatusCode::BAD_REQUEST, "the body broke off")),
+                None => return Err(say(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+            };
+            if data.len() > self.max_body - bytes.len() {
+                return Err(too_large());
+            }
+            let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            let Some(Ok(more)) = self.by(deadline, self.in_flight.clone().acquire_many_owned(more)).await
+            else {
+                tracing::error!("a webhook found no room in memory and is lost");
+                return Err(say(StatusCode::SERVICE_UNAVAILABLE, "too much at once"));
+            };
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes.freeze(), room))
     }
 
     /// What comes of a future by the deadline.

@@ -22,9 +22,14 @@ pub struct Runtime {
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     listener_address: SocketAddr,
     admin_address: SocketAddr,
-    /// Readiness fails and the listener takes nothing new.
+    /// Readiness fails.
+    unready: CancellationToken,
+    /// For so long before the listener takes nothing new.
+    drain_delay: Duration,
+    /// The listener takes nothing new.
     stopping: CancellationToken,
     /// The rest ends, and what is still connected is cut off.
     ended: CancellationToken,
@@ -62,10 +67,11 @@ impl Runtime {
             listener.local_addr().map_err(unknown)
         };
         let (listener_address, admin_address) = (address(&webhooks)?, address(&machines)?);
-        let (stopping, ended) = (CancellationToken::new(), CancellationToken::new());
+        let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
-        let handler = Arc::new(Listener::new(&config.listener, channels.clone(), clock, metrics.clone())?);
+        let handler =
+            Arc::new(Listener::new(&config.listener, channels.clone(), clock.clone(), metrics.clone())?);
         let limits = Limits {
             connections: config.listener.max_connections,
             header_timeout: Duration::from_millis(config.listener.header_timeout_ms),
@@ -84,7 +90,7 @@ impl Runtime {
         ));
 
         let admin =
-            Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), stopping: stopping.clone() });
+            Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), unready: unready.clone() });
         let limits = Limits { connections: 64, header_timeout: Duration::from_secs(5) };
         let handle = move |request| {
             let admin = admin.clone();
@@ -99,8 +105,11 @@ impl Runtime {
             channels,
             metrics,
             store,
+            clock,
             listener_address,
             admin_address,
+            unready,
+            drain_delay: Duration::from_millis(config.listener.drain_delay_ms),
             stopping,
             ended,
             listening,
@@ -133,16 +142,19 @@ impl Runtime {
         &self.metrics
     }
 
-    /// Readiness fails from now on and no webhook is accepted any more. The first step of a stop;
-    /// consumers go on.
-    pub fn stop_accepting(&self) {
+    /// Readiness fails from now on; after `listener.drain_delay_ms`, in which a load balancer can
+    /// notice, no webhook is accepted any more. The first step of a stop; consumers go on.
+    pub async fn drain(&self) {
+        self.unready.cancel();
+        self.clock.sleep_until(self.clock.monotonic().saturating_add(self.drain_delay)).await;
         self.stopping.cancel();
     }
 
     /// Ends: answers the webhooks in flight, closes the store. Consumers are closed by their
     /// owners before. What does not end within `deadline` is cut off.
     pub async fn shutdown(self, deadline: Duration) {
-        self.stop_accepting();
+        self.unready.cancel();
+        self.stopping.cancel();
         self.listening.close();
         self.tasks.close();
         let ends = tokio::time::Instant::now() + deadline;

@@ -452,7 +452,7 @@ async fn a_stop_fails_readiness_answers_what_is_in_flight_and_takes_nothing_new(
     wire.send(&signed(message("1", "hi").as_bytes())).await;
     world.store.reached(2).await;
     let address = world.runtime.listener_address();
-    world.runtime.stop_accepting();
+    world.runtime.drain().await;
     let ready = world.admin("/readyz").await;
     assert_eq!((ready.status, ready.body.as_str()), (503, "stopping\n"));
     assert_eq!(world.admin("/healthz").await.status, 200);
@@ -464,6 +464,23 @@ async fn a_stop_fails_readiness_answers_what_is_in_flight_and_takes_nothing_new(
     assert_eq!(answer.status, 200, "what was in flight is kept and answered");
     assert_eq!(world.unsettled().await, 2);
     soon("end", world.runtime.shutdown(Duration::from_secs(60))).await;
+}
+
+#[tokio::test]
+async fn readiness_fails_before_the_port_closes() {
+    let mut config = config();
+    config.listener.drain_delay_ms = 5000;
+    let world = World::with(config).await;
+    let draining = world.runtime.drain();
+    let meanwhile = async {
+        // The first poll of `drain` has been: `join!` polls in order.
+        assert_eq!(world.admin("/readyz").await.status, 503);
+        assert_eq!(world.hook(message("1", "hi").as_bytes()).await.status, 200, "still taken");
+        world.clock.advance(Duration::from_secs(5));
+    };
+    tokio::join!(draining, meanwhile);
+    let address = world.runtime.listener_address();
+    soon("refusal", async { while TcpStream::connect(address).await.is_ok() {} }).await;
 }
 
 #[tokio::test]

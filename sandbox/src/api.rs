@@ -1,21 +1,25 @@
 //! The chats API: the vendor's paths, checks and answers.
 
 pub(crate) mod bodies;
+mod chats;
 pub(crate) mod verify;
 
 use crate::config::{Duplicates, NotConnected, Personality};
 use crate::hooks::millis;
 use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict, shown_headers};
 use crate::sandbox::{Change, Inner};
-use crate::state::{Connection, Delivery, Party, State as Chats};
-use amochats::{AccountId, CONTENT_TYPE, MessageRefId, ScopeId};
+use crate::state::{Connection, Party, State as Chats};
+use amochats::{
+    AccountId, CONTENT_TYPE, ConversationRefId, MessageId, MessageRefId, NewMessage, ScopeId, UserRefId,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, post};
+use axum::routing::{delete, get, post};
+use bodies::Sent;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -30,8 +34,9 @@ const DRAINED_MAX: usize = 16 * BODY_MAX;
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 const METHODS: &str = "this sandbox has POST /v2/origin/custom/{channel_id}/connect, \
-     DELETE /v2/origin/custom/{channel_id}/disconnect, POST /v2/origin/custom/{scope_id} and \
-     POST /v2/origin/custom/{scope_id}/{message id of amoCRM}/delivery_status";
+     DELETE /v2/origin/custom/{channel_id}/disconnect, and under /v2/origin/custom/{scope_id}: POST to itself, \
+     POST /chats, GET /chats/{chat id of amoCRM}/history, POST /{message id of amoCRM}/delivery_status, \
+     POST /typing and POST /react";
 const GEN1_METHODS: &str = "the first generation has POST /v2/origin/custom/{channel_id}/connect and \
      POST /v2/origin/custom/{scope_id}";
 
@@ -40,12 +45,16 @@ type Shared = State<Arc<Inner>>;
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let mut router = Router::new()
         .route("/v2/origin/custom/{id}/connect", post(connect))
-        .route("/v2/origin/custom/{id}", post(new_message));
-    // The first generation knew neither.
+        .route("/v2/origin/custom/{id}", post(message));
+    // The first generation knew none of these.
     if inner.config.personality != Personality::Gen1 {
         router = router
             .route("/v2/origin/custom/{id}/disconnect", delete(disconnect))
-            .route("/v2/origin/custom/{id}/{message}/delivery_status", post(delivery_status));
+            .route("/v2/origin/custom/{id}/{message}/delivery_status", post(delivery_status))
+            .route("/v2/origin/custom/{id}/chats", post(chats::create_chat))
+            .route("/v2/origin/custom/{id}/chats/{chat}/history", get(chats::history))
+            .route("/v2/origin/custom/{id}/typing", post(chats::typing))
+            .route("/v2/origin/custom/{id}/react", post(chats::react));
     }
     router
         .fallback(async |State(inner): Shared| Reply::fault(no_such_method(&inner)))
@@ -85,6 +94,8 @@ enum Answer {
     Json(Value),
     /// Nothing to say, in the way of the personality.
     Done,
+    /// Nothing to say, and the status says so.
+    NoContent,
 }
 
 /// The answer and what the journal notes with it.
@@ -249,10 +260,11 @@ fn serve(
         Ok(done) => done,
         Err(fault) => return Reply { kind, ..Reply::fault(fault) },
     };
-    let body = match (answer, inner.config.personality) {
-        (Answer::Json(body), _) => Some(body),
-        (Answer::Done, Personality::Kommo) => Some(json!({})),
-        (Answer::Done, Personality::Ru | Personality::Gen1) => None,
+    let (status, body) = match (answer, inner.config.personality) {
+        (Answer::Json(body), _) => (StatusCode::OK, Some(body)),
+        (Answer::Done, Personality::Kommo) => (StatusCode::OK, Some(json!({}))),
+        (Answer::Done, Personality::Ru | Personality::Gen1) => (StatusCode::OK, None),
+        (Answer::NoContent, _) => (StatusCode::NO_CONTENT, None),
     };
     let (name, sentence) = match scheme {
         Scheme::Canonical => ("canonical", "the signature is genuine, in the canonical form"),
@@ -263,7 +275,7 @@ fn serve(
         ),
     };
     let verdict = Verdict { ok: true, name, sentence: sentence.to_owned() };
-    Reply { kind, status: StatusCode::OK, body, verdict }
+    Reply { kind, status, body, verdict }
 }
 
 /// Like [`serve`], for the calls whose path names a scope; it must be connected.
@@ -351,43 +363,89 @@ async fn disconnect(
     })
 }
 
-async fn new_message(
+async fn message(
     State(inner): Shared,
     Path(id): Path<String>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
     let gen1 = inner.config.personality == Personality::Gen1;
-    serve_scope(&inner, &call, "new_message", &id, |state, account_id| {
-        let (message, details) = bodies::new_message(&call.body, gen1)?;
-        if let Some(first) = state.receipt(account_id, &message) {
-            return match inner.config.duplicates {
-                Duplicates::Replay => Ok(Answer::Json(first.clone())),
-                Duplicates::Reject => Err(Fault::new(
-                    StatusCode::BAD_REQUEST,
-                    "duplicate_msgid",
-                    "payload.msgid: a message with this id was taken before",
-                )),
-            };
-        }
-        let accepted = state.accept(account_id, &message, details, inner.config.clock.now_msec())?;
-        let mut answer = json!({ "msgid": accepted.message });
-        if !gen1 {
-            answer = json!({
-                "conversation_id": accepted.conversation,
-                "sender_id": accepted.sender,
-                "msgid": accepted.message,
-                "ref_id": message.message_id,
-            });
-            // Absent in live answers to a client's message.
-            if let Some(receiver) = &accepted.receiver {
-                answer["receiver_id"] = json!(receiver);
+    let sent = bodies::message(&call.body, gen1);
+    let kind = if matches!(sent, Ok(Sent::Edit(..))) { "edit_message" } else { "new_message" };
+    serve_scope(&inner, &call, kind, &id, |state, account_id| match sent? {
+        Sent::New(message, details) => new_message(&inner, state, account_id, &message, details),
+        Sent::Edit(edit, details, delivery) => {
+            let message = state.edit(account_id, &edit, details, delivery)?;
+            let chat = state.chat(&message.conversation_ref_id).expect("a message is in a chat");
+            let to_client = message.author.party != Party::Client;
+            // What an edit answers is not documented; the same as a message.
+            let receipt = receipt(
+                &message.conversation_ref_id,
+                &message.author.user_ref_id,
+                to_client.then_some(&chat.client.user_ref_id),
+                &message.message_ref_id,
+                message.message_id.as_ref(),
+            );
+            if let Some(own) = &message.message_id
+                && state.receipt(account_id, own).is_none()
+            {
+                state.keep_receipt(account_id, own, receipt.clone());
             }
+            inner.message_changed(&message.conversation_ref_id, &message.message_ref_id);
+            Ok(Answer::Json(receipt))
         }
-        let answer = json!({ "new_message": answer });
-        state.keep_receipt(account_id, &message, answer.clone());
-        inner.message_changed(&accepted.conversation, &accepted.message);
-        Ok(Answer::Json(answer))
     })
+}
+
+fn new_message(
+    inner: &Inner,
+    state: &mut Chats,
+    account_id: &AccountId,
+    message: &NewMessage,
+    details: Option<Value>,
+) -> Result<Answer, Fault> {
+    if let Some(first) = state.receipt(account_id, &message.message_id) {
+        return match inner.config.duplicates {
+            Duplicates::Replay => Ok(Answer::Json(first.clone())),
+            Duplicates::Reject => Err(Fault::new(
+                StatusCode::BAD_REQUEST,
+                "duplicate_msgid",
+                "payload.msgid: a message with this id was taken before",
+            )),
+        };
+    }
+    let accepted = state.accept(account_id, message, details, inner.config.clock.now_msec())?;
+    let answer = if inner.config.personality == Personality::Gen1 {
+        json!({ "new_message": { "msgid": accepted.message } })
+    } else {
+        receipt(
+            &accepted.conversation,
+            &accepted.sender,
+            accepted.receiver.as_ref(),
+            &accepted.message,
+            Some(&message.message_id),
+        )
+    };
+    state.keep_receipt(account_id, &message.message_id, answer.clone());
+    inner.message_changed(&accepted.conversation, &accepted.message);
+    Ok(Answer::Json(answer))
+}
+
+/// The answer to a message; the receiver is absent in live answers to a client's message.
+fn receipt(
+    conversation: &ConversationRefId,
+    sender: &UserRefId,
+    receiver: Option<&UserRefId>,
+    message: &MessageRefId,
+    own: Option<&MessageId>,
+) -> Value {
+    let mut answer = json!({ "conversation_id": conversation, "sender_id": sender, "msgid": message });
+    if let Some(own) = own {
+        answer["ref_id"] = json!(own);
+    }
+    if let Some(receiver) = receiver {
+        answer["receiver_id"] = json!(receiver);
+    }
+    json!({ "new_message": answer })
 }
 
 async fn delivery_status(
@@ -412,12 +470,7 @@ async fn delivery_status(
                 "only a message to the client has a delivery status, this one is from the client",
             ));
         }
-        let changed = state.change_message(&message_ref_id, |message| {
-            // Calls may overtake each other: what was read stays read.
-            if !(message.delivery == Delivery::Read && reported == Delivery::Delivered) {
-                message.delivery = reported;
-            }
-        });
+        let changed = state.change_message(&message_ref_id, |message| message.report(reported));
         if let Some(chat) = changed {
             inner.message_changed(&chat, &message_ref_id);
         }

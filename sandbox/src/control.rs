@@ -6,7 +6,7 @@ use crate::journal::JournalEntry;
 use crate::page;
 use crate::sandbox::{Answered, Inner};
 use crate::state::{Attachment, Content};
-use amochats::{AccountId, ConversationRefId, Error, ErrorKind};
+use amochats::{AccountId, ConversationRefId, Error, ErrorKind, MessageRefId};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
@@ -35,6 +35,7 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
         .route("/api/chats", get(chats).post(write_first))
         .route("/api/chats/{id}", get(chat))
         .route("/api/chats/{id}/messages", post(answer))
+        .route("/api/chats/{id}/reactions", post(react))
         .route("/api/chats/{id}/typing", post(typing))
         .route("/api/chats/{id}/read", post(mark_read))
         .route("/api/journal", get(journal))
@@ -123,6 +124,8 @@ struct Written {
     text: String,
     picture: Option<String>,
     file: Option<WrittenFile>,
+    /// The message that is answered.
+    reply_to: Option<MessageRefId>,
 }
 
 #[derive(Deserialize)]
@@ -160,8 +163,28 @@ async fn answer(
     Path(id): Path<String>,
     body: Result<Json<Written>, JsonRejection>,
 ) -> Answer {
-    let content = body?.0.into_content()?;
-    Ok(answered(&inner.answer(&id.into(), content).await?))
+    let mut written = body?.0;
+    let quoted = written.reply_to.take();
+    let content = written.into_content()?;
+    Ok(answered(&inner.answer(&id.into(), content, quoted.as_ref()).await?))
+}
+
+/// A manager's reaction; without an emoji it is taken back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reacted {
+    message_ref_id: MessageRefId,
+    emoji: Option<String>,
+}
+
+async fn react(
+    State(inner): Shared,
+    Path(id): Path<String>,
+    body: Result<Json<Reacted>, JsonRejection>,
+) -> Answer {
+    let Reacted { message_ref_id, emoji } = body?.0;
+    let hook = inner.react(&id.into(), &message_ref_id, emoji.as_deref()).await?;
+    Ok(Json(json!({ "hook": hook.map(|hook| hook.verdict()) })))
 }
 
 #[derive(Deserialize)]

@@ -5,8 +5,10 @@
 
 use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict, shown_headers};
 use crate::sandbox::Inner;
-use crate::state::{Account, Chat, Manager, Message};
-use amochats::{CONTENT_TYPE, HookVersion, SIGNATURE_HEADER, ScopeId, diagnose_signature, sign_body};
+use crate::state::{Account, Chat, Manager, Message, Party};
+use amochats::{
+    CONTENT_TYPE, HookVersion, MessageRefId, SIGNATURE_HEADER, ScopeId, diagnose_signature, sign_body,
+};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,6 +132,40 @@ struct Body<'a> {
     thumbnail: &'a str,
     file_name: &'a str,
     file_size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<ReplyTo<'a>>,
+    /// Of an answer to a comment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    post: Option<Post<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReplyTo<'a> {
+    message: Quoted<'a>,
+}
+
+#[derive(Serialize)]
+struct Post<'a> {
+    id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Quoted<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msgid: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    text: &'a str,
+    media: &'a str,
+    thumbnail: &'a str,
+    file_name: &'a str,
+    file_size: u64,
+    timestamp: i64,
+    msec_timestamp: i64,
+    sender: Person<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<Person<'a>>,
 }
 
 /// The flat form, in the order of a webhook captured in 2026; the first generation had eight keys.
@@ -173,6 +209,66 @@ struct Typing<'a> {
     expired_at: i64,
 }
 
+#[derive(Serialize)]
+struct ReactionHook<'a> {
+    account_id: &'a str,
+    time: i64,
+    action: ReactionAction<'a>,
+}
+
+#[derive(Serialize)]
+struct ReactionAction<'a> {
+    reaction: Reaction<'a>,
+}
+
+/// As in the vendor's example; its table of fields has `message` in place of `msgid`.
+#[derive(Serialize)]
+struct Reaction<'a> {
+    msgid: &'a str,
+    user: Person<'a>,
+    conversation: Conversation<'a>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emoji: Option<&'a str>,
+}
+
+impl<'a> Quoted<'a> {
+    fn of(chat: &'a Chat, message: &'a Message) -> Self {
+        let content = &message.content;
+        let (media, file_name, file_size) = match &content.attachment {
+            Some(attachment) => (&*attachment.url, &*attachment.file_name, attachment.file_size),
+            None => ("", "", 0),
+        };
+        let client = || Person {
+            id: chat.client.user_ref_id.as_str(),
+            name: Some(&chat.client.name),
+            client_id: chat.client.user_id.as_ref().map(AsRef::as_ref),
+            ..Person::default()
+        };
+        let user = || Person {
+            id: message.author.user_ref_id.as_str(),
+            name: Some(&message.author.name),
+            ..Person::default()
+        };
+        let incoming = message.author.party == Party::Client;
+        Self {
+            id: message.message_ref_id.as_str(),
+            msgid: message.message_id.as_ref().map(AsRef::as_ref),
+            kind: &content.kind,
+            text: &content.text,
+            media,
+            thumbnail: if content.kind == "picture" { media } else { "" },
+            file_name,
+            file_size,
+            timestamp: message.sent_at_msec.div_euclid(1000),
+            msec_timestamp: message.sent_at_msec,
+            sender: if incoming { client() } else { user() },
+            receiver: (!incoming).then(client),
+        }
+    }
+}
+
 impl<'a> Conversation<'a> {
     fn of(chat: &'a Chat) -> Self {
         Self {
@@ -189,6 +285,7 @@ impl Hook {
         account: &Account,
         chat: &Chat,
         message: &Message,
+        quoted: Option<&Message>,
         gen1: bool,
         now_msec: i64,
     ) -> Option<Self> {
@@ -247,10 +344,41 @@ impl Hook {
                     thumbnail,
                     file_name: &attachment.file_name,
                     file_size: attachment.file_size,
+                    reply_to: quoted.map(|quoted| ReplyTo { message: Quoted::of(chat, quoted) }),
+                    post: content.post_id().map(|id| Post { id }),
                 },
             },
         };
         Some(Self { kind: "webhook v2", scope_id, body: to_json(&hook) })
+    }
+
+    /// The webhook of a manager who reacts, or takes it back where there is no emoji; none where
+    /// the account gets v1, which has no such form.
+    pub(crate) fn reaction(
+        account: &Account,
+        chat: &Chat,
+        message: &MessageRefId,
+        manager: &Manager,
+        emoji: Option<&str>,
+        now_msec: i64,
+    ) -> Option<Self> {
+        if account.connection.as_ref()?.hook_version == HookVersion::V1 {
+            return None;
+        }
+        let hook = ReactionHook {
+            account_id: account.account_id.as_str(),
+            time: now_msec.div_euclid(1000),
+            action: ReactionAction {
+                reaction: Reaction {
+                    msgid: message.as_str(),
+                    user: Person { id: manager.user_ref_id.as_str(), ..Person::default() },
+                    conversation: Conversation::of(chat),
+                    kind: if emoji.is_some() { "react" } else { "unreact" },
+                    emoji,
+                },
+            },
+        };
+        Some(Self { kind: "reaction", scope_id: account.scope_id.clone(), body: to_json(&hook) })
     }
 
     /// The webhook of a manager who types; none where the account gets v1, which has no such form.
@@ -417,6 +545,8 @@ mod tests {
                     thumbnail: "",
                     file_name: "",
                     file_size: 0,
+                    reply_to: None,
+                    post: None,
                 },
             },
         };

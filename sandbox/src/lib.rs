@@ -4,8 +4,8 @@
 //! follows the chats API strictly and says in plain words which rule a request broke. It is not a
 //! proxy and not a store: state lives in memory and ends with the process.
 //!
-//! Here: connect, disconnect, `new_message` and delivery status; webhooks v1 and v2 for answers,
-//! "write first" and typing. Other methods of the vendor have no route and answer 404.
+//! Here: every method of the chats API; webhooks v1 and v2 for answers and "write first", v2 for
+//! typing, reactions, quotes and answers to comments. Methods of the CRM answer 404.
 //!
 //! ```no_run
 //! use amochats_sandbox::{Content, Sandbox, SandboxConfig};
@@ -43,5 +43,6 @@ pub use journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict}
 pub use sandbox::{Answered, Change, Sandbox};
 pub use state::{
     Account, Attachment, Author, Chat, Client, Connection, Content, Delivery, Lead, Manager, Message, Party,
+    Reaction,
 };
 pub use tls::Identity;

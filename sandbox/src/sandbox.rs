@@ -3,7 +3,7 @@
 use crate::config::{SandboxConfig, web_address};
 use crate::hooks::{self, Hook, HookOutcome};
 use crate::journal::{Journal, JournalEntry};
-use crate::state::{Account, Chat, Content, Message, State};
+use crate::state::{Account, Author, Chat, Content, Message, Party, State};
 use crate::tls::TlsListener;
 use crate::{api, control};
 use amochats::{
@@ -47,7 +47,14 @@ pub enum Change {
         /// Which.
         conversation_ref_id: ConversationRefId,
     },
-    /// A message is new or its delivery state changed.
+    /// A client is typing. A sandbox keeps nothing of it: show it now or never.
+    Typing {
+        /// The chat.
+        conversation_ref_id: ConversationRefId,
+        /// How long to show it, in milliseconds.
+        duration_ms: u32,
+    },
+    /// A message is new, or changed in any way.
     Message {
         /// The chat.
         conversation_ref_id: ConversationRefId,
@@ -205,7 +212,37 @@ impl Sandbox {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for an unknown chat, and for a content without text and attachment.
     pub async fn answer(&self, chat: &ConversationRefId, content: Content) -> Result<Answered> {
-        self.inner.answer(chat, content).await
+        self.inner.answer(chat, content, None).await
+    }
+
+    /// A manager answers a message of the chat. Text to a comment becomes a comment under the same
+    /// post, anything else a direct message that quotes it. Returns when the webhook was answered
+    /// or given up.
+    ///
+    /// # Errors
+    /// As [`Sandbox::answer`], and [`ErrorKind::InvalidArgument`] for a message of another chat.
+    pub async fn reply(
+        &self,
+        chat: &ConversationRefId,
+        quoted: &MessageRefId,
+        content: Content,
+    ) -> Result<Answered> {
+        self.inner.answer(chat, content, Some(quoted)).await
+    }
+
+    /// A manager reacts to a message, or takes the reaction back where there is no emoji. `None`
+    /// where no webhook is due: the account gets webhooks v1, which have no such form.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for an unknown chat, a message of another one, and an empty
+    /// emoji.
+    pub async fn react(
+        &self,
+        chat: &ConversationRefId,
+        message: &MessageRefId,
+        emoji: Option<&str>,
+    ) -> Result<Option<HookOutcome>> {
+        self.inner.react(chat, message, emoji).await
     }
 
     /// A manager writes first, to a phone of which the channel knows nothing yet. Returns when the
@@ -265,6 +302,11 @@ fn address(listener: &TcpListener) -> Result<SocketAddr> {
 
 fn no_chat() -> Error {
     Error::invalid("conversation_ref_id", "there is no such chat")
+}
+
+fn message_of(state: &State, chat: &ConversationRefId, id: &MessageRefId) -> Result<Message> {
+    let found = state.messages(chat).iter().find(|message| message.message_ref_id == *id);
+    found.cloned().ok_or_else(|| Error::invalid("message_ref_id", "there is no such message in this chat"))
 }
 
 impl Inner {
@@ -327,7 +369,8 @@ impl Inner {
     pub(crate) async fn answer(
         self: &Arc<Self>,
         chat: &ConversationRefId,
-        content: Content,
+        mut content: Content,
+        quoted: Option<&MessageRefId>,
     ) -> Result<Answered> {
         if content.text.trim().is_empty() && content.attachment.is_none() {
             return Err(Error::invalid("content", "must have a text or an attachment"));
@@ -340,10 +383,15 @@ impl Inner {
             let mut state = self.state();
             let account_id = state.chat(chat).ok_or_else(no_chat)?.account_id.clone();
             let account = state.account(&account_id).cloned().expect("a chat belongs to an account");
+            let quoted = quoted.map(|id| message_of(&state, chat, id)).transpose()?;
+            if let Some(quoted) = &quoted {
+                content.quote(quoted);
+            }
             let message = state.answer(chat, &account.managers[0], content, now_msec);
             let chat = state.chat(chat).expect("it was found above");
             let gen1 = self.config.personality == crate::Personality::Gen1;
-            (message.message_ref_id.clone(), Hook::message(&account, chat, &message, gen1, now_msec))
+            let hook = Hook::message(&account, chat, &message, quoted.as_ref(), gen1, now_msec);
+            (message.message_ref_id.clone(), hook)
         };
         self.message_changed(chat, &message_ref_id);
 
@@ -381,7 +429,38 @@ impl Inner {
             state.open_chat(account, phone)
         };
         self.changed(Change::Chat { conversation_ref_id: chat.clone() });
-        self.answer(&chat, content).await
+        self.answer(&chat, content, None).await
+    }
+
+    pub(crate) async fn react(
+        self: &Arc<Self>,
+        chat: &ConversationRefId,
+        message: &MessageRefId,
+        emoji: Option<&str>,
+    ) -> Result<Option<HookOutcome>> {
+        if emoji.is_some_and(|emoji| emoji.trim().is_empty()) {
+            return Err(Error::invalid("emoji", "must not be empty"));
+        }
+        let now_msec = self.config.clock.now_msec();
+        let hook = {
+            let mut state = self.state();
+            let chat = state.chat(chat).cloned().ok_or_else(no_chat)?;
+            message_of(&state, &chat.conversation_ref_id, message)?;
+            let account = state.account(&chat.account_id).cloned().expect("a chat belongs to an account");
+            let manager = &account.managers[0];
+            let by = Author {
+                party: Party::Manager,
+                user_ref_id: manager.user_ref_id.clone(),
+                name: manager.name.clone(),
+            };
+            state.change_message(message, |message| message.set_reaction(by, emoji.map(str::to_owned)));
+            Hook::reaction(&account, &chat, message, manager, emoji, now_msec)
+        };
+        self.message_changed(chat, message);
+        let Some(hook) = hook else { return Ok(None) };
+        let inner = self.clone();
+        let sending = self.tasks.spawn(async move { hooks::deliver(&inner, hook).await });
+        sending.await.map(Some).map_err(|_| Error::new(ErrorKind::Closed, "the sandbox is stopping"))
     }
 
     pub(crate) async fn typing(self: &Arc<Self>, chat: &ConversationRefId) -> Result<Option<HookOutcome>> {

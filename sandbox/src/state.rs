@@ -1,6 +1,7 @@
 //! The account's side of the chats: who is connected, which chats there are, what was said.
 
 mod accept;
+mod activity;
 
 use crate::config::SandboxConfig;
 use amochats::{
@@ -110,12 +111,25 @@ pub struct Message {
     pub sent_at_msec: i64,
     /// How far it came; of a client's message always `sent`.
     pub delivery: Delivery,
+    /// Whether the channel changed it.
+    pub edited: bool,
+    /// The reactions to it, one of each person at most.
+    pub reactions: Vec<Reaction>,
     /// What became of its webhook, as a word and a sentence; none while it is on its way, and for
     /// messages that have none.
     pub hook: Option<crate::journal::Verdict>,
 }
 
-/// Who wrote a message.
+/// A reaction to a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reaction {
+    /// Who reacted.
+    pub author: Author,
+    /// The emoji; empty where the channel named none.
+    pub emoji: String,
+}
+
+/// Who wrote a message or reacted to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Author {
     /// Which side.
@@ -179,6 +193,22 @@ impl Content {
     /// A file at a public address.
     pub fn file(url: impl Into<String>, file_name: impl Into<String>, file_size: u64) -> Self {
         Self::attached("file", Attachment { url: url.into(), file_name: file_name.into(), file_size })
+    }
+
+    /// The post under which it is a comment, by the integration's id.
+    pub(crate) fn post_id(&self) -> Option<&str> {
+        self.details.as_ref()?.pointer("/post/id")?.as_str()
+    }
+
+    /// Makes it an answer to another message; text to a comment becomes a comment, too.
+    pub(crate) fn quote(&mut self, quoted: &Message) {
+        let mut details = serde_json::json!({ "reply_to": { "message": { "id": quoted.message_ref_id } } });
+        if self.attachment.is_none()
+            && let Some(id) = quoted.content.post_id()
+        {
+            details["post"] = serde_json::json!({ "id": id });
+        }
+        self.details = Some(details);
     }
 
     fn attached(kind: &str, attachment: Attachment) -> Self {
@@ -304,9 +334,10 @@ impl State {
         self.accounts.iter_mut().find(|account| account.account_id == *account_id)
     }
 
-    /// The chats, the one with the latest message first.
+    /// The chats, the one with the latest message first. One without messages is not shown.
     pub(crate) fn chats(&self) -> Vec<Chat> {
-        let mut chats = self.chats.clone();
+        let mut chats: Vec<Chat> =
+            self.chats.iter().filter(|chat| chat.last_message.is_some()).cloned().collect();
         chats.reverse();
         chats.sort_by_key(|chat| {
             std::cmp::Reverse(chat.last_message.as_ref().map_or(0, |message| message.sent_at_msec))
@@ -390,6 +421,8 @@ impl State {
             content,
             sent_at_msec: now_msec,
             delivery: Delivery::Sent,
+            edited: false,
+            reactions: Vec::new(),
             hook: None,
         };
         if let Some(chat) = self.chat_mut(chat) {

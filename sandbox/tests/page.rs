@@ -73,7 +73,22 @@ async fn a_manager_answers_by_the_page() {
     assert_eq!(texts, ["<b>hi</b>", "hello", "look"]);
     assert_eq!(page.post(&format!("/api/chats/{chat}/read"), &json!({})).await.0, 200);
 
+    let id = &seen["messages"][0]["message_ref_id"];
+    let quoting = json!({ "text": "to you", "reply_to": id });
+    page.post(&format!("/api/chats/{chat}/messages"), &quoting).await;
+    let hook = receiver.next().await.json();
+    assert_eq!(hook["message"]["message"]["reply_to"]["message"]["text"], "<b>hi</b>");
+    let reaction = json!({ "message_ref_id": id, "emoji": "🔥" });
+    let (status, sent) = page.post(&format!("/api/chats/{chat}/reactions"), &reaction).await;
+    assert_eq!((status, &sent["hook"]["name"]), (200, &json!("accepted")));
+    assert_eq!(receiver.next().await.json()["action"]["reaction"]["emoji"], "🔥");
+    let seen = page.get(&format!("/api/chats/{chat}")).await;
+    assert_eq!(seen["messages"][0]["reactions"][0]["emoji"], "🔥");
+    assert_eq!(seen["messages"][3]["content"]["details"]["reply_to"]["message"]["id"], *id);
+
     for (path, body, status) in [
+        (format!("/api/chats/{chat}/reactions"), json!({ "message_ref_id": "another", "emoji": "🔥" }), 400),
+        (format!("/api/chats/{chat}/messages"), json!({ "text": "x", "reply_to": "another" }), 400),
         (format!("/api/chats/{chat}/messages"), json!({ "text": " " }), 400),
         (format!("/api/chats/{chat}/messages"), json!({ "txt": "a" }), 422),
         ("/api/chats/unknown/messages".to_owned(), json!({ "text": "a" }), 400),

@@ -3,6 +3,7 @@
 mod answer;
 mod builder;
 mod crm;
+mod history;
 mod http;
 mod retry;
 
@@ -12,8 +13,10 @@ pub use crm::{CrmClient, CrmClientBuilder, DEADLINE, REQUEST_INTERVAL, TokenStor
 
 use crate::error::{Error, Result};
 use crate::ids::{AccountId, ChannelId, ChannelSecret, MessageRefId, ScopeId};
-use crate::message::NewMessage;
-use crate::requests::{ApiRequest, Connect, Connected, DeliveryStatus, MessageReceipt};
+use crate::message::{EditMessage, NewMessage};
+use crate::requests::{
+    ApiRequest, Connect, Connected, CreateChat, CreatedChat, DeliveryStatus, MessageReceipt, Reaction, Typing,
+};
 use crate::signing::{CONTENT_TYPE, SIGNATURE_HEADER, format_date, sign_body};
 use http::{Answer, Http};
 use std::fmt;
@@ -112,6 +115,41 @@ impl Client {
         self.call_for(&request, MessageReceipt::from_json).await
     }
 
+    /// Changes a message that was sent before; nobody is notified. The receipt may be without ids,
+    /// since the vendor does not document what is answered.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn edit_message(&self, scope: &ScopeId, edit: &EditMessage) -> Result<MessageReceipt> {
+        let answer = self.call(&ApiRequest::edit_message(scope, edit)?).await?;
+        Ok(MessageReceipt::from_edit_json(&answer))
+    }
+
+    /// Creates a chat and its client, without a message, a contact or a lead. For a chat that
+    /// exists it tells amoCRM's id, so it may be repeated.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn create_chat(&self, scope: &ScopeId, chat: &CreateChat) -> Result<CreatedChat> {
+        self.call_for(&ApiRequest::create_chat(scope, chat)?, CreatedChat::from_json).await
+    }
+
+    /// Shows the CRM users that a client is typing, for 5 s unless told otherwise.
+    ///
+    /// # Errors
+    /// See [`Client`]; Kommo answers `NotFound` where amoCRM answers `Rejected`.
+    pub async fn send_typing(&self, scope: &ScopeId, typing: &Typing) -> Result<()> {
+        self.call(&ApiRequest::send_typing(scope, typing)?).await.map(drop)
+    }
+
+    /// Adds a reaction to a message, or takes it back.
+    ///
+    /// # Errors
+    /// See [`Client`]; `NotFound` where there is no such message.
+    pub async fn react(&self, scope: &ScopeId, reaction: &Reaction) -> Result<()> {
+        self.call(&ApiRequest::react(scope, reaction)?).await.map(drop)
+    }
+
     /// Reports what became of a message from the CRM, by **amoCRM's** id of it.
     ///
     /// # Errors
@@ -131,12 +169,12 @@ impl Client {
     /// use amochats::{ApiRequest, Client};
     ///
     /// # async fn call(client: &Client) -> amochats::Result<()> {
-    /// let typing = ApiRequest {
+    /// let new_method = ApiRequest {
     ///     method: "POST",
-    ///     path: "/v2/origin/custom/a4490ccc_13fa84f7/typing".into(),
-    ///     body: br#"{"conversation_id":"c-9","sender":{"id":"u-5"}}"#.to_vec(),
+    ///     path: "/v2/origin/custom/a4490ccc_13fa84f7/some_new_method".into(),
+    ///     body: br#"{"conversation_id":"c-9"}"#.to_vec(),
     /// };
-    /// client.call(&typing).await?;
+    /// client.call(&new_method).await?;
     /// # Ok(())
     /// # }
     /// ```

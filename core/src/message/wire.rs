@@ -6,6 +6,7 @@ use super::{
     Sender, SharedPost,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::requests::WireStatus;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -76,7 +77,7 @@ struct Profile {
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     #[serde(rename = "type")]
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,11 +97,14 @@ struct Body {
     #[serde(skip_serializing_if = "Option::is_none")]
     contact: Option<Contact>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    callback_data: Option<String>,
+    pub(super) callback_data: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    shared_post: Option<WireSharedPost>,
+    pub(super) shared_post: Option<WireSharedPost>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    post: Option<WirePost>,
+    pub(super) post: Option<WirePost>,
+    /// Only in edits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delivery_status: Option<WireStatus>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,7 +123,7 @@ struct Contact {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WireSharedPost {
+pub(super) struct WireSharedPost {
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     preview_link: Option<String>,
@@ -133,7 +137,7 @@ struct WireSharedPost {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WirePost {
+pub(super) struct WirePost {
     id: String,
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,8 +152,8 @@ struct WirePost {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Source {
-    external_id: String,
+pub(crate) struct Source {
+    pub(crate) external_id: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -258,6 +262,9 @@ pub(super) fn decode(json: &[u8]) -> Result<NewMessage> {
     let reply_to =
         payload.reply_to.map(|reply| quoted(reply.message, "payload.reply_to.message")).transpose()?;
     let mut body = payload.message;
+    if body.delivery_status.is_some() {
+        return Err(Error::invalid("payload.message.delivery_status", "belongs to an edit"));
+    }
     let shared_post = match body.shared_post.take() {
         Some(post) if post.kind != "post" => {
             return Err(Error::invalid("payload.message.shared_post.type", "must be \"post\""));
@@ -309,7 +316,7 @@ impl Person {
         }
     }
 
-    fn into_sender(self) -> Sender {
+    pub(crate) fn into_sender(self) -> Sender {
         let (phone, email) = self.profile.map(|profile| (profile.phone, profile.email)).unwrap_or_default();
         Sender {
             user_id: self.id.into(),
@@ -324,10 +331,11 @@ impl Person {
 }
 
 impl Body {
-    fn of(content: &Content) -> Self {
+    pub(super) fn of(content: &Content) -> Self {
         let mut body = Self { kind: content.type_name().into(), ..Self::default() };
         if let Some(media) = content.media() {
-            body.media = Some(media.url.clone());
+            // Only an edit may be without: it keeps the file.
+            body.media = (!media.url.is_empty()).then(|| media.url.clone());
             body.file_name.clone_from(&media.file_name);
             body.file_size = media.file_size;
             body.media_duration = media.duration;
@@ -349,7 +357,7 @@ impl Body {
         body
     }
 
-    fn into_content(self, path: &str) -> Result<Content> {
+    pub(super) fn into_content(self, path: &str) -> Result<Content> {
         let media = Media {
             url: self.media.unwrap_or_default(),
             file_name: self.file_name,
@@ -473,7 +481,7 @@ fn quoted(embedded: Embedded, path: &str) -> Result<QuotedMessage> {
 }
 
 /// Both spellings of one moment, in milliseconds.
-fn moment(seconds: i64, msec: Option<i64>, path: &str) -> Result<i64> {
+pub(super) fn moment(seconds: i64, msec: Option<i64>, path: &str) -> Result<i64> {
     match msec {
         Some(msec) if msec.div_euclid(1000) != seconds => {
             Err(Error::invalid(format!("{path}.timestamp"), "must be the seconds of msec_timestamp"))

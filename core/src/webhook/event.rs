@@ -197,6 +197,9 @@ pub struct Participant {
     /// The e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// The address of a picture; in answers of the service, webhooks have none so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<String>,
 }
 
 /// Rows of buttons, or a list message (official WhatsApp on Kommo).

@@ -1,7 +1,7 @@
 //! From bytes to [`WebhookEvent`].
 //!
-//! Every field is taken out of the JSON only where it has the expected type; what stays behind
-//! becomes `extra`. So nothing is lost, and no surprise in one field spoils the others.
+//! Every field is taken out of the JSON only where it has the expected type (`lenient`); what stays
+//! behind becomes `extra`.
 
 use super::event::{
     EmbeddedMessage, Forwards, HookVersion, MessageEvent, Participant, ReactionEvent, TypingEvent,
@@ -9,7 +9,7 @@ use super::event::{
 };
 use super::verify::VerifiedBody;
 use crate::error::{Error, ErrorKind, Result};
-use serde::de::DeserializeOwned;
+use crate::lenient::{int, object, participant, text, typed};
 use serde_json::{Map, Value};
 
 /// Parses a webhook, v1 or v2.
@@ -190,16 +190,6 @@ fn embedded(map: &mut Map<String, Value>) -> EmbeddedMessage {
     }
 }
 
-fn participant(map: &mut Map<String, Value>) -> Participant {
-    Participant {
-        user_id: text(map, "client_id").map(Into::into),
-        user_ref_id: text(map, "id").map(Into::into),
-        name: text(map, "name"),
-        phone: text(map, "phone"),
-        email: text(map, "email"),
-    }
-}
-
 /// `client_id` (ours) and `id` (amoCRM's) of the object at `key`.
 fn both_ids(map: &mut Map<String, Value>, key: &str) -> (Option<String>, Option<String>) {
     object(map, key, |inner| (text(inner, "client_id"), text(inner, "id"))).unwrap_or_default()
@@ -208,62 +198,6 @@ fn both_ids(map: &mut Map<String, Value>, key: &str) -> (Option<String>, Option<
 /// amoCRM's id of the user, the only one that typing and reactions have.
 fn user(map: &mut Map<String, Value>) -> Option<String> {
     object(map, "user", |user| text(user, "id")).flatten()
-}
-
-/// Takes the object at `key` apart; what is left of it stays.
-fn object<T>(
-    map: &mut Map<String, Value>,
-    key: &str,
-    take: impl FnOnce(&mut Map<String, Value>) -> T,
-) -> Option<T> {
-    let inner = map.get_mut(key)?.as_object_mut()?;
-    let taken = take(inner);
-    if inner.is_empty() {
-        map.shift_remove(key);
-    }
-    Some(taken)
-}
-
-/// Takes a string, or a whole number as one; `""` and `null` mean that there is none.
-fn text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
-    match map.get(key)? {
-        Value::String(_) | Value::Null => {}
-        // What is read as a floating-point number may have lost digits.
-        Value::Number(number) if !number.is_f64() => {}
-        _ => return None,
-    }
-    match map.shift_remove(key)? {
-        Value::String(text) if !text.is_empty() => Some(text),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// Takes a whole number, or one in a string.
-fn int(map: &mut Map<String, Value>, key: &str) -> Option<i64> {
-    let number = match map.get(key)? {
-        Value::Number(number) => number.as_i64()?,
-        Value::String(text) => text.parse().ok()?,
-        Value::Null => {
-            map.shift_remove(key);
-            return None;
-        }
-        _ => return None,
-    };
-    map.shift_remove(key);
-    Some(number)
-}
-
-/// Takes a whole value where it has the documented shape.
-fn typed<T: DeserializeOwned>(map: &mut Map<String, Value>, key: &str) -> Option<T> {
-    let value = map.get(key)?;
-    if value.is_null() {
-        map.shift_remove(key);
-        return None;
-    }
-    let parsed = T::deserialize(value).ok()?;
-    map.shift_remove(key);
-    Some(parsed)
 }
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
-//! `amochats connect`, `disconnect`, `send` and `status`: one call of the chats API each.
+//! `amochats connect`, `disconnect`, `send`, `status` and those of `chats`: one call of the chats
+//! API each.
 #![expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
+
+mod chats;
+
+pub(super) use chats::{Chat, Edit, History, React, Typing};
 
 use super::secret::Secrets;
 use super::{Exit, Failure, io};
@@ -77,11 +82,7 @@ impl Service {
                 io::print(&line)?;
                 Ok(Exit::Ok)
             }
-            Err(error) if json => {
-                io::print(&describe(&error).to_string())?;
-                Ok(Failure::from(error).exit)
-            }
-            Err(error) => Err(explain(error)),
+            Err(error) => failed(json, error),
         }
     }
 
@@ -104,11 +105,32 @@ impl Service {
     }
 }
 
+/// Says why a call failed: as JSON on standard output, else as a line on standard error.
+fn failed(json: bool, error: Error) -> Result<Exit, Failure> {
+    if !json {
+        return Err(explain(error));
+    }
+    io::print(&describe(&error).to_string())?;
+    Ok(Failure::from(error).exit)
+}
+
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))
+}
+
+/// What `--payload-file` names; `-` is standard input.
+fn payload(path: &Path) -> Result<Vec<u8>, Failure> {
+    if path == Path::new("-") { io::read_body() } else { read_file(path) }
+}
+
+/// Somebody else's text on one line, without what could move the cursor.
+pub(super) fn words(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -150,17 +172,16 @@ pub(super) fn explain(error: Error) -> Failure {
     let mut parts = vec![error.message().to_owned()];
     if let Some(vendor) = error.vendor() {
         let code = vendor.code.map(|code| code.to_string());
-        let words: Vec<&str> = [&code, &vendor.error_type, &vendor.description]
+        let said: Vec<String> = [&code, &vendor.error_type, &vendor.description]
             .into_iter()
             .flatten()
-            .flat_map(|words| words.split(|c: char| c.is_whitespace() || c.is_control()))
-            .filter(|word| !word.is_empty())
+            .map(|part| words(part))
+            .filter(|part| !part.is_empty())
             .collect();
-        parts.push(format!("the service said: {}", words.join(" ")));
+        parts.push(format!("the service said: {}", said.join(" ")));
         for error in vendor.problem.iter().flat_map(|problem| &problem.errors) {
             let [path, detail] = [&error.path, &error.detail].map(|words| words.as_deref().unwrap_or("?"));
-            let shown = format!("{path}: {detail}");
-            parts.push(shown.split_whitespace().collect::<Vec<_>>().join(" "));
+            parts.push(words(&format!("{path}: {detail}")));
         }
     }
     if let Some(delay) = error.retry_after() {
@@ -284,6 +305,12 @@ pub(super) struct Status {
     /// Why not; shown to the CRM user
     #[arg(long, value_name = "TEXT", requires = "failed")]
     error: Option<String>,
+    /// A file with the whole report in the vendor's form, or - for standard input
+    #[arg(long, value_name = "FILE", group = "state")]
+    payload_file: Option<PathBuf>,
+    /// Report in the form from before 2025, for a service that does not know the current one
+    #[arg(long)]
+    old_form: bool,
     #[command(flatten)]
     service: Service,
 }
@@ -291,15 +318,23 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let (channel_id, _) = self.scope_id.split()?;
-        let (name, status) = match self.failed {
-            Some(code) => {
+        let status = match (self.payload_file.as_deref(), self.failed) {
+            (Some(path), _) => DeliveryStatus::from_json(&payload(path)?),
+            (None, Some(code)) => {
                 let code = DeliveryErrorCode::from_code(code)?;
-                ("failed", DeliveryStatus::Failed { code, error: self.error.unwrap_or_default() })
+                Ok(DeliveryStatus::Failed { code, error: self.error.unwrap_or_default() })
             }
-            None if self.delivered => ("delivered", DeliveryStatus::Delivered),
-            None => ("read", DeliveryStatus::Read),
+            (None, None) if self.delivered => Ok(DeliveryStatus::Delivered),
+            (None, None) => Ok(DeliveryStatus::Read),
         };
-        let request = ApiRequest::set_delivery_status(&self.scope_id, &self.message_ref_id, &status);
+        let name = match &status {
+            Ok(DeliveryStatus::Delivered) => "delivered",
+            Ok(DeliveryStatus::Read) => "read",
+            Ok(DeliveryStatus::Failed { .. }) | Err(_) => "failed",
+        };
+        let encode =
+            if self.old_form { ApiRequest::set_delivery_status_old } else { ApiRequest::set_delivery_status };
+        let request = status.and_then(|status| encode(&self.scope_id, &self.message_ref_id, &status));
         let done = json!({"message_ref_id": self.message_ref_id, "status": name});
         self.service.call(channel_id, request, |_| Ok(done), |_| format!("reported as {name}"))
     }
@@ -440,8 +475,7 @@ impl SendMessage {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let (channel_id, _) = self.scope_id.split()?;
         let message = match self.payload_file.as_deref() {
-            Some(path) if path == Path::new("-") => NewMessage::from_json(&io::read_body()?),
-            Some(path) => NewMessage::from_json(&read_file(path)?),
+            Some(path) => NewMessage::from_json(&payload(path)?),
             None => Ok(self.message.build(self.body.build())),
         };
         let encoded = message.and_then(|message| {

@@ -1,7 +1,7 @@
 //! `amochats account`, `link`, `source` and `template`: calls of the CRM's own API.
 #![expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 
-use super::api::{describe, explain, read_file, region, runtime};
+use super::api::{describe, explain, read_file, region, runtime, words};
 use super::secret;
 use super::{Exit, Failure, io};
 use amochats::crm::{ChatLink, NewSource, NewTemplate, TemplateButton};
@@ -86,12 +86,8 @@ impl Crm {
 
 /// Lines of cells with tabs between; blanks and control characters in a cell become one blank.
 fn table(rows: impl Iterator<Item = Vec<Option<String>>>) -> String {
-    let cell = |text: Option<String>| match text {
-        Some(text) if !text.is_empty() => {
-            text.split(|c: char| c.is_whitespace() || c.is_control()).collect::<Vec<_>>().join(" ")
-        }
-        _ => "-".to_owned(),
-    };
+    let cell = |text: Option<String>| text.map(|text| words(&text)).filter(|text| !text.is_empty());
+    let cell = |text| cell(text).unwrap_or_else(|| "-".to_owned());
     let lines: Vec<String> =
         rows.map(|row| row.into_iter().map(cell).collect::<Vec<_>>().join("\t")).collect();
     if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }

@@ -17,6 +17,8 @@ use tonic::transport::{Channel, Endpoint};
 /// The longest pause between two attempts to connect again.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// Where the commands that speak to a server look for its address.
+pub(super) const SERVER_VARIABLE: &str = "AMOCHATS_SERVER";
 /// How long the address that events are posted to may take.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -33,7 +35,7 @@ Examples:
   amochats listen --subscription crm --create --forward http://127.0.0.1:3000/amochats")]
 pub(super) struct Listen {
     /// The server's gRPC address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = "AMOCHATS_SERVER")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE)]
     server: String,
     /// A lasting subscription of this name.
     #[arg(long, value_name = "NAME")]

@@ -58,6 +58,12 @@ enum Command {
     Disconnect(api::Disconnect),
     Send(Box<api::SendMessage>),
     Status(api::Status),
+    Edit(Box<api::Edit>),
+    #[command(subcommand)]
+    Chat(api::Chat),
+    History(api::History),
+    Typing(api::Typing),
+    React(Box<api::React>),
     #[command(subcommand)]
     Account(crm::Account),
     Link(crm::Link),
@@ -98,6 +104,11 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Disconnect(disconnect) => disconnect.run(),
         Command::Send(send) => send.run(),
         Command::Status(status) => status.run(),
+        Command::Edit(edit) => edit.run(),
+        Command::Chat(chat) => chat.run(),
+        Command::History(history) => history.run(),
+        Command::Typing(typing) => typing.run(),
+        Command::React(react) => react.run(),
         Command::Account(account) => account.run(),
         Command::Link(link) => link.run(),
         Command::Source(source) => source.run(),
@@ -234,8 +245,8 @@ mod tests {
                 "the following required arguments were not provided: --path <PATH>; try --help",
             ),
             (
-                &["sing"],
-                "unrecognized subcommand 'sing'; tip: a similar subcommand exists: 'sign'; try --help",
+                &["versoin"],
+                "unrecognized subcommand 'versoin'; tip: a similar subcommand exists: 'version'; try --help",
             ),
         ] {
             let error = Cli::try_parse_from(["amochats"].iter().chain(args)).err().expect("refused");

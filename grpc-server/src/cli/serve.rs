@@ -1,5 +1,6 @@
 //! `serve`: the production server.
 
+use super::listen::SERVER_VARIABLE;
 use super::process::{Log, STOP_DEADLINE, ready, run, stop_on_signal};
 use super::{Exit, Failure};
 use crate::server::{Server, ServerConfig};
@@ -54,7 +55,9 @@ pub(super) fn load(path: &std::path::Path) -> Result<ServerConfig, Failure> {
     let toml = std::fs::read_to_string(path)
         .map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))?;
     let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        // For the commands that speak to a server, not for the server.
+        .filter(|(name, _)| name != SERVER_VARIABLE);
     ServerConfig::load(&toml, environment)
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }

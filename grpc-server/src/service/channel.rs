@@ -2,7 +2,7 @@
 
 use crate::convert;
 use crate::status::status;
-use amochats::{AccountId, Connect, Error, MessageRefId, ScopeId};
+use amochats::{AccountId, Connect, Error, History, MessageRefId, ScopeId, Typing};
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_server::ChannelService as Service;
 use amochats_runtime::{Channel, Channels};
@@ -101,5 +101,75 @@ impl Service for ChannelService {
         };
         call.await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::SetDeliveryStatusResponse {}))
+    }
+
+    async fn edit_message(
+        &self,
+        request: Request<v1::EditMessageRequest>,
+    ) -> Result<Response<v1::EditMessageResponse>, Status> {
+        let request = request.into_inner();
+        let call = async {
+            let (channel, account) = self.scope(request.scope)?;
+            let edit = request.edit.ok_or_else(|| Error::invalid("edit", "is required"))?;
+            let edit = convert::edit(edit, SystemTime::now())?;
+            channel.client().edit_message(&ScopeId::of(channel.id(), &account), &edit).await
+        };
+        Ok(Response::new(convert::edit_receipt(call.await.map_err(|error| status(&error))?)))
+    }
+
+    async fn create_chat(
+        &self,
+        request: Request<v1::CreateChatRequest>,
+    ) -> Result<Response<v1::CreateChatResponse>, Status> {
+        let mut request = request.into_inner();
+        let call = async {
+            let (channel, account) = self.scope(request.scope.take())?;
+            let chat = convert::create_chat(request)?;
+            channel.client().create_chat(&ScopeId::of(channel.id(), &account), &chat).await
+        };
+        Ok(Response::new(convert::created_chat(call.await.map_err(|error| status(&error))?)))
+    }
+
+    async fn get_history(
+        &self,
+        request: Request<v1::GetHistoryRequest>,
+    ) -> Result<Response<v1::GetHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let call = async {
+            let (channel, account) = self.scope(request.scope)?;
+            let mut history = History::of(request.conversation_ref_id).with_offset(request.offset);
+            if request.limit != 0 {
+                history.limit = request.limit;
+            }
+            channel.client().history(&ScopeId::of(channel.id(), &account), &history).await
+        };
+        Ok(Response::new(convert::history(call.await.map_err(|error| status(&error))?)))
+    }
+
+    async fn send_typing(
+        &self,
+        request: Request<v1::SendTypingRequest>,
+    ) -> Result<Response<v1::SendTypingResponse>, Status> {
+        let request = request.into_inner();
+        let call = async {
+            let (channel, account) = self.scope(request.scope)?;
+            let mut typing = Typing::new(request.conversation_id, request.user_id);
+            typing.duration_ms = request.duration_ms;
+            channel.client().send_typing(&ScopeId::of(channel.id(), &account), &typing).await
+        };
+        call.await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::SendTypingResponse {}))
+    }
+
+    async fn react(&self, request: Request<v1::ReactRequest>) -> Result<Response<v1::ReactResponse>, Status> {
+        let request = request.into_inner();
+        let call = async {
+            let (channel, account) = self.scope(request.scope)?;
+            let reaction = request.reaction.ok_or_else(|| Error::invalid("reaction", "is required"))?;
+            let reaction = convert::reaction(reaction)?;
+            channel.client().react(&ScopeId::of(channel.id(), &account), &reaction).await
+        };
+        call.await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::ReactResponse {}))
     }
 }

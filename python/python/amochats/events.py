@@ -130,6 +130,8 @@ class Participant(_Record):
     """The phone; when a CRM user writes first, the number to write to."""
     email: str | None = field(default=None, repr=False)
     """The e-mail address."""
+    avatar: str | None = field(default=None, repr=False)
+    """The address of a picture; in answers of the service, webhooks have none so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

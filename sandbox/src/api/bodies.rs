@@ -4,7 +4,7 @@
 
 use super::Fault;
 use crate::state::Delivery;
-use amochats::{AccountId, DeliveryErrorCode, HookVersion, NewMessage};
+use amochats::{AccountId, DeliveryErrorCode, DeliveryStatus, EditMessage, Error, HookVersion, NewMessage};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -44,8 +44,14 @@ pub(super) struct Connect {
     pub(super) is_time_window_disabled: bool,
 }
 
-fn invalid(description: impl Into<String>) -> Fault {
+pub(super) fn invalid(description: impl Into<String>) -> Fault {
     Fault::new(StatusCode::BAD_REQUEST, "invalid_field", description)
+}
+
+/// A request that breaks a rule which the channel's library knows too.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn refused(error: Error) -> Fault {
+    invalid(error.message())
 }
 
 fn not_json(error: &serde_json::Error) -> Fault {
@@ -86,15 +92,33 @@ pub(super) fn disconnect(body: &[u8]) -> Result<AccountId, Fault> {
     read::<DisconnectBody>(body).map(|body| body.account_id)
 }
 
-/// The message, and what of it webhooks have no field for.
-pub(super) fn new_message(body: &[u8], gen1: bool) -> Result<(NewMessage, Option<Value>), Fault> {
+/// A message, or the change of one.
+pub(super) enum Sent {
+    /// With what of it webhooks have no field for.
+    New(Box<NewMessage>, Option<Value>),
+    /// With what of it webhooks have no field for, and the delivery state.
+    Edit(Box<EditMessage>, Option<Value>, Option<Delivery>),
+}
+
+pub(super) fn message(body: &[u8], gen1: bool) -> Result<Sent, Fault> {
     let mut value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
     if value["event_type"] == "edit_message" {
-        return Err(Fault::new(
-            StatusCode::BAD_REQUEST,
-            "unsupported_event_type",
-            "event_type: this sandbox does not edit messages, it takes new_message",
-        ));
+        if gen1 {
+            return Err(Fault::new(
+                StatusCode::BAD_REQUEST,
+                "unsupported_event_type",
+                "event_type: the first generation does not edit messages, it takes new_message",
+            ));
+        }
+        let edit = EditMessage::from_json(body).map_err(refused)?;
+        let status = edit.delivery_status.as_ref().map(|status| match status {
+            DeliveryStatus::Delivered => Delivery::Delivered,
+            DeliveryStatus::Read => Delivery::Read,
+            DeliveryStatus::Failed { code, error } => {
+                Delivery::Error { code: code.code(), text: error.clone() }
+            }
+        });
+        return Ok(Sent::Edit(Box::new(edit), details(value), status));
     }
     let parsed = if gen1 {
         numeric_phones_to_text(&mut value);
@@ -102,18 +126,23 @@ pub(super) fn new_message(body: &[u8], gen1: bool) -> Result<(NewMessage, Option
     } else {
         NewMessage::from_json(body)
     };
-    let message = parsed.map_err(|error| invalid(error.message()))?;
-    let mut details = value["payload"]["message"].take();
+    Ok(Sent::New(Box::new(parsed.map_err(refused)?), details(value)))
+}
+
+/// What of a message webhooks have no field for.
+fn details(mut body: Value) -> Option<Value> {
+    const FIELDS: [&str; 6] = ["type", "text", "media", "file_name", "file_size", "delivery_status"];
+    let mut details = body["payload"]["message"].take();
     if let Value::Object(fields) = &mut details {
-        fields.retain(|name, _| !matches!(&**name, "type" | "text" | "media" | "file_name" | "file_size"));
+        fields.retain(|name, _| !FIELDS.contains(&&**name));
         for name in ["reply_to", "forwards"] {
-            if let Some(quoted) = value["payload"].get(name) {
+            if let Some(quoted) = body["payload"].get(name) {
                 fields.insert(name.to_owned(), quoted.clone());
             }
         }
     }
     let empty = details.as_object().is_none_or(serde_json::Map::is_empty);
-    Ok((message, (!empty).then_some(details)))
+    (!empty).then_some(details)
 }
 
 /// The first examples of the vendor wrote phones as numbers.

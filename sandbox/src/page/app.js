@@ -1,7 +1,7 @@
 // The page's state and actions: reads the API, follows its changes, lets a manager act.
 
 import {
-  $, accountChip, chatItem, el, entryPanel, fact, journalItem, messageItem, messageRows, paintAvatar, reconcile, snippet,
+  $, accountChip, chatItem, el, entryPanel, fact, journalItem, messageItem, messageRows, paintAvatar, reconcile, said, snippet,
 } from "/view.js";
 
 const JOURNAL_SHOWN = 200;
@@ -14,6 +14,10 @@ let openId = decodeURIComponent(location.hash.slice(1)) || null;
 let typedAt = 0;
 /** Whether the open chat is scrolled to its end, and so stays there. */
 let atEnd = true;
+/** The message that the answer will quote. */
+let quoted = null;
+/** The timers of the chats in which the client is typing. */
+const typingClients = new Map();
 const drafts = new Map();
 /** What to read anew; filled by events, emptied by `refresh`. */
 const stale = new Set();
@@ -91,12 +95,17 @@ async function readChats() {
 }
 
 function drawChats() {
-  reconcile($("chat-list"), chats.map((chat) => ({ chat, current: chat.conversation_ref_id === openId })),
+  reconcile($("chat-list"), chats.map((chat) => ({
+    chat, current: chat.conversation_ref_id === openId, typing: typingClients.has(chat.conversation_ref_id),
+  })),
     ({ chat }) => chat.conversation_ref_id, chatItem(open));
   $("chats-empty").hidden = chats.length > 0;
   const unread = chats.reduce((sum, chat) => sum + chat.unread, 0);
   $("tab-unread").textContent = unread;
   $("tab-unread").hidden = unread === 0;
+  const shown = chats.find((chat) => chat.conversation_ref_id === openId);
+  $("typing").hidden = !typingClients.has(openId);
+  $("typing").textContent = $("typing").hidden ? "" : `${shown?.client.name ?? "The client"} is typing`;
   document.title = unread ? `(${unread}) amochats sandbox` : "amochats sandbox";
 }
 
@@ -125,7 +134,7 @@ async function readOpen() {
   $("head-ids").textContent = [chat.client.phone, chat.client.email, chat.conversation_id ?? "not answered yet"].filter(Boolean).join(" · ");
   $("head-lead").hidden = !chat.lead;
   $("head-lead").textContent = chat.lead ? `Incoming lead ${chat.lead.id}` : "";
-  reconcile(list, messageRows(messages), (row) => row.key, messageItem(messages));
+  reconcile(list, messageRows(messages), (row) => row.key, messageItem(messages, { quote, react }));
   if (newChat) grow();
   if (newChat || atEnd) toEnd();
   if (chat.unread > 0 && !document.hidden) await api(`${chatPath(id)}/read`, {});
@@ -160,6 +169,7 @@ function open(id) {
   grow();
   $("composer-hint").textContent = "";
   typedAt = 0;
+  quote(null);
   drawChats();
   if (!id) {
     $("open-chat").hidden = true;
@@ -197,8 +207,10 @@ async function answer() {
   const message = { text };
   if (/\.(png|jpe?g|gif|webp|avif|svg)([?#]|$)/i.test(address)) message.picture = address;
   else if (address) message.file = { url: address, file_name: address.split(/[?#]/)[0].split("/").pop() };
-  const id = openId;
+  if (quoted) message.reply_to = quoted.message_ref_id;
+  const [id, was] = [openId, quoted];
   $("answer").value = "";
+  quote(null);
   drafts.delete(id);
   typedAt = 0;
   grow();
@@ -210,7 +222,10 @@ async function answer() {
     $("attach-url").value = "";
     toggleAttach(false);
   } catch (error) {
-    if (openId === id && !$("answer").value) $("answer").value = text;
+    if (openId === id && !$("answer").value) {
+      $("answer").value = text;
+      quote(was);
+    }
     $("composer-hint").textContent = `Not sent: ${error.message}`;
   }
 }
@@ -220,6 +235,30 @@ function typing() {
   if (!openId || !$("answer").value.trim() || Date.now() - typedAt < TYPING_EVERY_MS) return;
   typedAt = Date.now();
   api(`${chatPath(openId)}/typing`, {}).catch(() => {});
+}
+
+function quote(message) {
+  quoted = message;
+  $("quoting").hidden = !message;
+  $("quoted-text").textContent = message ? said(message) : "";
+  if (message) $("answer").focus();
+}
+
+async function react(message, emoji) {
+  try {
+    await api(`${chatPath(message.conversation_ref_id)}/reactions`, { message_ref_id: message.message_ref_id, emoji });
+    $("composer-hint").textContent = "";
+  } catch (error) {
+    $("composer-hint").textContent = `No reaction: ${error.message}`;
+  }
+}
+
+/** A client types in a chat: shown for so long, or until something is written. */
+function clientTypes(id, duration) {
+  clearTimeout(typingClients.get(id));
+  typingClients.delete(id);
+  if (duration > 0) typingClients.set(id, setTimeout(() => clientTypes(id, 0), duration));
+  drawChats();
 }
 
 function toggleAttach(shown) {
@@ -249,8 +288,11 @@ function follow() {
     const change = JSON.parse(event.data);
     if (change.type === "journal") refresh("journal");
     else if (change.type === "settings" || change.type === "account") refresh("state");
-    else if (change.conversation_ref_id === openId) refresh("chats", "open");
-    else refresh("chats");
+    else if (change.type === "typing") clientTypes(change.conversation_ref_id, change.duration_ms);
+    else {
+      if (change.type === "message") clientTypes(change.conversation_ref_id, 0);
+      refresh("chats", ...change.conversation_ref_id === openId ? ["open"] : []);
+    }
   });
   events.addEventListener("error", () => {
     live("off", "Reconnecting…");
@@ -268,6 +310,7 @@ $("messages").addEventListener("scroll", ({ currentTarget: list }) => {
   atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
 });
 new ResizeObserver(() => atEnd && toEnd()).observe($("messages"));
+$("unquote").addEventListener("click", () => { quote(null); $("answer").focus(); });
 $("attach-toggle").addEventListener("click", () => toggleAttach($("attach").hidden));
 $("back").addEventListener("click", () => { open(null); $("chat-list").querySelector("button")?.focus(); });
 $("chat-list").addEventListener("keydown", (event) => {

@@ -77,13 +77,12 @@ const KINDS = {
 };
 
 function preview(message) {
-  const { content, author } = message;
-  const said = content.text || KINDS[content.type] || content.type;
-  return author.party === "client" ? said : `${author.name}: ${said}`;
+  const { author } = message;
+  return author.party === "client" ? said(message) : `${author.name}: ${said(message)}`;
 }
 
 export function chatItem(open) {
-  return ({ chat, current }) => {
+  return ({ chat, current, typing }) => {
     const { last_message: last, client, unread, lead } = chat;
     const avatar = el("span", { class: "avatar", "aria-hidden": "true" });
     paintAvatar(avatar, client);
@@ -96,7 +95,7 @@ export function chatItem(open) {
         avatar,
         el("span", { class: "who" }, el("span", { class: "name", text: client.name }), time),
         el("span", { class: "what" },
-          el("span", { class: "preview", text: last ? preview(last) : "" }),
+          el("span", { class: typing ? "preview types" : "preview", text: typing ? "typing" : last ? preview(last) : "" }),
           unread > 0 && el("span", { class: "count", text: unread, "aria-label": `${unread} unread` })),
         lead && el("span", { class: "badge", text: "Incoming lead" }),
       ));
@@ -152,12 +151,16 @@ function details(content) {
   return null;
 }
 
+export function said(message) {
+  return message.content.text || KINDS[message.content.type] || message.content.type;
+}
+
 function quote(content, all) {
   const quoted = content.details?.reply_to?.message;
   if (!quoted) return null;
   const known = all.find((m) => (quoted.id && m.message_ref_id === quoted.id) || (quoted.msgid && m.message_id === quoted.msgid));
-  const text = known ? known.content.text || KINDS[known.content.type] : quoted.text ?? "A quoted message";
-  return el("blockquote", { text });
+  const text = known ? said(known) : quoted.text ?? "A quoted message";
+  return el("blockquote", { text, dir: "auto" });
 }
 
 export function messageRows(messages) {
@@ -172,7 +175,46 @@ export function messageRows(messages) {
   return rows;
 }
 
-export function messageItem(all) {
+const EMOJI = ["👍", "❤️", "😂", "😮", "😢", "🔥"];
+
+/** What a manager can do with a message: `act` has `quote(message)` and `react(message, emoji)`. */
+function actions(message, act) {
+  const picker = el("details", { class: "picker" },
+    el("summary", { class: "act", "aria-label": "React", title: "React", "data-testid": "react" },
+      svg("0 0 24 24", "M12 3.500a8.500 8.500 0 100 17 8.500 8.500 0 000-17z", "M8.500 14c.8 1.300 2 2 3.500 2s2.700-.7 3.500-2", "M9 9.700v.1M15 9.700v.1")),
+    el("div", { class: "emoji", role: "group", "aria-label": "Reactions" }, ...EMOJI.map((emoji) => el("button", {
+      type: "button", text: emoji, "data-emoji": emoji,
+      on: { click: () => { picker.open = false; act.react(message, emoji); } },
+    }))));
+  picker.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && picker.open) { picker.open = false; picker.firstElementChild.focus(); }
+  });
+  picker.addEventListener("focusout", (event) => { if (!picker.contains(event.relatedTarget)) picker.open = false; });
+  return el("div", { class: "actions" },
+    el("button", {
+      type: "button", class: "act", "aria-label": "Quote", title: "Quote", "data-testid": "quote",
+      on: { click: () => act.quote(message) },
+    }, svg("0 0 24 24", "M10 7l-5 5 5 5", "M5 12h9a5 5 0 015 5v1")),
+    picker);
+}
+
+/** One chip for each emoji; the manager's own is pressed, and a click takes it back. */
+function reactions(message, act) {
+  if (message.reactions.length === 0) return null;
+  const byEmoji = new Map();
+  for (const { author, emoji } of message.reactions) byEmoji.set(emoji, [...byEmoji.get(emoji) ?? [], author]);
+  return el("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...[...byEmoji].map(([emoji, authors]) => {
+    const own = authors.some((author) => author.party === "manager");
+    const names = authors.map((author) => author.name).join(", ");
+    return el("button", {
+      type: "button", class: "reaction", "data-testid": "reaction", "aria-pressed": String(own), title: names,
+      "aria-label": `${emoji || "A reaction"} by ${names}`, disabled: !emoji,
+      on: { click: () => act.react(message, own ? null : emoji) },
+    }, emoji || "•", authors.length > 1 && el("span", { text: authors.length }));
+  }));
+}
+
+export function messageItem(all, act) {
   return ({ day, message }) => {
     if (day) return el("li", { class: "day", text: day });
     const { author, content, delivery, hook } = message;
@@ -190,8 +232,11 @@ export function messageItem(all) {
         details(content),
         content.text && el("p", { class: "text", dir: "auto", text: content.text }),
         el("span", { class: "meta" },
+          message.edited && el("span", { class: "edited", text: "edited" }),
           el("time", { datetime: when.toISOString(), title: when.toLocaleString(), text: CLOCK.format(when) }),
-          !incoming && ticks(status))),
+          !incoming && ticks(status)),
+        act && actions(message, act)),
+      act && reactions(message, act),
       delivery.state === "error" && el("p", { class: "note error", text: `${delivery.text || "Not delivered"} (${delivery.code})` }),
       hook && !hook.ok && el("p", { class: "note warning", text: `Webhook: ${hook.sentence}` }));
   };

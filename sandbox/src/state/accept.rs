@@ -2,7 +2,9 @@
 
 use super::{Account, Attachment, Author, Client, Content, Delivery, Lead, Message, Party, State};
 use crate::api::Fault;
-use amochats::{AccountId, ConversationRefId, MessageRefId, NewMessage, Sender, UserRefId};
+use amochats::{
+    AccountId, ConversationId, ConversationRefId, MessageId, MessageRefId, NewMessage, Sender, UserRefId,
+};
 use axum::http::StatusCode;
 use serde_json::Value;
 
@@ -15,18 +17,18 @@ pub(crate) struct Accepted {
     pub(crate) receiver: Option<UserRefId>,
 }
 
-fn refused(error_type: &'static str, description: impl Into<String>) -> Fault {
+pub(super) fn refused(error_type: &'static str, description: impl Into<String>) -> Fault {
     Fault::new(StatusCode::BAD_REQUEST, error_type, description)
 }
 
 impl State {
     /// The answer that the message with this `msgid` got, if there was one.
-    pub(crate) fn receipt(&self, account_id: &AccountId, message: &NewMessage) -> Option<&Value> {
-        self.receipts.get(&(account_id.clone(), message.message_id.clone()))
+    pub(crate) fn receipt(&self, account_id: &AccountId, message: &MessageId) -> Option<&Value> {
+        self.receipts.get(&(account_id.clone(), message.clone()))
     }
 
-    pub(crate) fn keep_receipt(&mut self, account_id: &AccountId, message: &NewMessage, answer: Value) {
-        self.receipts.insert((account_id.clone(), message.message_id.clone()), answer);
+    pub(crate) fn keep_receipt(&mut self, account_id: &AccountId, message: &MessageId, answer: Value) {
+        self.receipts.insert((account_id.clone(), message.clone()), answer);
     }
 
     /// Takes a message of a connected account. Nothing is changed where it is refused.
@@ -41,7 +43,8 @@ impl State {
             .account(account_id)
             .ok_or_else(|| refused("account_not_found", "account_id: the channel has no such account"))?;
         let author = self.author(account, message)?;
-        let known_chat = self.find_chat(account_id, message)?;
+        let known_chat =
+            self.find_chat(account_id, &message.conversation_id, message.conversation_ref_id.as_ref())?;
         let client = message.receiver.as_ref().unwrap_or(&message.sender);
         let client_ref = self.known_client(account_id, client)?;
 
@@ -74,9 +77,11 @@ impl State {
             message_id: Some(message.message_id.clone()),
             conversation_ref_id: chat_id,
             author,
-            content: content(message, details),
+            content: content_of(&message.content, details),
             sent_at_msec: message.sent_at_msec,
             delivery: Delivery::Sent,
+            edited: false,
+            reactions: Vec::new(),
             hook: None,
         });
         Ok(accepted)
@@ -105,14 +110,14 @@ impl State {
         }
     }
 
-    fn find_chat(
+    pub(super) fn find_chat(
         &self,
         account_id: &AccountId,
-        message: &NewMessage,
+        id: &ConversationId,
+        ref_id: Option<&ConversationRefId>,
     ) -> Result<Option<ConversationRefId>, Fault> {
-        let own = (account_id.clone(), message.conversation_id.clone());
-        let by_own_id = self.by_conversation_id.get(&own);
-        let Some(wanted) = &message.conversation_ref_id else { return Ok(by_own_id.cloned()) };
+        let by_own_id = self.by_conversation_id.get(&(account_id.clone(), id.clone()));
+        let Some(wanted) = ref_id else { return Ok(by_own_id.cloned()) };
         if self.chat(wanted).is_none_or(|chat| chat.account_id != *account_id) {
             return Err(refused(
                 "conversation_not_found",
@@ -177,7 +182,7 @@ impl State {
 }
 
 /// The words that two public clients saw at the vendor.
-fn user_not_found() -> Fault {
+pub(super) fn user_not_found() -> Fault {
     refused(
         "user_not_found",
         "sender: user not found (payload.sender.ref_id must be a user's amojo id, the channel's bot id, or the \
@@ -185,7 +190,7 @@ fn user_not_found() -> Fault {
     )
 }
 
-fn contact(client: &Sender, user_ref_id: &UserRefId) -> Client {
+pub(super) fn contact(client: &Sender, user_ref_id: &UserRefId) -> Client {
     Client {
         user_ref_id: user_ref_id.clone(),
         user_id: Some(client.user_id.clone()),
@@ -196,9 +201,9 @@ fn contact(client: &Sender, user_ref_id: &UserRefId) -> Client {
     }
 }
 
-fn content(message: &NewMessage, details: Option<Value>) -> Content {
+pub(super) fn content_of(sent: &amochats::Content, details: Option<Value>) -> Content {
     use amochats::Content as Sent;
-    let (text, media) = match &message.content {
+    let (text, media) = match sent {
         Sent::Text { text } => (Some(text), None),
         Sent::Contact { text, .. } | Sent::Location { text, .. } => (text.as_ref(), None),
         Sent::File(media)
@@ -210,7 +215,7 @@ fn content(message: &NewMessage, details: Option<Value>) -> Content {
         _ => (None, None),
     };
     Content {
-        kind: message.content.type_name().into(),
+        kind: sent.type_name().into(),
         text: text.cloned().unwrap_or_default(),
         attachment: media.map(|media| Attachment {
             url: media.url.clone(),

@@ -183,7 +183,11 @@ fn lock(path: &Path) -> Result<File> {
 fn connect(path: &Path) -> Result<Connection> {
     let cannot =
         |error: &dyn std::fmt::Display| failed(format!("cannot open the store {}: {error}", path.display()));
-    private().open(path).map_err(|error| cannot(&error))?;
+    // Made here for its mode, but not touched if it is there: closing any descriptor of a file ends
+    // the locks that this process's other connections hold on it.
+    if !path.exists() {
+        private().open(path).map_err(|error| cannot(&error))?;
+    }
     let connection = Connection::open(path).map_err(|error| cannot(&error))?;
     let prepare = || -> rusqlite::Result<(i32, i32)> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -213,12 +217,22 @@ fn connect(path: &Path) -> Result<Connection> {
         "wal" => {}
         mode => return Err(cannot(&format!("the file system allows journal mode {mode:?} only, not WAL"))),
     }
-    // After a failed sync, pages of the log may be in memory only although they read back fine.
-    // Moving all of it into the database writes and syncs every page anew.
-    connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .map_err(|error| cannot(&error))?;
     Ok(connection)
+}
+
+/// Moves the whole log into the database, after a failed sync.
+///
+/// Pages of the log may then be in memory only, although they read back fine, and what is committed
+/// behind them would hang in the air. Moved, they are written and synced anew.
+fn rewrite_log(connection: &Connection) -> Result<()> {
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(error)?;
+    if busy {
+        return Err(failed(
+            "another program reads the store; it must end before the store can recover".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {

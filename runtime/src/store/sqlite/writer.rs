@@ -1,7 +1,7 @@
 //! The thread that owns the connection.
 
 use super::transaction::{Cache, Transaction};
-use super::{Answer, Operation, connect, error};
+use super::{Answer, Operation, connect, error, rewrite_log};
 use crate::store::closed;
 use amochats::{Error, ErrorKind, Result};
 use rusqlite::Connection;
@@ -111,6 +111,7 @@ impl Writer {
     fn reopened(&mut self) -> Result<()> {
         if self.connection.is_none() {
             let connection = connect(&self.path)?;
+            rewrite_log(&connection)?;
             // The failed transaction may be in the log after all. What it leased is nobody's, so
             // all leases end here; a settlement under one of them is lost and says so.
             Transaction::release_all(&connection).map_err(error)?;

@@ -1,13 +1,26 @@
-//! The other calls of the chats API and the answers of all: connect, disconnect, delivery status.
+//! The calls of the chats API beside messages, and the answers of all.
 //!
 //! [`ApiRequest`] is a call as it goes on the wire, before it is signed: what the client sends,
 //! and what a program with its own HTTP stack can send itself.
+
+mod activity;
+mod chat;
+mod delivery;
+
+pub(crate) use activity::one_of;
+pub use activity::{Reaction, ReactionKind, Typing};
+pub use chat::{
+    CreateChat, CreatedChat, HISTORY_PAGE_MAX, History, HistoryContact, HistoryLocation, HistoryMessage,
+    HistoryPage,
+};
+pub(crate) use delivery::WireStatus;
+pub use delivery::{DeliveryErrorCode, DeliveryStatus};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{
     AccountId, ChannelId, ChannelSecret, ConversationRefId, MessageId, MessageRefId, ScopeId, UserRefId,
 };
-use crate::message::{NewMessage, filled, wire};
+use crate::message::{EditMessage, NewMessage, filled, wire};
 use crate::signing::{CONTENT_TYPE, SignedHeaders, sign_request};
 use crate::webhook::HookVersion;
 use serde::{Deserialize, Serialize};
@@ -57,19 +70,12 @@ impl ApiRequest {
         Ok(Self::new("POST", [segment("scope_id", scope.as_str())?], message.to_json()?))
     }
 
-    /// Reports what became of a message from the CRM. The message goes by **amoCRM's** id.
+    /// Changes a message that was sent before.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for ids that cannot stand in a path, and for an error
-    /// without words where the code demands them.
-    pub fn set_delivery_status(
-        scope: &ScopeId,
-        message: &MessageRefId,
-        status: &DeliveryStatus,
-    ) -> Result<Self> {
-        let scope = segment("scope_id", scope.as_str())?;
-        let message = segment("message_ref_id", message.as_str())?;
-        Ok(Self::new("POST", [scope, message, "delivery_status"], status.to_json()?))
+    /// [`ErrorKind::InvalidArgument`] with the path of the field that breaks a rule.
+    pub fn edit_message(scope: &ScopeId, edit: &EditMessage) -> Result<Self> {
+        Ok(Self::new("POST", [segment("scope_id", scope.as_str())?], edit.to_json()?))
     }
 
     fn new<const N: usize>(method: &'static str, segments: [&str; N], body: Vec<u8>) -> Self {
@@ -87,6 +93,48 @@ impl ApiRequest {
     /// [`ErrorKind::InvalidArgument`] for a date with a line break.
     pub fn sign(&self, secret: &ChannelSecret, date: &str) -> Result<SignedHeaders> {
         sign_request(secret, self.method, &self.path, CONTENT_TYPE, date, &self.body)
+    }
+}
+
+/// Checks a request given in the vendor's JSON and writes the body to sign and send: one door to
+/// every call that has a body of more than an id, for a caller that holds JSON.
+///
+/// | `call` | The request as a type |
+/// |---|---|
+/// | `send_message` | [`NewMessage`] |
+/// | `edit_message` | [`EditMessage`] |
+/// | `create_chat` | [`CreateChat`] |
+/// | `set_delivery_status` | [`DeliveryStatus`]; the form from before 2025 is understood |
+/// | `set_delivery_status_old` | the same, in and out in the form from before 2025 |
+/// | `send_typing` | [`Typing`] |
+/// | `react` | [`Reaction`] |
+///
+/// ```
+/// let body = amochats::encode_request("send_typing", br#"{"conversation_id": "c-9", "sender": {"id": "u-5"}}"#)?;
+/// assert_eq!(body, br#"{"conversation_id":"c-9","sender":{"id":"u-5"}}"#);
+/// # Ok::<(), amochats::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] with the path of the field that breaks a rule, and with the field
+/// `call` for a name that is not in the table.
+pub fn encode_request(call: &str, json: &[u8]) -> Result<Vec<u8>> {
+    match call {
+        "send_message" => NewMessage::from_json(json)?.to_json(),
+        "edit_message" => EditMessage::from_json(json)?.to_json(),
+        "create_chat" => CreateChat::from_json(json)?.to_json(),
+        "set_delivery_status" => DeliveryStatus::from_json(json)?.to_json(),
+        "set_delivery_status_old" => {
+            let (message, status) = DeliveryStatus::from_old_json(json)?;
+            status.to_old_json(&message)
+        }
+        "send_typing" => Typing::from_json(json)?.to_json(),
+        "react" => Reaction::from_json(json)?.to_json(),
+        _ => Err(Error::invalid(
+            "call",
+            "must be send_message, edit_message, create_chat, set_delivery_status, set_delivery_status_old, \
+             send_typing or react",
+        )),
     }
 }
 
@@ -207,6 +255,12 @@ impl MessageReceipt {
             receiver_ref_id: fields.receiver_id,
         })
     }
+
+    /// Reads the answer to an edit. The vendor does not document it; whatever is not the answer to
+    /// a message becomes a receipt without ids.
+    pub fn from_edit_json(json: &[u8]) -> Self {
+        Self::from_json(json).unwrap_or_default()
+    }
 }
 
 fn answer<'a, T: Deserialize<'a>>(json: &'a [u8], call: &str) -> Result<T> {
@@ -217,97 +271,6 @@ fn answer<'a, T: Deserialize<'a>>(json: &'a [u8], call: &str) -> Result<T> {
             format!("the answer to {call} is not of the documented form"),
         )
     })
-}
-
-/// What became of a message from the CRM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeliveryStatus {
-    /// It reached the client.
-    Delivered,
-    /// The client read it.
-    Read,
-    /// It could not be delivered.
-    Failed {
-        /// Why, as a code.
-        code: DeliveryErrorCode,
-        /// Why, in words; shown to the CRM user.
-        error: String,
-    },
-}
-
-/// Why a message could not be delivered (`error_code`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u16)]
-pub enum DeliveryErrorCode {
-    /// 901: the client deleted the conversation (amoCRM) or the message (Kommo).
-    Deleted = 901,
-    /// 902: the integration is switched off on the channel's side.
-    IntegrationDisabled = 902,
-    /// 903: an error inside the integration.
-    InternalError = 903,
-    /// 904: the conversation cannot be made, for instance without a WhatsApp account.
-    CannotCreateConversation = 904,
-    /// 905: anything else; the words must say what.
-    Other = 905,
-}
-
-impl DeliveryErrorCode {
-    /// All codes that the vendor documents.
-    pub const ALL: [Self; 5] = [
-        Self::Deleted,
-        Self::IntegrationDisabled,
-        Self::InternalError,
-        Self::CannotCreateConversation,
-        Self::Other,
-    ];
-
-    /// The number on the wire.
-    pub const fn code(self) -> u16 {
-        self as u16
-    }
-
-    /// The code of this number.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a number that is not documented.
-    pub fn from_code(code: u16) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|known| known.code() == code)
-            .ok_or_else(|| Error::invalid("error_code", "must be 901, 902, 903, 904 or 905"))
-    }
-}
-
-impl DeliveryStatus {
-    /// The number on the wire: 1 delivered, 2 read, -1 error.
-    pub fn status_code(&self) -> i8 {
-        match self {
-            Self::Delivered => 1,
-            Self::Read => 2,
-            Self::Failed { .. } => -1,
-        }
-    }
-
-    fn to_json(&self) -> Result<Vec<u8>> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            status_code: i8,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            error_code: Option<u16>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            error: Option<&'a str>,
-        }
-        let (error_code, error) = match self {
-            Self::Failed { code, error } => {
-                if *code == DeliveryErrorCode::Other {
-                    filled(error, "error")?;
-                }
-                (Some(code.code()), Some(error.as_str()))
-            }
-            Self::Delivered | Self::Read => (None, None),
-        };
-        Ok(wire::to_vec(&Body { status_code: self.status_code(), error_code, error }))
-    }
 }
 
 #[cfg(test)]
@@ -321,21 +284,6 @@ mod tests {
                 .expect_err(id);
             assert_eq!(error.field(), Some("message_ref_id"));
         }
-    }
-
-    #[test]
-    fn a_failure_says_why() {
-        let failed = |code, error: &str| {
-            let status = DeliveryStatus::Failed { code, error: error.into() };
-            ApiRequest::set_delivery_status(&"s".into(), &"m".into(), &status)
-        };
-        assert_eq!(failed(DeliveryErrorCode::Other, "").expect_err("no words").field(), Some("error"));
-        assert_eq!(
-            failed(DeliveryErrorCode::Other, "No route").expect("valid").body,
-            br#"{"status_code":-1,"error_code":905,"error":"No route"}"#
-        );
-        assert!(failed(DeliveryErrorCode::Deleted, "").is_ok());
-        assert_eq!(DeliveryErrorCode::from_code(900).expect_err("unknown").field(), Some("error_code"));
     }
 
     #[test]
