@@ -60,9 +60,28 @@ def encode_message(given: dict[str, Any]) -> Any:
     return {"body": json.loads(amochats.encode_message(json.dumps(message)))}
 
 
+def encode_request(given: dict[str, Any]) -> Any:
+    call, request = given["call"], given["request"]
+    body = amochats.encode_request(call, request)
+    assert amochats.encode_request(call, json.dumps(request)) == body
+    return {"body": json.loads(body)}
+
+
+def parse_history(given: dict[str, Any]) -> Any:
+    return {"page": amochats.parse_history(body(given))}
+
+
 OPERATIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     operation.__name__: operation
-    for operation in (sign_body, sign_request, verify_webhook, parse_webhook, encode_message)
+    for operation in (
+        sign_body,
+        sign_request,
+        verify_webhook,
+        parse_webhook,
+        encode_message,
+        encode_request,
+        parse_history,
+    )
 }
 
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const GROUPS: [(&str, &[&str]); 3] = [
     ("signing", &["sign_body", "sign_request"]),
     ("webhooks", &["verify_webhook", "parse_webhook"]),
-    ("payloads", &["encode_message"]),
+    ("payloads", &["encode_message", "encode_request", "parse_history"]),
 ];
 
 /// Folders with a runner of their own: C and Python do not have the CRM's API yet, so its cases run in
@@ -72,6 +72,13 @@ pub enum Call {
     },
     /// Expects `{"body": …}` or `{"error": …}`.
     EncodeMessage { message: Value },
+    /// Expects `{"body": …}` or `{"error": …}`.
+    EncodeRequest { call: String, request: Value },
+    /// Expects `{"page": …}` or `{"error": …}`.
+    ParseHistory {
+        #[serde(default)]
+        body: Vec<u8>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -93,6 +100,8 @@ impl Call {
             Self::VerifyWebhook { .. } => "verify_webhook",
             Self::ParseWebhook { .. } => "parse_webhook",
             Self::EncodeMessage { .. } => "encode_message",
+            Self::EncodeRequest { .. } => "encode_request",
+            Self::ParseHistory { .. } => "parse_history",
         }
     }
 }
