@@ -8,8 +8,10 @@ use amochats_tests::vectors;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+type Check = fn(&[u8]);
+
 /// The targets, by the names of their folders.
-const TARGETS: [(&str, fn(&[u8])); 4] = [
+const TARGETS: [(&str, Check); 4] = [
     ("messages", checks::messages),
     ("parse_crm_webhook", checks::parse_crm_webhook),
     ("parse_webhook", checks::parse_webhook),
