@@ -11,7 +11,11 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 GROUPS = {"signing", "webhooks", "payloads"}
-CASES = sorted(FOLDER.rglob("*.json"))
+# Python does not have the CRM's API yet; its cases run in tests/tests/vectors_crm.rs alone.
+ELSEWHERE = {"crm"}
+CASES = sorted(
+    path for path in FOLDER.rglob("*.json") if path.relative_to(FOLDER).parts[0] not in ELSEWHERE
+)
 
 
 def body(given: dict[str, Any]) -> bytes:
