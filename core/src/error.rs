@@ -3,6 +3,7 @@
 //! The number of an [`ErrorKind`] is the code of the C ABI, its [`ErrorKind::name`] is the gRPC
 //! `reason` and Python's `.code`. Numbers of retired kinds stay reserved.
 
+use crate::crm::CrmProblem;
 use std::fmt;
 use std::time::Duration;
 
@@ -124,11 +125,12 @@ pub enum Retry {
     MayHaveBeenApplied,
 }
 
-/// What the vendor said in an error answer. Advice only: no vendor page shows these bodies, the
-/// three keys were seen by public clients (`error_code`, `error_type`, `error_description`).
+/// What the vendor said in an error answer. Advice only: no vendor page shows these bodies of the
+/// chats API, the three keys were seen by public clients (`error_code`, `error_type`,
+/// `error_description`). The CRM's own API documents its form: see `problem`.
 ///
 /// `Debug` shows the code alone, so that the rest does not reach a log by accident.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct VendorError {
     /// `error_code`.
     pub code: Option<i64>,
@@ -137,6 +139,8 @@ pub struct VendorError {
     /// `error_description`, or the body's beginning where it is not of that form. It may quote
     /// what was sent: show it to the caller, never log it.
     pub description: Option<String>,
+    /// What the CRM's own API says (`application/problem+json`), with the fields at fault.
+    pub problem: Option<Box<CrmProblem>>,
 }
 
 impl fmt::Debug for VendorError {

@@ -53,6 +53,7 @@
 
 #[cfg(feature = "client")]
 mod client;
+pub mod crm;
 mod error;
 mod ids;
 mod lenient;
@@ -62,7 +63,10 @@ mod signing;
 mod webhook;
 
 #[cfg(feature = "client")]
-pub use client::{ANSWER_MAX, Client, ClientBuilder, Clock, RETRY_AFTER_MAX, Region, SignedRequest};
+pub use client::{
+    ANSWER_MAX, Client, ClientBuilder, Clock, CrmClient, CrmClientBuilder, DEADLINE, REQUEST_INTERVAL,
+    RETRY_AFTER_MAX, Region, SignedRequest, TokenStore,
+};
 pub use error::{Error, ErrorKind, Result, Retry, VendorError};
 pub use ids::{
     AccountId, ChannelId, ChannelSecret, ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId,

@@ -180,6 +180,18 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
+/// Reads hex digits in either case; whether they are as many as `bytes` wants.
+pub(crate) fn decode_hex(text: &str, bytes: &mut [u8]) -> bool {
+    let digits = text.as_bytes();
+    let digit = |c: u8| char::from(c).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    digits.len() == 2 * bytes.len()
+        && bytes.iter_mut().zip(digits.chunks_exact(2)).all(|(byte, pair)| {
+            let value = digit(pair[0]).zip(digit(pair[1])).map(|(high, low)| high << 4 | low);
+            *byte = value.unwrap_or_default();
+            value.is_some()
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

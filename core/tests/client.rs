@@ -1,5 +1,7 @@
 //! The client against a hand-written peer that records the bytes it gets and answers anything.
 
+mod peer;
+
 use amochats::{
     ANSWER_MAX, ApiRequest, ChannelSecret, Client, ClientBuilder, Connect, Content, CreateChat,
     DeliveryErrorCode, DeliveryStatus, EditMessage, Error, ErrorKind, History, NewMessage, RETRY_AFTER_MAX,
@@ -8,9 +10,9 @@ use amochats::{
 use futures_util::{StreamExt, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Digest;
+use peer::{Recorded, Then, answer, hex, peer, peer_with, serve};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 
@@ -25,44 +27,12 @@ const DATE: &str = "Mon, 01 Jan 2024 00:00:00 +0000";
 /// Text that must not show in an error.
 const PRIVATE: &str = "call me at +15550100";
 
-/// What the peer does once it has read a request.
-#[derive(Clone)]
-enum Then {
-    Answer(Vec<u8>),
-    /// Answers each request by its first line.
-    AnswerTo(fn(&str) -> Then),
-    /// Answers in chunks until the other side hangs up.
-    AnswerForever,
-    Cut,
-    /// Begins an answer, or none, and goes silent.
-    Stall(&'static str),
+/// Checks the signature by the vendor's rule, written out here once more.
+trait AssertSigned {
+    fn assert_signed(&self);
 }
 
-/// An answer that ends the connection.
-fn answer(status: &str, headers: &str, body: &str) -> Then {
-    let length = body.len();
-    let text =
-        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}");
-    Then::Answer(text.into_bytes())
-}
-
-/// A request as it came over the wire.
-#[derive(Debug)]
-struct Recorded {
-    line: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Recorded {
-    fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
-        let value = values.next();
-        assert_eq!(values.next(), None, "{name} is sent once");
-        value.map(|(_, value)| value.as_str())
-    }
-
-    /// Checks the signature by the vendor's rule, written out here once more.
+impl AssertSigned for Recorded {
     fn assert_signed(&self) {
         let (method, rest) = self.line.split_once(' ').expect("a request line");
         let path = rest.split([' ', '?']).next().expect("a path");
@@ -81,75 +51,6 @@ fn hmac_sha1(bytes: &[u8]) -> String {
     let mut mac = Hmac::<sha1::Sha1>::new_from_slice(SECRET.as_bytes()).expect("any length");
     mac.update(bytes);
     hex(&mac.finalize().into_bytes())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-/// Serves every connection the same way, as long as the test's runtime lives.
-async fn peer(then: Then) -> (String, mpsc::UnboundedReceiver<Recorded>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
-    let (recorded, requests) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, then.clone(), recorded.clone()));
-        }
-    });
-    (url, requests)
-}
-
-async fn serve(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    then: Then,
-    recorded: mpsc::UnboundedSender<Recorded>,
-) {
-    let mut bytes = Vec::new();
-    let head_end = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at;
-        }
-        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return;
-        }
-    };
-    let head = String::from_utf8(bytes[..head_end].to_vec()).expect("an ASCII head");
-    let mut lines = head.split("\r\n").map(str::to_owned);
-    let mut request = Recorded {
-        line: lines.next().expect("a request line"),
-        headers: lines
-            .map(|line| line.split_once(": ").map(|(n, v)| (n.into(), v.into())).expect("a header"))
-            .collect(),
-        body: bytes.split_off(head_end + 4),
-    };
-    let length = request.header("Content-Length").map_or(0, |length| length.parse().expect("a number"));
-    while request.body.len() < length {
-        assert_ne!(stream.read_buf(&mut request.body).await.expect("the rest of the body"), 0);
-    }
-    assert_eq!(request.body.len(), length, "nothing follows the body");
-    let then = match then {
-        Then::AnswerTo(answer) => answer(&request.line),
-        other => other,
-    };
-    recorded.send(request).ok();
-    match then {
-        Then::AnswerTo(_) => unreachable!("it was asked above"),
-        Then::Answer(answer) => {
-            stream.write_all(&answer).await.ok();
-            stream.shutdown().await.ok();
-        }
-        Then::AnswerForever => {
-            let chunk = [b"1000\r\n".as_slice(), &[b'x'; 0x1000], b"\r\n"].concat();
-            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.ok();
-            while stream.write_all(&chunk).await.is_ok() {}
-        }
-        Then::Cut => {}
-        Then::Stall(beginning) => {
-            stream.write_all(beginning.as_bytes()).await.expect("the client waits");
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 fn builder(base_url: &str) -> ClientBuilder {
@@ -356,13 +257,13 @@ fn page(numbers: impl IntoIterator<Item = u32>) -> Then {
 #[tokio::test]
 async fn the_whole_history_comes_once_although_pages_overlap() {
     // Of messages 1 to 5. Three new ones arrive after the first page.
-    let (url, mut requests) = peer(Then::AnswerTo(|line| match line.split(['?', ' ']).nth(2) {
+    let (url, mut requests) = peer_with(|request| match request.line.split(['?', ' ']).nth(2) {
         Some("limit=2&offset=0") => page([5, 4]),
         Some("limit=2&offset=2") => page([6, 5]),
         Some("limit=2&offset=4") => page([4, 3]),
         Some("limit=2&offset=6") => page([2, 1]),
         _ => answer("204 No Content", "", ""),
-    }))
+    })
     .await;
     let history = client(&url).history_all(&SCOPE.into(), History::of("C").with_limit(2));
     let ids: Vec<String> = history

@@ -623,6 +623,39 @@ amochats_result amochats_message_encode(amochats_slice json,
                                         amochats_buffer **body,
                                         amochats_error **error);
 
+/**
+ * Checks a request in the vendor's JSON by all rules that the vendor documents, and writes the body
+ * to sign and send. Each call has its own path:
+ *
+ * | call | POST to /v2/origin/custom/... |
+ * |---|---|
+ * | send_message | {scope_id} |
+ * | edit_message | {scope_id} |
+ * | create_chat | {scope_id}/chats |
+ * | set_delivery_status | {scope_id}/{message_ref_id}/delivery_status |
+ * | set_delivery_status_old | the same, in and out in the form from before 2025 |
+ * | send_typing | {scope_id}/typing |
+ * | react | {scope_id}/react |
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT, with the path of the field, where it breaks a rule, and with
+ * the field "call" for another call. Fields that are not documented are refused.
+ */
+amochats_result amochats_request_encode(amochats_slice call,
+                                        amochats_slice json,
+                                        amochats_buffer **body,
+                                        amochats_error **error);
+
+/**
+ * Reads the answer to GET {scope_id}/chats/{conversation_ref_id}/history and writes it as stable
+ * JSON: {"messages":[...]}, the newest message first, with the names of a message event. An empty
+ * body, as a 204 has it, is a page without messages.
+ *
+ * AMOCHATS_RESULT_UNEXPECTED_RESPONSE where it is of another form.
+ */
+amochats_result amochats_history_parse(amochats_slice answer,
+                                       amochats_buffer **page,
+                                       amochats_error **error);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -138,6 +138,22 @@ inline std::string encode_message(std::string_view json) {
   return std::string(detail::view(amochats_buffer_slice(raw)));
 }
 
+// Checks a request of the chats API and writes the body to sign and send; amochats.h names the calls.
+inline std::string encode_request(std::string_view call, std::string_view json) {
+  amochats_buffer *raw = nullptr;
+  detail::call(amochats_request_encode, detail::slice(call), detail::slice(json), &raw);
+  const detail::handle<amochats_buffer, amochats_buffer_free> body(raw);
+  return std::string(detail::view(amochats_buffer_slice(raw)));
+}
+
+// Reads the answer to a call of the history, as stable JSON.
+inline std::string parse_history(std::string_view answer) {
+  amochats_buffer *raw = nullptr;
+  detail::call(amochats_history_parse, detail::slice(answer), &raw);
+  const detail::handle<amochats_buffer, amochats_buffer_free> page(raw);
+  return std::string(detail::view(amochats_buffer_slice(raw)));
+}
+
 // Checks the signatures of webhooks.
 class verifier {
  public:

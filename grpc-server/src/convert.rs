@@ -55,7 +55,10 @@ pub(crate) fn edit(edit: v1::MessageEdit, now: SystemTime) -> Result<EditMessage
         conversation_id: edit.conversation_id.into(),
         conversation_ref_id: edit.conversation_ref_id.map(Into::into),
         content: content_of(content)?,
-        delivery_status: edit.delivery_status.map(delivery_status).transpose()?,
+        delivery_status: edit
+            .delivery_status
+            .map(|status| delivery_status(status, "edit.delivery_status"))
+            .transpose()?,
     })
 }
 
@@ -198,14 +201,14 @@ pub(crate) fn receipt(receipt: MessageReceipt) -> v1::SendMessageResponse {
     }
 }
 
-/// What became of a message, as the client reports it.
-pub(crate) fn delivery_status(status: v1::DeliveryStatus) -> Result<DeliveryStatus> {
+/// What became of a message, as the client reports it in the field `path`.
+pub(crate) fn delivery_status(status: v1::DeliveryStatus, path: &str) -> Result<DeliveryStatus> {
     match status.state() {
-        v1::DeliveryState::Unspecified => Err(required("status.state")),
+        v1::DeliveryState::Unspecified => Err(required(&format!("{path}.state"))),
         v1::DeliveryState::Delivered => Ok(DeliveryStatus::Delivered),
         v1::DeliveryState::Read => Ok(DeliveryStatus::Read),
         v1::DeliveryState::Failed => {
-            let code = status.error_code.ok_or_else(|| required("status.error_code"))?;
+            let code = status.error_code.ok_or_else(|| required(&format!("{path}.error_code")))?;
             let code = DeliveryErrorCode::from_code(u16::try_from(code).unwrap_or(u16::MAX))?;
             Ok(DeliveryStatus::Failed { code, error: status.error.unwrap_or_default() })
         }

@@ -11,6 +11,11 @@ pub(crate) const DOMAIN: &str = "amochats";
 /// The status of an error: its code, `ErrorInfo` with the kind as `reason`, `BadRequest` where a
 /// field is at fault, `RetryInfo` where the vendor asked for a delay.
 pub(crate) fn status(error: &Error) -> Status {
+    status_named(error, grpc_field)
+}
+
+/// Like [`status`], for a call with other names of fields.
+pub(crate) fn status_named(error: &Error, name: fn(&str) -> String) -> Status {
     let mut metadata = HashMap::new();
     if let Some(http_status) = error.http_status() {
         metadata.insert("http_status".to_owned(), http_status.to_string());
@@ -28,7 +33,7 @@ pub(crate) fn status(error: &Error) -> Status {
     details.set_error_info(error.kind().name(), DOMAIN, metadata);
     if let Some(field) = error.field() {
         let rule = error.message().strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
-        details.add_bad_request_violation(grpc_field(field), rule.unwrap_or(error.message()));
+        details.add_bad_request_violation(name(field), rule.unwrap_or(error.message()));
     }
     if let Some(delay) = error.retry_after() {
         details.set_retry_info(Some(delay));
@@ -59,6 +64,52 @@ fn grpc_field(vendor: &str) -> String {
             _ => format!("message.{path}"),
         },
     }
+}
+
+/// As [`grpc_field`], for `EditMessage`.
+pub(crate) fn edit_field(vendor: &str) -> String {
+    match vendor {
+        "payload.msec_timestamp" => "edit.edited_at_msec".into(),
+        "payload.id" => "edit.message_ref_id".into(),
+        vendor => match vendor.strip_prefix("payload.message.delivery_status.") {
+            Some(field) => format!("edit.delivery_status.{field}"),
+            None => match (vendor.starts_with("payload."), grpc_field(vendor)) {
+                (true, ours) => ours.replacen("message.", "edit.", 1),
+                (false, ours) => ours,
+            },
+        },
+    }
+}
+
+/// As [`grpc_field`], for `CreateChat`.
+pub(crate) fn chat_field(vendor: &str) -> String {
+    match vendor {
+        "user.id" => "user.user_id",
+        "user.ref_id" => "user.user_ref_id",
+        "source.external_id" => "source_external_id",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// As [`grpc_field`], for `SendTyping`.
+pub(crate) fn typing_field(vendor: &str) -> String {
+    if vendor == "sender.id" { "user_id" } else { vendor }.to_owned()
+}
+
+/// As [`grpc_field`], for `React`.
+pub(crate) fn reaction_field(vendor: &str) -> String {
+    match vendor {
+        "conversation_id" => "reaction.conversation_id",
+        "conversation_ref_id" => "reaction.conversation_ref_id",
+        "msgid" => "reaction.message_id",
+        "id" => "reaction.message_ref_id",
+        "user.id" => "reaction.user_id",
+        "user.ref_id" => "reaction.user_ref_id",
+        "emoji" => "reaction.emoji",
+        other => other,
+    }
+    .to_owned()
 }
 
 /// A bug's message may say anything, so it stays inside.
@@ -129,6 +180,24 @@ mod tests {
             ("scope.account_id", "scope.account_id"),
         ] {
             assert_eq!(grpc_field(vendor), ours);
+        }
+        for (name, vendor, ours) in [
+            (edit_field as fn(&str) -> String, "payload.msgid", "edit.message_id"),
+            (edit_field, "payload.id", "edit.message_ref_id"),
+            (edit_field, "payload.msec_timestamp", "edit.edited_at_msec"),
+            (edit_field, "payload.message.text", "edit.content.text.text"),
+            (edit_field, "payload.message.delivery_status.error", "edit.delivery_status.error"),
+            (edit_field, "scope.account_id", "scope.account_id"),
+            (chat_field, "user.ref_id", "user.user_ref_id"),
+            (chat_field, "user.name", "user.name"),
+            (chat_field, "source.external_id", "source_external_id"),
+            (typing_field, "sender.id", "user_id"),
+            (typing_field, "conversation_id", "conversation_id"),
+            (reaction_field, "msgid", "reaction.message_id"),
+            (reaction_field, "user.id", "reaction.user_id"),
+            (reaction_field, "reaction.kind", "reaction.kind"),
+        ] {
+            assert_eq!(name(vendor), ours);
         }
     }
 

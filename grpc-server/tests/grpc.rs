@@ -253,6 +253,142 @@ async fn a_message_goes_in_and_the_answer_comes_back() {
 }
 
 #[tokio::test]
+async fn a_chat_is_lived_in_by_every_call() {
+    let mut desk = Desk::new().await;
+    let user = v1::Sender {
+        user_id: "u-1".into(),
+        name: "Client".into(),
+        phone: Some("+15550100".into()),
+        ..Default::default()
+    };
+    let create = v1::CreateChatRequest {
+        scope: Some(scope(&desk.account)),
+        conversation_id: "c-1".into(),
+        source_external_id: Some("shop".into()),
+        user: Some(user),
+    };
+    let created = desk.channels.create_chat(create).await.expect("created").into_inner();
+    let client = created.user.expect("the client");
+    assert_eq!((client.user_id.as_deref(), client.phone.as_deref()), (Some("u-1"), Some("+15550100")));
+    let chat = desk.chat().await;
+    assert_eq!(chat.as_str(), created.conversation_ref_id);
+
+    let mut changes = desk.sandbox.subscribe();
+    let typing = v1::SendTypingRequest {
+        scope: Some(scope(&desk.account)),
+        conversation_id: "c-1".into(),
+        user_id: "u-1".into(),
+        duration_ms: Some(7000),
+    };
+    desk.channels.send_typing(typing).await.expect("shown");
+    let shown = amochats_sandbox::Change::Typing { conversation_ref_id: chat.clone(), duration_ms: 7000 };
+    while changes.recv().await.expect("the sandbox runs") != shown {}
+
+    let answer = desk.answer(&chat, "yes").await;
+    let text = v1::content::Kind::Text(v1::TextContent { text: "yes!".into() });
+    let edit = v1::MessageEdit {
+        message_id: Some("m-2".into()),
+        message_ref_id: Some(answer.clone()),
+        conversation_id: "c-1".into(),
+        content: Some(v1::Content { kind: Some(text) }),
+        delivery_status: Some(v1::DeliveryStatus {
+            state: v1::DeliveryState::Read.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let request = v1::EditMessageRequest { scope: Some(scope(&desk.account)), edit: Some(edit) };
+    let edited = desk.channels.edit_message(request).await.expect("edited").into_inner();
+    assert_eq!(edited.message_ref_id.as_deref(), Some(answer.as_str()));
+
+    let reaction = |kind: v1::ReactionKind, emoji: Option<&str>| v1::ReactRequest {
+        scope: Some(scope(&desk.account)),
+        reaction: Some(v1::Reaction {
+            conversation_id: Some("c-1".into()),
+            message_id: Some("m-2".into()),
+            user_id: Some("u-1".into()),
+            kind: kind.into(),
+            emoji: emoji.map(Into::into),
+            ..Default::default()
+        }),
+    };
+    let (react, unreact) =
+        (reaction(v1::ReactionKind::React, Some("👍")), reaction(v1::ReactionKind::Unreact, None));
+    desk.channels.react(react.clone()).await.expect("reacted");
+    let answered = || {
+        let messages = desk.sandbox.messages(&chat);
+        messages.into_iter().find(|message| message.message_ref_id.as_str() == answer).expect("there")
+    };
+    let message = answered();
+    assert_eq!((message.content.text.as_str(), message.edited), ("yes!", true));
+    assert!(matches!(message.delivery, Ticks::Read));
+    assert_eq!(message.reactions[0].emoji, "👍");
+    desk.channels.react(unreact).await.expect("taken back");
+    assert!(answered().reactions.is_empty());
+
+    let history = |offset, limit| v1::GetHistoryRequest {
+        scope: Some(scope(&desk.account)),
+        conversation_ref_id: chat.to_string(),
+        offset,
+        limit,
+    };
+    let page = desk.channels.get_history(history(0, 0)).await.expect("read").into_inner().messages;
+    let ids: Vec<_> = page.iter().map(|message| message.message_id.as_deref()).collect();
+    assert_eq!(ids, [Some("m-2"), Some("m-1")], "the newest first");
+    assert_eq!(page[0].sender.as_ref().and_then(|sender| sender.name.as_deref()), Some("Manager"));
+    assert_eq!((page[1].r#type.as_str(), page[1].text.as_str()), ("text", "hello"));
+    let second = desk.channels.get_history(history(1, 1)).await.expect("read").into_inner().messages;
+    assert_eq!(second, page[1..]);
+    let end = desk.channels.get_history(history(2, 50)).await.expect("read").into_inner();
+    assert!(end.messages.is_empty());
+
+    let mut unknown = react;
+    unknown.reaction.as_mut().expect("there").message_id = Some("m-9".into());
+    let refused = desk.channels.react(unknown).await.expect_err("no such message");
+    assert_eq!(reason(&refused), (Code::NotFound, "NOT_FOUND".into(), None));
+}
+
+#[tokio::test]
+async fn each_call_names_the_field_at_fault() {
+    let mut desk = Desk::new().await;
+    let invalid =
+        |field: &str| (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned(), Some(field.to_owned()));
+    let too_many = v1::GetHistoryRequest {
+        scope: Some(scope(&desk.account)),
+        conversation_ref_id: "C".into(),
+        limit: 51,
+        ..Default::default()
+    };
+    let refused = desk.channels.get_history(too_many).await.expect_err("too many");
+    assert_eq!(reason(&refused), invalid("limit"));
+    for (kind, field) in [
+        (v1::ReactionKind::Unspecified, "reaction.kind"),
+        (v1::ReactionKind::Unreact, "reaction.conversation_id"),
+    ] {
+        let reaction = Some(v1::Reaction { kind: kind.into(), ..Default::default() });
+        let request = v1::ReactRequest { scope: Some(scope(&desk.account)), reaction };
+        let refused = desk.channels.react(request).await.expect_err("not whole");
+        assert_eq!(reason(&refused), invalid(field));
+    }
+    let text = v1::content::Kind::Text(v1::TextContent { text: "x".into() });
+    let edit = v1::MessageEdit { content: Some(v1::Content { kind: Some(text) }), ..Default::default() };
+    let request = v1::EditMessageRequest { scope: Some(scope(&desk.account)), edit: Some(edit) };
+    let refused = desk.channels.edit_message(request).await.expect_err("no message is named");
+    assert_eq!(reason(&refused), invalid("edit.message_id"));
+    let nothing = v1::EditMessageRequest { scope: Some(scope(&desk.account)), edit: None };
+    assert_eq!(reason(&desk.channels.edit_message(nothing).await.expect_err("nothing")), invalid("edit"));
+    let nobody = v1::CreateChatRequest {
+        scope: Some(scope(&desk.account)),
+        conversation_id: "c-2".into(),
+        ..Default::default()
+    };
+    assert_eq!(reason(&desk.channels.create_chat(nobody).await.expect_err("nobody")), invalid("user"));
+    let nowhere = v1::SendTypingRequest { scope: Some(scope(&desk.account)), ..Default::default() };
+    let refused = desk.channels.send_typing(nowhere).await.expect_err("nowhere");
+    assert_eq!(reason(&refused), invalid("conversation_id"));
+}
+
+#[tokio::test]
 async fn errors_say_what_is_wrong() {
     let mut desk = Desk::new().await;
     desk.chat().await;

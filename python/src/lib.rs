@@ -6,7 +6,7 @@
 mod arguments;
 mod errors;
 
-use amochats::{Error, ErrorKind, NewMessage, VerifiedBody};
+use amochats::{Error, ErrorKind, HistoryPage, NewMessage, VerifiedBody};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -135,6 +135,31 @@ fn encode_message<'py>(py: Python<'py>, message: &Bound<'py, PyAny>) -> PyResult
     Ok(PyBytes::new(py, &body))
 }
 
+#[pyfunction]
+fn encode_request<'py>(
+    py: Python<'py>,
+    name: &Bound<'py, PyAny>,
+    request: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let name = arguments::text("call", name)?;
+    let request = arguments::bytes("request", request)?;
+    let request = request.as_bytes();
+    let body = call(py, request.len(), || amochats::encode_request(name, request))?;
+    Ok(PyBytes::new(py, &body))
+}
+
+/// The page as its stable JSON.
+#[pyfunction]
+fn parse_history<'py>(py: Python<'py>, body: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let body = arguments::bytes("body", body)?;
+    let body = body.as_bytes();
+    let json = call(py, body.len(), || {
+        let page = HistoryPage::from_json(body)?;
+        Ok(serde_json::to_vec(&page).expect("a page has text keys and finite numbers only"))
+    })?;
+    Ok(PyBytes::new(py, &json))
+}
+
 /// Every kind's name and number, for the test that no kind lacks an exception.
 #[pyfunction]
 fn _error_kinds() -> Vec<(&'static str, u32)> {
@@ -164,6 +189,8 @@ fn _amochats(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(diagnose_signature, module)?)?;
     module.add_function(wrap_pyfunction!(parse_webhook, module)?)?;
     module.add_function(wrap_pyfunction!(encode_message, module)?)?;
+    module.add_function(wrap_pyfunction!(encode_request, module)?)?;
+    module.add_function(wrap_pyfunction!(parse_history, module)?)?;
     module.add_function(wrap_pyfunction!(_error_kinds, module)?)?;
     module.add_function(wrap_pyfunction!(_fail, module)?)
 }

@@ -110,7 +110,8 @@ check "the header's functions are exported" exports_the_header
 check "the shared library names its ABI and stays loaded" names_its_abi
 
 cases=()
-while IFS= read -r case; do cases+=("$case"); done < <(cd tests/vectors && find . -name '*.json' -printf '%P\n' | sort)
+# Not the CRM's, which C does not have yet.
+while IFS= read -r case; do cases+=("$case"); done < <(cd tests/vectors && find . -name '*.json' -not -path './crm/*' -printf '%P\n' | sort)
 vectors() { (cd tests/vectors && "$1" "${cases[@]}"); }
 
 # build PROGRAM SOURCE ARGUMENTS...: compiles without a warning.

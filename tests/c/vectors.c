@@ -295,6 +295,30 @@ static void encode_message(const json_t *input, const json_t *expected) {
     free(json);
 }
 
+static void encode_request(const json_t *input, const json_t *expected) {
+    char *json = json_dumps(json_object_get(input, "request"), JSON_ENCODE_ANY | JSON_COMPACT);
+    amochats_buffer *encoded = NULL;
+    amochats_error *error = NULL;
+    amochats_result result =
+        amochats_request_encode(text(input, "call"), amochats_slice_of(json), &encoded, &error);
+    REQUIRE(json != NULL);
+    if (succeeded(result, error, expected)) {
+        check_json("body", amochats_buffer_slice(encoded), json_object_get(expected, "body"));
+    }
+    amochats_buffer_free(encoded);
+    free(json);
+}
+
+static void parse_history(const json_t *input, const json_t *expected) {
+    amochats_buffer *page = NULL;
+    amochats_error *error = NULL;
+    amochats_result result = amochats_history_parse(body(input), &page, &error);
+    if (succeeded(result, error, expected)) {
+        check_json("page", amochats_buffer_slice(page), json_object_get(expected, "page"));
+    }
+    amochats_buffer_free(page);
+}
+
 static struct {
     const char *name;
     void (*run)(const json_t *input, const json_t *expected);
@@ -302,7 +326,8 @@ static struct {
 } operations[] = {
     {"sign_body", sign_body, 0},         {"sign_request", sign_request, 0},
     {"verify_webhook", verify_webhook, 0}, {"parse_webhook", parse_webhook, 0},
-    {"encode_message", encode_message, 0},
+    {"encode_message", encode_message, 0}, {"encode_request", encode_request, 0},
+    {"parse_history", parse_history, 0},
 };
 
 static void run_case(const char *path) {

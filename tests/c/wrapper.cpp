@@ -120,6 +120,11 @@ void encoding() {
   CHECK(body.find(R"("text":"hello")") != std::string::npos);
   CHECK(amochats::encode_message(body) == body);
   CHECK(thrown([] { amochats::encode_message("{}"); }).field() == "event_type");
+  const auto typing = amochats::encode_request("send_typing", R"({"conversation_id": "c", "sender": {"id": "u"}})");
+  CHECK(typing == R"({"conversation_id":"c","sender":{"id":"u"}})");
+  CHECK(thrown([] { amochats::encode_request("send_typing", "{}"); }).field() == "conversation_id");
+  CHECK(thrown([] { amochats::encode_request("send_flowers", "{}"); }).field() == "call");
+  CHECK(amochats::parse_history("") == R"({"messages":[]})");
 }
 
 void objects_move() {

@@ -11,7 +11,11 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 GROUPS = {"signing", "webhooks", "payloads"}
-CASES = sorted(FOLDER.rglob("*.json"))
+# Python does not have the CRM's API yet; its cases run in tests/tests/vectors_crm.rs alone.
+ELSEWHERE = {"crm"}
+CASES = sorted(
+    path for path in FOLDER.rglob("*.json") if path.relative_to(FOLDER).parts[0] not in ELSEWHERE
+)
 
 
 def body(given: dict[str, Any]) -> bytes:
@@ -56,9 +60,28 @@ def encode_message(given: dict[str, Any]) -> Any:
     return {"body": json.loads(amochats.encode_message(json.dumps(message)))}
 
 
+def encode_request(given: dict[str, Any]) -> Any:
+    call, request = given["call"], given["request"]
+    body = amochats.encode_request(call, request)
+    assert amochats.encode_request(call, json.dumps(request)) == body
+    return {"body": json.loads(body)}
+
+
+def parse_history(given: dict[str, Any]) -> Any:
+    return {"page": amochats.parse_history(body(given))}
+
+
 OPERATIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     operation.__name__: operation
-    for operation in (sign_body, sign_request, verify_webhook, parse_webhook, encode_message)
+    for operation in (
+        sign_body,
+        sign_request,
+        verify_webhook,
+        parse_webhook,
+        encode_message,
+        encode_request,
+        parse_history,
+    )
 }
 
 

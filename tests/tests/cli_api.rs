@@ -362,3 +362,74 @@ fn wrong_usage_is_said_before_anything_is_sent() {
     assert_eq!(ended.code, 2);
     assert!(ended.error().contains("there is no channel secret"), "{ended:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_chat_is_lived_in_from_the_shell() {
+    let (sandbox, url) = sandbox().await;
+    call(&url, &format!("connect --channel-id {CHANNEL} --account-id {ACCOUNT}"));
+    let client = "--conversation-id c-9 --user-id u-5";
+
+    let create = format!("chat create --scope-id {SCOPE} {client} --name Anna");
+    let created = answered(&call(&url, &format!("{create} --json --phone +15550100")));
+    assert_eq!(created["user"]["phone"], "+15550100");
+    let chat = created["conversation_ref_id"].as_str().expect("an id").to_owned();
+    assert_eq!(call(&url, &create).stdout, format!("amoCRM's id of the chat is {chat}\n"), "it exists");
+    let history = format!("history --scope-id {SCOPE} --conversation-ref-id {chat}");
+    assert_eq!(call(&url, &history).stdout, "no messages\n");
+
+    for n in 1..=3 {
+        let at = 1_704_067_200_000_i64 + n * 1000;
+        let send = format!("send --scope-id {SCOPE} {client} --name Anna --message-id m-{n} --text text-{n}");
+        assert_eq!(call(&url, &format!("{send} --sent-at-msec {at}")).code, 0);
+    }
+    let edit = format!("edit --scope-id {SCOPE} --conversation-id c-9 --message-id m-3");
+    let ended = call_with(&url, &edit, &["--text", "new\nline"], b"");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "edited\n"), "{ended:?}");
+    assert_eq!(
+        call(&url, &history).stdout,
+        "Mon, 01 Jan 2024 00:00:03 +0000  Anna: new line\n\
+         Mon, 01 Jan 2024 00:00:02 +0000  Anna: text-2\n\
+         Mon, 01 Jan 2024 00:00:01 +0000  Anna: text-1\n"
+    );
+    let page = answered(&call(&url, &format!("{history} --json --offset 1 --limit 1")));
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(1));
+    assert_eq!(page["messages"][0]["message_id"], "m-2");
+    let all = call(&url, &format!("{history} --json --all --limit 2"));
+    let ids: Vec<Value> = all
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a message")["message_id"].clone())
+        .collect();
+    assert_eq!((all.code, ids), (0, vec![json!("m-3"), json!("m-2"), json!("m-1")]));
+
+    let typing = format!("typing --scope-id {SCOPE} {client}");
+    assert_eq!(call(&url, &typing).stdout, "shown as typing\n");
+    let react = format!("react --scope-id {SCOPE} {client} --message-id m-3");
+    assert_eq!(call(&url, &format!("{react} --emoji 👍")).stdout, "reacted\n");
+    let reactions = || sandbox.messages(&chat.as_str().into()).remove(2).reactions;
+    assert_eq!(reactions()[0].emoji, "👍");
+    assert_eq!(answered(&call(&url, &format!("{react} --remove --json"))), json!({"type": "unreact"}));
+    assert!(reactions().is_empty());
+
+    let ended = call(&url, &react.replace("m-3", "m-9").replace("react ", "react --emoji x "));
+    assert_eq!(ended.code, 1);
+    assert!(ended.error().contains("no_such_message"), "{ended:?}");
+    for (command, said) in [
+        (react, "the following required arguments were not provided"),
+        (
+            format!("{react} --emoji x --remove", react = "react --scope-id a_b --payload-file -"),
+            "cannot be used with",
+        ),
+        (format!("{history} --limit 51"), "limit: must be 1 to 50"),
+        (format!("edit --scope-id {SCOPE} --message-id m-3 --text x"), "--conversation-id"),
+        (format!("{edit} --text x --failed 905"), "error: must not be empty"),
+        (format!("typing --scope-id {SCOPE} --user-id u-5 --payload-file -"), "cannot be used with"),
+    ] {
+        let ended = call(&url, &command);
+        assert_eq!(ended.code, 2, "{command}");
+        assert!(ended.error().contains(said), "{command}: {ended:?}");
+    }
+    let dry = answered(&call(&url, &format!("{history} --all --dry-run --limit 7")));
+    assert_eq!(dry["method"], "GET");
+    assert!(dry["url"].as_str().is_some_and(|url| url.ends_with("/history?limit=7&offset=0")), "{dry}");
+}

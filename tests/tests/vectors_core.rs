@@ -1,7 +1,8 @@
 //! The vectors through the Rust core, and through Python's standard library as a second opinion.
 
 use amochats::{
-    ChannelSecret, Error, NewMessage, VerifiedBody, parse_webhook, sign_body, sign_request, verify_webhook,
+    ChannelSecret, Error, HistoryPage, NewMessage, VerifiedBody, encode_request, parse_webhook, sign_body,
+    sign_request, verify_webhook,
 };
 use amochats_tests::vectors::{self, Call};
 use serde_json::{Value, json};
@@ -36,6 +37,11 @@ fn answer(call: &Call) -> Result<Value, Error> {
             let encoded = NewMessage::from_json(message.to_string().as_bytes())?.to_json()?;
             json!({"body": serde_json::from_slice::<Value>(&encoded).expect("the core writes JSON")})
         }
+        Call::EncodeRequest { call, request } => {
+            let encoded = encode_request(call, request.to_string().as_bytes())?;
+            json!({"body": serde_json::from_slice::<Value>(&encoded).expect("the core writes JSON")})
+        }
+        Call::ParseHistory { body } => json!({"page": HistoryPage::from_json(body)?}),
     })
 }
 

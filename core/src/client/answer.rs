@@ -1,5 +1,6 @@
-//! What an answer means. The status decides; the vendor documents no error bodies.
+//! What an answer means. The status decides; the chats API documents no error bodies.
 
+use crate::crm::CrmProblem;
 use crate::error::{Error, ErrorKind, Result, VendorError};
 use crate::signing::{SIGNATURE_LIFETIME, parse_date};
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
@@ -57,50 +58,97 @@ pub(super) fn failure(error: reqwest::Error, base_url: &str) -> Error {
         .with_source(error)
 }
 
-/// What an answer other than 2xx means.
+/// Which service answered: it says more about what a status means.
+pub(super) enum Service {
+    Chats {
+        /// Whether this machine's clock is part of the signature.
+        clock_matters: bool,
+    },
+    Crm,
+}
+
+impl Service {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Chats { .. } => "service",
+            Self::Crm => "CRM",
+        }
+    }
+
+    /// What it refuses, where only this service does or says why.
+    fn refusal(&self, code: u16, clock: Option<String>) -> Option<Error> {
+        let forbidden = |said: &str| Some(Error::new(ErrorKind::Forbidden, said));
+        match (self, code) {
+            (Self::Chats { clock_matters }, 401 | 403) => match clock {
+                Some(clock) if *clock_matters => Some(Error::new(
+                    ErrorKind::Forbidden,
+                    format!("the service refused the signature: {clock}; set the clock and try again"),
+                )),
+                _ => forbidden(
+                    "the service refused the signature or the right: check the secret, the channel and the account",
+                ),
+            },
+            (Self::Chats { .. }, 404) => Some(Error::new(
+                ErrorKind::NotFound,
+                "the service does not know the channel, account, chat or message",
+            )),
+            (Self::Crm, 401) => forbidden(
+                "the CRM refused the token: it has expired or was revoked; get a new one, by installing anew if need be",
+            ),
+            (Self::Crm, 402) => forbidden("the CRM refused the call: the account is not paid for"),
+            (Self::Crm, 403) => forbidden(
+                "the CRM refused the right: check the user's rights and what the integration may do",
+            ),
+            (Self::Crm, 404) => {
+                Some(Error::new(ErrorKind::NotFound, "the CRM does not know what is asked for"))
+            }
+            (Self::Crm, 422) => Some(Error::new(
+                ErrorKind::Rejected,
+                "the CRM refused the data: they do not fit what it holds, or it has no room for more",
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// What an answer other than 2xx means; `sent_at` is this machine's time of the request.
 pub(super) fn refusal(
+    service: &Service,
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
-    signed_at: SystemTime,
-    clock_matters: bool,
+    sent_at: SystemTime,
 ) -> Error {
     let server_time = header(headers, &DATE).and_then(|date| parse_date(date).ok());
-    let code = status.as_u16();
-    let error = match code {
-        400 => Error::new(ErrorKind::Rejected, "the service refused the data"),
-        413 => Error::new(ErrorKind::Rejected, "the service refused the request as too large"),
-        401 | 403 => match server_time.and_then(|theirs| clock_error(signed_at, theirs)) {
-            Some(clock) if clock_matters => Error::new(
-                ErrorKind::Forbidden,
-                format!("the service refused the signature: {clock}; set the clock and try again"),
-            ),
-            _ => Error::new(
-                ErrorKind::Forbidden,
-                "the service refused the signature or the right: check the secret, the channel and the account",
-            ),
-        },
-        404 => {
-            Error::new(ErrorKind::NotFound, "the service does not know the channel, account, chat or message")
-        }
-        429 => Error::new(ErrorKind::RateLimited, "the service asks to slow down"),
+    let clock = server_time.and_then(|theirs| clock_error(sent_at, theirs));
+    let (code, name) = (status.as_u16(), service.name());
+    let error = service.refusal(code, clock).unwrap_or_else(|| match code {
+        400 => Error::new(ErrorKind::Rejected, format!("the {name} refused the data")),
+        413 => Error::new(ErrorKind::Rejected, format!("the {name} refused the request as too large")),
+        429 => Error::new(ErrorKind::RateLimited, format!("the {name} asks to slow down")),
         // 503 says that the request was not handled. Behind any other a gateway may have lost the answer.
-        500..=599 => Error::new(ErrorKind::Unavailable, format!("the service is out of order (HTTP {code})"))
+        500..=599 => Error::new(ErrorKind::Unavailable, format!("the {name} is out of order (HTTP {code})"))
             .with_may_have_been_applied(code != 503),
         300..=399 => Error::new(
             ErrorKind::UnexpectedResponse,
             format!(
-                "the service redirects (HTTP {code}), which is not followed: check the region or base address"
+                "the {name} redirects (HTTP {code}), which is not followed: check the region or base address"
             ),
         ),
-        _ => Error::new(ErrorKind::UnexpectedResponse, format!("the service answered HTTP {code}")),
+        _ => Error::new(ErrorKind::UnexpectedResponse, format!("the {name} answered HTTP {code}")),
+    });
+    let mut error = error.with_http_status(code);
+    let vendor = match service {
+        Service::Chats { .. } => vendor_error(body),
+        Service::Crm => crm_error(body).or_else(|| vendor_error(body)),
     };
-    let error = error.with_http_status(code);
-    let error = match vendor_error(body) {
-        Some(vendor) => error.with_vendor(vendor),
-        None => error,
-    };
-    match retry_after(headers, server_time.unwrap_or(signed_at)) {
+    if let Some(vendor) = vendor {
+        if let Some(path) = vendor.problem.as_deref().and_then(CrmProblem::path) {
+            error = error.with_field(shorten(path));
+        }
+        error = error.with_vendor(vendor);
+    }
+    match retry_after(headers, server_time.unwrap_or(sent_at)) {
         Some(delay) if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable) => {
             error.with_retry_after(delay)
         }
@@ -137,14 +185,29 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(delay.min(RETRY_AFTER_MAX))
 }
 
+fn shorten(text: &str) -> String {
+    text.chars().take(WORDS_MAX).collect()
+}
+
+/// `application/problem+json`, whatever its type is called.
+fn crm_error(body: &[u8]) -> Option<VendorError> {
+    let problem = CrmProblem::from_json(body)?;
+    Some(VendorError {
+        code: None,
+        error_type: problem.code.as_deref().or(problem.title.as_deref()).map(shorten),
+        description: problem.detail.as_deref().map(shorten),
+        problem: Some(Box::new(problem)),
+    })
+}
+
 fn vendor_error(body: &[u8]) -> Option<VendorError> {
-    let shorten = |text: &str| text.chars().take(WORDS_MAX).collect::<String>();
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |key| json.get(key).and_then(Value::as_str).map(shorten);
     let vendor = VendorError {
         code: json.get("error_code").and_then(Value::as_i64),
         error_type: text("error_type"),
         description: text("error_description"),
+        problem: None,
     };
     if vendor != VendorError::default() {
         return Some(vendor);

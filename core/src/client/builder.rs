@@ -1,13 +1,10 @@
 //! How a [`Client`] is made.
 
+use super::http::Settings;
 use super::{Client, Inner};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ids::{ChannelId, ChannelSecret};
 use crate::requests::segment;
-use reqwest::Url;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -39,6 +36,24 @@ impl Region {
             Self::Kommo => "https://amojo.kommo.com",
             Self::Com => "https://amojo.amocrm.com",
         }
+    }
+
+    /// The address of an account's own CRM, by the first label of its host.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for what is no such label.
+    pub fn crm_url(self, subdomain: &str) -> Result<String> {
+        let domain = match self {
+            Self::Ru => "amocrm.ru",
+            Self::Kommo => "kommo.com",
+            Self::Com => "amocrm.com",
+        };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if subdomain.is_empty() || subdomain.len() > 63 || !subdomain.bytes().all(plain) {
+            let rule = format!("must be the first label of the account's host: example in example.{domain}");
+            return Err(Error::invalid("subdomain", rule));
+        }
+        Ok(format!("https://{subdomain}.{domain}"))
     }
 
     /// The name in configurations and on the command line: `ru`, `kommo` or `com`.
@@ -77,11 +92,7 @@ impl FromStr for Region {
 pub struct ClientBuilder {
     channel_id: ChannelId,
     secret: ChannelSecret,
-    base_url: Option<String>,
-    timeout: Duration,
-    connect_timeout: Duration,
-    user_agent_suffix: Option<String>,
-    root_certificates: Vec<Vec<u8>>,
+    http: Settings,
     clock: Clock,
     body_signature_only: bool,
 }
@@ -91,11 +102,7 @@ impl ClientBuilder {
         Self {
             channel_id,
             secret,
-            base_url: None,
-            timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(5),
-            user_agent_suffix: None,
-            root_certificates: Vec::new(),
+            http: Settings::default(),
             clock: Arc::new(SystemTime::now),
             body_signature_only: false,
         }
@@ -109,31 +116,31 @@ impl ClientBuilder {
     /// Calls another address instead of a region's: the sandbox, or a gateway. A path prefix is
     /// put before every path but not signed, since a gateway takes it off again.
     pub fn base_url(mut self, base_url: impl Into<String>) -> Self {
-        self.base_url = Some(base_url.into());
+        self.http.base_url = Some(base_url.into());
         self
     }
 
     /// Limits a call from its start to the last byte of the answer; 10 s unless set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.http.timeout = timeout;
         self
     }
 
     /// Limits the making of a connection, TLS included; 5 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.http.connect_timeout = timeout;
         self
     }
 
     /// Adds the caller's own product to the `User-Agent`: `amochats/0.1.0 shop-bot/2`.
     pub fn user_agent_suffix(mut self, product: impl Into<String>) -> Self {
-        self.user_agent_suffix = Some(product.into());
+        self.http.user_agent_suffix = Some(product.into());
         self
     }
 
     /// Trusts the certificates in a PEM file, too: of a sandbox or a gateway with its own authority.
     pub fn add_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.root_certificates.push(pem.into());
+        self.http.root_certificates.push(pem.into());
         self
     }
 
@@ -157,38 +164,14 @@ impl ClientBuilder {
     /// Makes the client. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] that names the setting: `channel_id`, `base_url`, `timeout`,
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) that names the setting: `channel_id`, `base_url`, `timeout`,
     /// `connect_timeout`, `user_agent` or `root_certificate`.
     pub fn build(self) -> Result<Client> {
         segment("channel_id", self.channel_id.as_str())?;
-        let base_url = parse_base(self.base_url.as_deref().ok_or_else(|| {
-            Error::invalid("base_url", "is missing: choose a region, or the address of a sandbox")
-        })?)?;
-        for (field, limit) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
-            if limit.is_zero() {
-                return Err(Error::invalid(field, "must be longer than nothing"));
-            }
-        }
-        let mut http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(&self.root_certificates)?)
-            .user_agent(user_agent(self.user_agent_suffix.as_deref())?)
-            .timeout(self.timeout)
-            .connect_timeout(self.connect_timeout)
-            // A redirect would need a signature of its own.
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never());
-        if is_this_machine(&base_url) {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|error| {
-            Error::new(ErrorKind::ConfigInvalid, "the HTTP client cannot be made")
-                .with_source(error.without_url())
-        })?;
         Ok(Client(Arc::new(Inner {
-            http,
+            http: self.http.build("https://amojo.amocrm.ru")?,
             channel_id: self.channel_id,
             secret: self.secret,
-            base_url: base_url.as_str().trim_end_matches('/').to_owned(),
             clock: self.clock,
             body_signature_only: self.body_signature_only,
         })))
@@ -199,61 +182,4 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder").field("channel_id", &self.channel_id).finish_non_exhaustive()
     }
-}
-
-fn parse_base(text: &str) -> Result<Url> {
-    let refuse = |rule| Err(Error::invalid("base_url", rule));
-    let Ok(url) = Url::parse(text) else {
-        return refuse("must be an address such as https://amojo.amocrm.ru");
-    };
-    if !matches!(url.scheme(), "http" | "https") {
-        return refuse("must begin with http:// or https://");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse("must not hold a user name or password");
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return refuse("must not hold \"?\" or \"#\"");
-    }
-    Ok(url)
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn user_agent(suffix: Option<&str>) -> Result<String> {
-    const PRODUCT: &str = concat!("amochats/", env!("CARGO_PKG_VERSION"));
-    match suffix {
-        None => Ok(PRODUCT.to_owned()),
-        Some(suffix) if !suffix.is_empty() && suffix.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
-            Ok(format!("{PRODUCT} {suffix}"))
-        }
-        Some(_) => Err(Error::invalid("user_agent", "must be printable ASCII characters")),
-    }
-}
-
-/// A configuration of its own: the choice of a cryptography provider for the whole process
-/// belongs to the program, and without one reqwest panics.
-fn tls(root_certificates: &[Vec<u8>]) -> Result<rustls::ClientConfig> {
-    let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    for pem in root_certificates {
-        let refuse = || Error::invalid("root_certificate", "must be PEM with at least one certificate");
-        let before = roots.len();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            roots.add(certificate.map_err(|_| refuse())?).map_err(|_| refuse())?;
-        }
-        if roots.len() == before {
-            return Err(refuse());
-        }
-    }
-    let mut config =
-        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring has cipher suites for TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }

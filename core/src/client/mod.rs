@@ -2,10 +2,14 @@
 
 mod answer;
 mod builder;
+mod crm;
 mod history;
+mod http;
+mod retry;
 
 pub use answer::{ANSWER_MAX, RETRY_AFTER_MAX};
 pub use builder::{ClientBuilder, Clock, Region};
+pub use crm::{CrmClient, CrmClientBuilder, DEADLINE, REQUEST_INTERVAL, TokenStore};
 
 use crate::error::{Error, Result};
 use crate::ids::{AccountId, ChannelId, ChannelSecret, MessageRefId, ScopeId};
@@ -14,6 +18,7 @@ use crate::requests::{
     ApiRequest, Connect, Connected, CreateChat, CreatedChat, DeliveryStatus, MessageReceipt, Reaction, Typing,
 };
 use crate::signing::{CONTENT_TYPE, SIGNATURE_HEADER, format_date, sign_body};
+use http::{Answer, Http};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -58,11 +63,9 @@ use std::time::SystemTime;
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    http: reqwest::Client,
+    http: Http,
     channel_id: ChannelId,
     secret: ChannelSecret,
-    /// Scheme, host, port and path prefix, without a final slash.
-    base_url: String,
     clock: Clock,
     body_signature_only: bool,
 }
@@ -81,7 +84,7 @@ impl Client {
 
     /// Where it calls, without a final slash.
     pub fn base_url(&self) -> &str {
-        &self.0.base_url
+        self.0.http.base_url()
     }
 
     /// Connects the channel to an account. To be done again after every installation, and to
@@ -209,42 +212,22 @@ impl Client {
     async fn exchange(&self, request: &ApiRequest) -> Result<(u16, Vec<u8>)> {
         let signed_at = (self.0.clock)();
         let signed = self.sign_at(request, signed_at)?;
-        let method = reqwest::Method::from_bytes(signed.method.as_bytes())
-            .expect("a signed request's method is of capital letters");
-        let mut call = self.0.http.request(method, &signed.url);
-        for (name, value) in &signed.headers {
-            call = call.header(*name, value);
-        }
-        let mut response =
-            call.body(signed.body).send().await.map_err(|error| answer::failure(error, &self.0.base_url))?;
-        let body = answer::read_body(&mut response, &self.0.base_url).await;
-        let status = response.status();
+        let headers = signed.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let Answer { status, headers, body } =
+            self.0.http.exchange(signed.method, &signed.url, headers, signed.body).await?;
         if status.is_success() {
-            Ok((status.as_u16(), body.map_err(|error| error.with_http_status(status.as_u16()))?))
-        } else {
-            // The status decides; the words are advice, so it does no harm if they are cut off.
-            let clock_matters = !self.0.body_signature_only;
-            Err(answer::refusal(
-                status,
-                response.headers(),
-                &body.unwrap_or_default(),
-                signed_at,
-                clock_matters,
-            ))
+            return Ok((status.as_u16(), body.map_err(|error| error.with_http_status(status.as_u16()))?));
         }
+        // The status decides; the words are advice, so it does no harm if they are cut off.
+        let service = answer::Service::Chats { clock_matters: !self.0.body_signature_only };
+        Err(answer::refusal(&service, status, &headers, &body.unwrap_or_default(), signed_at))
     }
 
     fn sign_at(&self, request: &ApiRequest, now: SystemTime) -> Result<SignedRequest> {
-        // What is signed must be what is sent: no dot segments, no blanks, nothing re-encoded.
         if request.method.is_empty() || !request.method.bytes().all(|b| b.is_ascii_uppercase()) {
             return Err(Error::invalid("method", "must be an HTTP method such as POST, in capitals"));
         }
-        let url = format!("{}{}", self.0.base_url, request.path);
-        if !reqwest::Url::parse(&url)
-            .is_ok_and(|parsed| parsed.as_str() == url && parsed.fragment().is_none())
-        {
-            return Err(Error::invalid("path", "must be a percent-encoded path without dot segments"));
-        }
+        let url = self.0.http.url(&request.path)?;
         let headers = if self.0.body_signature_only {
             if request.body.is_empty() {
                 return Err(Error::invalid("body", "must not be empty where the signature covers it alone"));
@@ -263,7 +246,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("channel_id", &self.0.channel_id)
-            .field("base_url", &self.0.base_url)
+            .field("base_url", &self.0.http.base_url())
             .finish_non_exhaustive()
     }
 }

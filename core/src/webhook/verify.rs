@@ -84,16 +84,8 @@ pub(super) fn matches(key: &[u8], signed: &[u8], claimed: &[u8; MAC_LEN]) -> boo
 }
 
 fn decode_hex(text: &str) -> Option<[u8; MAC_LEN]> {
-    let digits = text.as_bytes();
     let mut bytes = [0; MAC_LEN];
-    if digits.len() != 2 * MAC_LEN {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |c: u8| char::from(c).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
+    crate::signing::decode_hex(text, &mut bytes).then_some(bytes)
 }
 
 #[cfg(test)]

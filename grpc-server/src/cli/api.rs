@@ -51,7 +51,7 @@ struct Service {
     json: bool,
 }
 
-fn region() -> impl TypedValueParser<Value = Region> {
+pub(super) fn region() -> impl TypedValueParser<Value = Region> {
     PossibleValuesParser::new(Region::ALL.map(Region::name)).try_map(|name| name.parse())
 }
 
@@ -114,7 +114,7 @@ fn failed(json: bool, error: Error) -> Result<Exit, Failure> {
     Ok(Failure::from(error).exit)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -127,13 +127,13 @@ fn payload(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Somebody else's text on one line, without what could move the cursor.
-fn words(text: &str) -> String {
+pub(super) fn words(text: &str) -> String {
     let words: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
     words.join(" ")
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))
 }
 
@@ -146,10 +146,16 @@ fn show(request: SignedRequest) -> String {
 }
 
 /// An error as JSON. Who calls is shown the vendor's words.
-fn describe(error: &Error) -> Value {
-    let vendor = error.vendor().map(
-        |vendor| json!({"code": vendor.code, "type": vendor.error_type, "description": vendor.description}),
-    );
+pub(super) fn describe(error: &Error) -> Value {
+    let vendor = error.vendor().map(|vendor| {
+        let mut said =
+            json!({"code": vendor.code, "type": vendor.error_type, "description": vendor.description});
+        // The CRM alone tells of fields.
+        if let Some(problem) = &vendor.problem {
+            said["problem"] = json!(problem);
+        }
+        said
+    });
     json!({"error": {
         "kind": error.kind().name(),
         "message": error.message(),
@@ -162,7 +168,7 @@ fn describe(error: &Error) -> Value {
 }
 
 /// An error as one line for the person who made the call.
-fn explain(error: Error) -> Failure {
+pub(super) fn explain(error: Error) -> Failure {
     let mut parts = vec![error.message().to_owned()];
     if let Some(vendor) = error.vendor() {
         let code = vendor.code.map(|code| code.to_string());
@@ -173,6 +179,10 @@ fn explain(error: Error) -> Failure {
             .filter(|part| !part.is_empty())
             .collect();
         parts.push(format!("the service said: {}", said.join(" ")));
+        for error in vendor.problem.iter().flat_map(|problem| &problem.errors) {
+            let [path, detail] = [&error.path, &error.detail].map(|words| words.as_deref().unwrap_or("?"));
+            parts.push(words(&format!("{path}: {detail}")));
+        }
     }
     if let Some(delay) = error.retry_after() {
         parts.push(format!("try again in {} s", delay.as_secs()));

@@ -183,6 +183,11 @@ fn forwarder(url: &str) -> Result<(reqwest::Client, reqwest::Url), Failure> {
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
         .ok_or_else(|| Failure::usage("--forward must be an http or https address"))?;
+    Ok((http_client(FORWARD_TIMEOUT)?, url))
+}
+
+/// A client that sends each request once and follows no redirect.
+pub(super) fn http_client(timeout: Duration) -> Result<reqwest::Client, Failure> {
     // The provider is named, since none is installed for the whole process.
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -190,9 +195,13 @@ fn forwarder(url: &str) -> Result<(reqwest::Client, reqwest::Url), Failure> {
         .map_err(|error| Failure::failed(format!("cannot set up TLS: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(FORWARD_TIMEOUT).build();
-    let client = client.map_err(|error| Failure::failed(format!("cannot make an HTTP client: {error}")))?;
-    Ok((client, url))
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot make an HTTP client: {error}")))
 }
 
 /// Posts an event. Anything but 200 to 299 means that it is to come again.

@@ -5,6 +5,7 @@
 
 mod api;
 mod config;
+mod crm;
 mod dev;
 mod io;
 mod listen;
@@ -64,6 +65,13 @@ enum Command {
     Typing(api::Typing),
     React(Box<api::React>),
     #[command(subcommand)]
+    Account(crm::Account),
+    Link(crm::Link),
+    #[command(subcommand)]
+    Source(crm::Source),
+    #[command(subcommand)]
+    Template(crm::Template),
+    #[command(subcommand)]
     Sign(sign::Sign),
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -101,6 +109,10 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::History(history) => history.run(),
         Command::Typing(typing) => typing.run(),
         Command::React(react) => react.run(),
+        Command::Account(account) => account.run(),
+        Command::Link(link) => link.run(),
+        Command::Source(source) => source.run(),
+        Command::Template(template) => template.run(),
         Command::Sign(sign) => sign.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Version(version) => version.run(),

@@ -1,6 +1,7 @@
-//! Where a command takes the channel's secret from.
+//! Where a command takes the channel's secret, or the CRM's token, from.
 
 use super::Failure;
+use amochats::crm::Token;
 use amochats::{ChannelSecret, Error};
 use clap::Args;
 use std::env;
@@ -10,6 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 const VARIABLE: &str = "AMOCHATS_SECRET";
+const TOKEN_VARIABLE: &str = "AMOCHATS_TOKEN";
 
 /// More than any secret; a larger file is another file.
 const FILE_MAX: u64 = 4096;
@@ -68,6 +70,11 @@ impl Secrets {
 }
 
 fn from_file(path: &Path) -> Result<ChannelSecret, Failure> {
+    ChannelSecret::new(read_line(path)?).map_err(|error| in_place(&error, &format!("in {}", path.display())))
+}
+
+/// The one line of a file that holds a secret.
+fn read_line(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let mut bytes = Vec::new();
     File::open(path)
@@ -82,7 +89,24 @@ fn from_file(path: &Path) -> Result<ChannelSecret, Failure> {
         Failure::usage(format!("the secret file {shown} is not UTF-8 text: save it as plain text"))
     })?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    ChannelSecret::new(text).map_err(|error| in_place(&error, &format!("in {shown}")))
+    Ok(text.to_owned())
+}
+
+/// The OAuth token of the CRM: from a file, or from the environment.
+pub(super) fn token(file: Option<&Path>) -> Result<Token, Failure> {
+    let (text, place) = match (file, env::var_os(TOKEN_VARIABLE)) {
+        (Some(file), _) => (read_line(file)?, format!("in {}", file.display())),
+        (None, Some(value)) => {
+            let said = || Failure::usage(format!("{TOKEN_VARIABLE} is not UTF-8 text"));
+            (value.into_string().map_err(|_| said())?, format!("in {TOKEN_VARIABLE}"))
+        }
+        (None, None) => {
+            let said =
+                format!("there is no token of the CRM: give --token-file FILE, or set {TOKEN_VARIABLE}");
+            return Err(Failure::usage(said));
+        }
+    };
+    Token::new(text).map_err(|error| in_place(&error, &place))
 }
 
 fn from_variable(value: OsString) -> Result<ChannelSecret, Failure> {

@@ -1,5 +1,7 @@
 //! `amochats webhook`: a look at one webhook, without a server.
 
+mod trigger;
+
 use super::secret::Secrets;
 use super::{Exit, Failure, io};
 use amochats::{
@@ -9,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-/// Verify and parse webhooks
+/// Verify, parse and send webhooks
 #[derive(Subcommand)]
 #[command(after_help = "\
 Example:
@@ -17,6 +19,7 @@ Example:
 pub(super) enum Webhook {
     Verify(Verify),
     Parse(Parse),
+    Trigger(trigger::Trigger),
 }
 
 /// Check the signature of a webhook, and say what is wrong with it
@@ -67,6 +70,7 @@ impl Webhook {
         match self {
             Self::Verify(verify) => verify.run(),
             Self::Parse(parse) => parse.run(),
+            Self::Trigger(trigger) => trigger.run(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Calls of the chats API with the channel's secret.
 
 use crate::convert;
-use crate::status::status;
+use crate::status::{chat_field, edit_field, reaction_field, status, status_named, typing_field};
 use amochats::{AccountId, Connect, Error, History, MessageRefId, ScopeId, Typing};
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_server::ChannelService as Service;
@@ -92,7 +92,7 @@ impl Service for ChannelService {
         let request = request.into_inner();
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
-            let delivery = convert::delivery_status(request.status.unwrap_or_default())?;
+            let delivery = convert::delivery_status(request.status.unwrap_or_default(), "status")?;
             let message = MessageRefId::new(request.message_ref_id);
             channel
                 .client()
@@ -114,7 +114,9 @@ impl Service for ChannelService {
             let edit = convert::edit(edit, SystemTime::now())?;
             channel.client().edit_message(&ScopeId::of(channel.id(), &account), &edit).await
         };
-        Ok(Response::new(convert::edit_receipt(call.await.map_err(|error| status(&error))?)))
+        Ok(Response::new(convert::edit_receipt(
+            call.await.map_err(|error| status_named(&error, edit_field))?,
+        )))
     }
 
     async fn create_chat(
@@ -127,7 +129,9 @@ impl Service for ChannelService {
             let chat = convert::create_chat(request)?;
             channel.client().create_chat(&ScopeId::of(channel.id(), &account), &chat).await
         };
-        Ok(Response::new(convert::created_chat(call.await.map_err(|error| status(&error))?)))
+        Ok(Response::new(convert::created_chat(
+            call.await.map_err(|error| status_named(&error, chat_field))?,
+        )))
     }
 
     async fn get_history(
@@ -157,7 +161,7 @@ impl Service for ChannelService {
             typing.duration_ms = request.duration_ms;
             channel.client().send_typing(&ScopeId::of(channel.id(), &account), &typing).await
         };
-        call.await.map_err(|error| status(&error))?;
+        call.await.map_err(|error| status_named(&error, typing_field))?;
         Ok(Response::new(v1::SendTypingResponse {}))
     }
 
@@ -169,7 +173,7 @@ impl Service for ChannelService {
             let reaction = convert::reaction(reaction)?;
             channel.client().react(&ScopeId::of(channel.id(), &account), &reaction).await
         };
-        call.await.map_err(|error| status(&error))?;
+        call.await.map_err(|error| status_named(&error, reaction_field))?;
         Ok(Response::new(v1::ReactResponse {}))
     }
 }

@@ -76,7 +76,7 @@ from .exceptions import (
     UnexpectedResponseError,
     UnknownChannelError,
 )
-from .messages import encode_message
+from .messages import encode_message, encode_request, parse_history
 from .signing import sign_body, sign_request
 from .webhooks import SignatureVerdict, diagnose_signature, parse_webhook, verify_webhook
 
@@ -129,6 +129,8 @@ __all__ = [
     "__version__",
     "diagnose_signature",
     "encode_message",
+    "encode_request",
+    "parse_history",
     "parse_webhook",
     "sign_body",
     "sign_request",

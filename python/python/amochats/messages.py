@@ -1,4 +1,4 @@
-"""Messages for the CRM."""
+"""Requests to the chats API, and the history that it answers."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from . import _amochats
 from .exceptions import InvalidArgumentError
 
-__all__ = ["encode_message"]
+__all__ = ["encode_message", "encode_request", "parse_history"]
 
 
 def encode_message(message: Mapping[str, Any] | str | bytes | bytearray | memoryview) -> bytes:
@@ -24,14 +24,56 @@ def encode_message(message: Mapping[str, Any] | str | bytes | bytearray | memory
     Traceback (most recent call last):
     amochats.exceptions.InvalidArgumentError: payload.conversation_id: is required
     """
-    if isinstance(message, Mapping):
+    return _amochats.encode_message(_json("message", message))
+
+
+def encode_request(
+    call: str, request: Mapping[str, Any] | str | bytes | bytearray | memoryview
+) -> bytes:
+    """Checks a request, given as the vendor writes it, and returns the body to sign and send.
+
+    Args:
+        call: ``send_message``, ``edit_message``, ``create_chat``, ``set_delivery_status``,
+            ``set_delivery_status_old`` (in and out in the form from before 2025), ``send_typing`` or
+            ``react``.
+        request: The request's body: as a dict, or as JSON.
+
+    Raises:
+        InvalidArgumentError: A field breaks a rule; ``field`` is its path, or ``call``.
+
+    >>> encode_request("send_typing", {"conversation_id": "c-9", "sender": {"id": "u-5"}})
+    b'{"conversation_id":"c-9","sender":{"id":"u-5"}}'
+    """
+    return _amochats.encode_request(call, _json("request", request))
+
+
+def parse_history(body: bytes | bytearray | memoryview) -> dict[str, Any]:
+    """Reads the answer to a call of the history of a chat, the newest message first.
+
+    Returns ``{"messages": [...]}``, each message with the names that a message event has. An empty
+    body, as a 204 has it, is a page without messages.
+
+    Raises:
+        UnexpectedResponseError: The answer is of another form.
+
+    >>> parse_history(b"")
+    {'messages': []}
+    """
+    page: dict[str, Any] = json.loads(_amochats.parse_history(body))
+    return page
+
+
+def _json(
+    name: str, value: Mapping[str, Any] | str | bytes | bytearray | memoryview
+) -> bytes | bytearray | memoryview:
+    if isinstance(value, Mapping):
         try:
-            message = json.dumps(dict(message), allow_nan=False).encode()
+            return json.dumps(dict(value), allow_nan=False).encode()
         except ValueError as error:  # Circular, or not a finite number.
-            raise InvalidArgumentError(f"the message cannot be written as JSON: {error}") from error
-    elif isinstance(message, str):
+            raise InvalidArgumentError(f"the {name} cannot be written as JSON: {error}") from error
+    if isinstance(value, str):
         # What UTF-8 cannot hold is left for the parser to refuse, with the place.
-        message = message.encode(errors="surrogatepass")
-    elif not isinstance(message, bytes | bytearray | memoryview):
-        raise TypeError(f"message must be a dict, str or bytes, not {type(message).__name__}")
-    return _amochats.encode_message(message)
+        return value.encode(errors="surrogatepass")
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{name} must be a dict, str or bytes, not {type(value).__name__}")
+    return value

@@ -33,7 +33,7 @@ pub(in crate::cli) struct Edit {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["edit", "body"])]
     payload_file: Option<PathBuf>,
     #[command(flatten)]
-    edit: EditFlags,
+    flags: EditFlags,
     #[command(flatten)]
     body: Body,
     #[command(flatten)]
@@ -79,7 +79,7 @@ impl Edit {
         let (channel_id, _) = self.scope_id.split()?;
         let edit = match self.payload_file.as_deref() {
             Some(path) => EditMessage::from_json(&payload(path)?),
-            None => Ok(self.edit.build(self.body)?),
+            None => Ok(self.flags.build(self.body)?),
         };
         let request = edit.and_then(|edit| ApiRequest::edit_message(&self.scope_id, &edit));
         let read = |body: &[u8]| Ok(MessageReceipt::from_edit_json(body));
@@ -350,6 +350,7 @@ pub(in crate::cli) struct React {
 #[derive(Args)]
 #[command(next_help_heading = "Message")]
 #[group(id = "reaction", multiple = true)]
+#[expect(clippy::struct_field_names, reason = "the flags are of ids")]
 struct ReactionFlags {
     /// The chat, by the integration's id
     #[arg(long, value_name = "ID", required_unless_present_any = ["conversation_ref_id", "payload_file"])]

@@ -1,0 +1,69 @@
+//! Numbers and flags as the CRM writes them: JSON in answers, text in form-encoded webhooks.
+
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A whole number, as one or as text. Absent, `null` and `""` are none.
+pub(super) fn int<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    let number = match Value::deserialize(from)? {
+        Value::Null => return Ok(None),
+        Value::String(text) if text.is_empty() => return Ok(None),
+        Value::String(text) => text.parse().ok(),
+        value => value.as_i64(),
+    };
+    number.map(Some).ok_or_else(|| D::Error::custom("not a whole number"))
+}
+
+/// A whole number that must be there.
+pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    int(from)?.ok_or_else(|| D::Error::custom("not a whole number"))
+}
+
+/// A flag, as `true`, `1` or `"1"`. Absent, `null` and `""` are none.
+pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::Null => None,
+        Value::Bool(flag) => Some(flag),
+        Value::String(text) => match text.as_str() {
+            "" => None,
+            "0" | "false" => Some(false),
+            "1" | "true" => Some(true),
+            _ => return Err(D::Error::custom("not a flag")),
+        },
+        value => match value.as_i64() {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            _ => return Err(D::Error::custom("not a flag")),
+        },
+    })
+}
+
+/// Text, or a number in its place.
+pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        _ => Err(D::Error::custom("not text")),
+    }
+}
+
+/// A map, which PHP writes as `[]` when it is empty.
+pub(super) fn map<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Null => Ok(BTreeMap::new()),
+        Value::Array(items) if items.is_empty() => Ok(BTreeMap::new()),
+        Value::Object(map) => texts(map).ok_or_else(|| D::Error::custom("not a map of texts")),
+        _ => Err(D::Error::custom("not a map")),
+    }
+}
+
+fn texts(map: Map<String, Value>) -> Option<BTreeMap<String, String>> {
+    map.into_iter()
+        .map(|(key, value)| match value {
+            Value::String(text) => Some((key, text)),
+            _ => None,
+        })
+        .collect()
+}
