@@ -200,6 +200,7 @@ async fn a_file_that_cannot_be_used_is_refused_and_left_alone() {
     let (folder, path) = folder();
     let channel = Channel::connected(kept_in(&path)).await;
     channel.send(&text("m-1", "c-1", "u-1", "private words")).await.ok();
+    channel.send(&text("m-2", "c-1", "u-1", "more")).await.ok();
 
     let taken = Sandbox::start(only(&path)).await.expect_err("in use");
     assert_eq!((taken.kind(), taken.field()), (ErrorKind::ConfigInvalid, Some("state")));
@@ -234,6 +235,9 @@ async fn a_file_that_cannot_be_used_is_refused_and_left_alone() {
         (with("/chats/0/account_id", json!("else")), "a chat is of no account"),
         (twice("/chats"), "two chats have the same id"),
         (twice("/chats/0/messages"), "two messages have the same id"),
+        (with("/chats/0/unread", json!(3)), "more messages are unread than there are"),
+        (with("/chats/0/lead/id", json!(u64::MAX)), "a lead has a number that was not given yet"),
+        (with("/chats/0/messages/0/sent_at_msec", json!(i64::MAX)), "not in the order of their times"),
         (with("/chats/0/messages/0/conversation_ref_id", json!("else")), "a message is in another chat"),
     ] {
         fs::write(&path, &file).expect("writable");

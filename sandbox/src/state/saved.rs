@@ -224,6 +224,12 @@ impl Saved {
                     return Err(damaged("two messages have the same id"));
                 }
             }
+            if chat.unread as usize > chat.messages.len() {
+                return Err(damaged("more messages are unread than there are"));
+            }
+            if chat.lead.as_ref().is_some_and(|lead| lead.id > self.chats.len() as u64) {
+                return Err(damaged("a lead has a number that was not given yet"));
+            }
             if !chat.messages.is_sorted_by_key(|message| message.sent_at_msec) {
                 return Err(damaged("the messages of a chat are not in the order of their times"));
             }
