@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench header fmt
+.PHONY: help run test check bench fuzz header fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -19,6 +19,9 @@ check: ## Format, lints, documentation, C header, .proto files, licences: no tes
 
 bench: ## Ratios against a baseline measured in the same run; under a minute after the build
 	$(CARGO) bench --locked --package amochats-tests --bench bench
+
+fuzz: ## Fuzz targets, a minute each: make fuzz FUZZ_SECONDS=600
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
 
 header: ## Writes ffi/include/amochats.h anew
 	AMOCHATS_WRITE_HEADER=1 $(CARGO) test --quiet --locked --package amochats-ffi --test header

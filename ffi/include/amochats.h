@@ -523,7 +523,7 @@ amochats_slice amochats_webhook_user_ref_id(const amochats_webhook *webhook);
 bool amochats_webhook_expired_at(const amochats_webhook *webhook, int64_t *seconds);
 
 /**
- * Returns the integration's id of the post under which somebody types.
+ * Returns the integration's id of the post under which somebody types or a message is a comment.
  */
 amochats_slice amochats_webhook_post_id(const amochats_webhook *webhook);
 

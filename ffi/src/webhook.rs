@@ -266,10 +266,14 @@ pub extern "C" fn amochats_webhook_expired_at(
     integer(webhook, seconds, |webhook| typing(webhook)?.expired_at)
 }
 
-/// Returns the integration's id of the post under which somebody types.
+/// Returns the integration's id of the post under which somebody types or a message is a comment.
 #[unsafe(no_mangle)]
 pub extern "C" fn amochats_webhook_post_id(webhook: Option<&amochats_webhook>) -> amochats_slice<'_> {
-    text(webhook, |webhook| typing(webhook)?.post_id.as_ref())
+    text(webhook, |webhook| match &webhook.event.kind {
+        WebhookKind::Typing(typing) => typing.post_id.as_ref(),
+        WebhookKind::Message(message) => message.post.as_ref()?.id.as_ref(),
+        _ => None,
+    })
 }
 
 /// Returns the emoji of a reaction; nothing when it was taken back.

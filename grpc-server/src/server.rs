@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 /// The largest request, in bytes.
 const MAX_MESSAGE: usize = 4 << 20;
@@ -88,6 +90,7 @@ allow_public = false
 pub struct Server {
     runtime: Runtime,
     grpc_address: SocketAddr,
+    health: HealthReporter,
     /// Ends the streams.
     stop: CancellationToken,
     streams: TaskTracker,
@@ -140,7 +143,7 @@ impl Server {
         let incoming = TcpListenerStream::new(listener);
         let serving = router.serve_with_incoming_shutdown(incoming, ended.clone().cancelled_owned());
         let serving = tokio::spawn(serving);
-        Ok(Self { runtime, grpc_address, stop, streams, ended, serving })
+        Ok(Self { runtime, grpc_address, health, stop, streams, ended, serving })
     }
 
     /// Where the services are.
@@ -163,6 +166,9 @@ impl Server {
     /// end within `deadline` is cut off.
     pub async fn shutdown(self, deadline: Duration) {
         let started = tokio::time::Instant::now();
+        self.health.set_service_status("", ServingStatus::NotServing).await;
+        self.health.set_not_serving::<ChannelServiceServer<ChannelService>>().await;
+        self.health.set_not_serving::<InboxServiceServer<InboxService>>().await;
         self.runtime.drain().await;
         self.stop.cancel();
         self.streams.close();

@@ -31,14 +31,19 @@ pub(crate) fn status_named(error: &Error, name: fn(&str) -> String) -> Status {
     }
     let mut details = ErrorDetails::new();
     details.set_error_info(error.kind().name(), DOMAIN, metadata);
+    let mut message = message(error).to_owned();
     if let Some(field) = error.field() {
-        let rule = error.message().strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
-        details.add_bad_request_violation(name(field), rule.unwrap_or(error.message()));
+        let rule = message.strip_prefix(field).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
+        let field = name(field);
+        if let Some(rule) = &rule {
+            message = format!("{field}: {rule}");
+        }
+        details.add_bad_request_violation(field, rule.as_deref().unwrap_or(&message));
     }
     if let Some(delay) = error.retry_after() {
         details.set_retry_info(Some(delay));
     }
-    Status::with_error_details(code(error.kind()), message(error), details)
+    Status::with_error_details(code(error.kind()), message, details)
 }
 
 /// The path of a field as `amochats.v1` names it, for one that the core names as the vendor does.

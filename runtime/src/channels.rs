@@ -188,7 +188,7 @@ impl Channels {
             Appended::Kept(event_id) => Ok(Ingested::Kept(event_id)),
             Appended::Conflicting(event_id) => {
                 tracing::warn!(
-                    scope_id = scope.to_owned(),
+                    %scope_id,
                     event_id,
                     "a message id came again with other content"
                 );

@@ -30,6 +30,15 @@ impl Origin {
     }
 }
 
+/// What is said of a body that is not JSON.
+const NOT_JSON: WebhookEvent = WebhookEvent {
+    kind: WebhookKind::Unknown,
+    api_version: None,
+    account_id: None,
+    time: None,
+    extra: Value::Null,
+};
+
 /// An event that is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
@@ -54,19 +63,23 @@ pub struct Event {
 impl Event {
     /// What the webhook says. A body that is not JSON is [`WebhookKind::Unknown`].
     pub fn parse(&self) -> WebhookEvent {
-        parse_webhook(VerifiedBody::trust(&self.raw)).unwrap_or(WebhookEvent {
-            kind: WebhookKind::Unknown,
-            api_version: None,
-            account_id: None,
-            time: None,
-            extra: Value::Null,
-        })
+        self.parsed().unwrap_or(NOT_JSON)
     }
 
-    /// The event in one JSON object: the parsed webhook with the fields of this type.
+    fn parsed(&self) -> amochats::Result<WebhookEvent> {
+        parse_webhook(VerifiedBody::trust(&self.raw))
+    }
+
+    /// The event in one JSON object: the parsed webhook with the fields of this type. A body that is
+    /// not JSON is there as text, in `raw`, with U+FFFD for what is not UTF-8.
     pub fn to_json(&self) -> Value {
-        let mut value = serde_json::to_value(self.parse()).unwrap_or_default();
+        let parsed = self.parsed();
+        let is_json = parsed.is_ok();
+        let mut value = serde_json::to_value(parsed.unwrap_or(NOT_JSON)).unwrap_or_default();
         if let Some(map) = value.as_object_mut() {
+            if !is_json {
+                map.insert("raw".into(), String::from_utf8_lossy(&self.raw).into());
+            }
             map.insert("event_id".into(), self.event_id.clone().into());
             map.insert("channel_id".into(), self.channel_id.as_str().into());
             map.insert("account_id".into(), self.account_id.as_str().into());
@@ -129,5 +142,28 @@ impl NewEvent {
     pub(crate) fn dedup_key(&self) -> Option<(String, [u8; 20])> {
         let message = self.message_ref_id.as_ref()?;
         Some((format!("{}/{message}", self.account_id), self.digest?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_not_json_is_shown_all_the_same() {
+        let event = |raw: &'static [u8]| Event {
+            event_id: "e".into(),
+            channel_id: "c".into(),
+            account_id: "a".into(),
+            scope_id: "c_a".into(),
+            received_at: 1,
+            origin: Origin::Webhook,
+            conflicting_duplicate: false,
+            raw: Bytes::from_static(raw),
+        };
+        let json = event(b"{bad \xff").to_json();
+        assert_eq!((json["kind"].as_str(), json["raw"].as_str()), (Some("unknown"), Some("{bad \u{fffd}")));
+        let json = event(b"{\"new\":1}").to_json();
+        assert_eq!((json["extra"]["new"].as_i64(), json.get("raw")), (Some(1), None));
     }
 }

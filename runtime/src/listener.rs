@@ -126,7 +126,13 @@ impl Listener {
         mut body: Incoming,
         deadline: Duration,
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response<Full<Bytes>>> {
-        let too_large = || say(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
+        let too_large = || {
+            tracing::warn!(
+                limit = self.max_body,
+                "a body was refused for its size; listener.max_body_bytes is the limit"
+            );
+            say(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit")
+        };
         if body.size_hint().lower() > self.max_body as u64 {
             return Err(too_large());
         }
@@ -138,7 +144,10 @@ impl Listener {
                 // Trailers say nothing that is needed.
                 Some(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
                 Some(Some(Err(_))) => return Err(say(StatusCode::BAD_REQUEST, "the body broke off")),
-                None => return Err(say(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+                None => {
+                    tracing::error!("a webhook's body did not arrive in time and is lost");
+                    return Err(say(StatusCode::SERVICE_UNAVAILABLE, "the body did not arrive in time"));
+                }
             };
             if data.len() > self.max_body - bytes.len() {
                 return Err(too_large());

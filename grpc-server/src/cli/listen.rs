@@ -114,7 +114,8 @@ impl Listen {
         };
         // There is room: the channel is new.
         let _ = requests.send(v1::StreamEventsRequest { request: Some(Request::Subscribe(subscribe)) }).await;
-        let mut client = InboxServiceClient::new(channel);
+        // As large as the server lets an event be.
+        let mut client = InboxServiceClient::new(channel).max_decoding_message_size(usize::MAX);
         let mut stream = match client.stream_events(ReceiverStream::new(outgoing)).await {
             Ok(stream) => stream.into_inner(),
             Err(status) => return self.refused(&status),

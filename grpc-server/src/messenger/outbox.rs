@@ -40,13 +40,13 @@ pub(super) async fn report(shared: Arc<Shared>) {
                     shared.change(|phones| phones.reported(&place, next));
                 }
                 Err(status) if passes(&status) => {
-                    tracing::warn!(code = %status.code(), "a delivery cannot be reported now, it is tried again");
+                    tracing::warn!(code = ?status.code(), "a delivery cannot be reported now, it is tried again");
                     if !pauses.wait(&shared.stop).await {
                         return;
                     }
                 }
                 Err(status) => {
-                    tracing::warn!(code = %status.code(), "the CRM does not take the report of a delivery");
+                    tracing::warn!(code = ?status.code(), "the CRM does not take the report of a delivery");
                     shared.change(|phones| phones.reported(&place, Reported::Refused));
                 }
             }

@@ -81,14 +81,13 @@ impl Service for InboxService {
         let live = self.inbox.live();
         let mut consumer = self.subscribe(asked).await.map_err(|error| status(&error))?;
         let (responses, stream) = mpsc::channel(BUFFER);
-        let session = Session { inbox: self.inbox.clone(), responses };
-        let stop = self.stop.clone();
+        let session = Session { inbox: self.inbox.clone(), stop: self.stop.clone(), responses };
         self.streams.spawn(async move {
-            let end = session.run(&mut consumer, live, requests, stop).await;
+            let end = session.run(&mut consumer, live, requests).await;
             consumer.close().await;
             if let Err(end) = end {
-                // A client that went away needs no farewell.
-                let _ = session.responses.send(Err(end)).await;
+                // A client that went away, or does not read, gets no farewell.
+                let _ = session.responses.try_send(Err(end));
             }
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -129,6 +128,7 @@ impl Service for InboxService {
 /// One stream.
 struct Session {
     inbox: Inbox,
+    stop: CancellationToken,
     responses: mpsc::Sender<Result<v1::StreamEventsResponse, Status>>,
 }
 
@@ -140,7 +140,6 @@ impl Session {
         consumer: &mut Consumer,
         mut live: broadcast::Receiver<Arc<Event>>,
         mut requests: Streaming<v1::StreamEventsRequest>,
-        stop: CancellationToken,
     ) -> Result<(), Status> {
         let subscribed = Some(v1::Subscribed { subscription: consumer.subscription().to_owned() });
         self.send(v1::StreamEventsResponse { subscribed, ..Default::default() }).await;
@@ -149,7 +148,7 @@ impl Session {
         loop {
             let mut response = v1::StreamEventsResponse::default();
             tokio::select! {
-                () = stop.cancelled() => {
+                () = self.stop.cancelled() => {
                     let stopping = Error::new(ErrorKind::Closed, "the server is stopping; connect again");
                     return Err(status(&stopping));
                 }
@@ -198,9 +197,10 @@ impl Session {
         }
     }
 
+    /// Waits for a slow client, but not beyond the server's stop: what it has not received is handed
+    /// out again. A client that went away is noticed by `closed`.
     async fn send(&self, response: v1::StreamEventsResponse) {
-        // A client that went away is noticed by `closed`.
-        let _ = self.responses.send(Ok(response)).await;
+        let _ = self.stop.run_until_cancelled(self.responses.send(Ok(response))).await;
     }
 }
 
