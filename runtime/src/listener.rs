@@ -54,9 +54,7 @@ impl Listener {
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let started = self.clock.monotonic();
         let mut response = self.answer(request, started + self.deadline).await;
-        if response.status() == StatusCode::PAYLOAD_TOO_LARGE
-            || response.status() == StatusCode::REQUEST_TIMEOUT
-        {
+        if matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::SERVICE_UNAVAILABLE) {
             // The rest of the body is not worth reading.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -285,7 +285,7 @@ async fn bodies_that_do_not_come_are_not_kept() {
     wire.send(b"{}").await;
     world.clock.advance(KEEP_DEADLINE);
     let answer = wire.answer().await;
-    assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
+    assert_eq!((answer.status, answer.header("connection")), (503, Some("close")));
     assert!(wire.has_ended().await);
 
     let mut wire = world.connect().await;
