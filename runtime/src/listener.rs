@@ -53,11 +53,7 @@ impl Listener {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let started = self.clock.monotonic();
-        let mut response = self.answer(request, started + self.deadline).await;
-        if matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::SERVICE_UNAVAILABLE) {
-            // The rest of the body is not worth reading.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        let response = self.answer(request, started + self.deadline).await;
         self.metrics.answered(response.status().as_u16(), self.clock.monotonic().saturating_sub(started));
         Ok(response)
     }
@@ -78,7 +74,11 @@ impl Listener {
         let (head, body) = request.into_parts();
         let (body, room) = match self.read(body, deadline).await {
             Ok(read) => read,
-            Err(refused) => return refused,
+            Err(mut refused) => {
+                // The rest of the body is not worth reading.
+                refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                return refused;
+            }
         };
         let signature = head.headers.get(SIGNATURE_HEADER).map(|value| value.to_str().unwrap_or_default());
         // A task of its own: after the deadline the store still has the body, so it still takes its
