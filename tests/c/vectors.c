@@ -194,7 +194,6 @@ static const struct {
     {"media_group_id", amochats_webhook_media_group_id},
     {"source_external_id", amochats_webhook_source_external_id},
     {"user_ref_id", amochats_webhook_user_ref_id},
-    {"post_id", amochats_webhook_post_id},
     {"emoji", amochats_webhook_emoji},
 };
 
@@ -227,8 +226,15 @@ static const struct {
 };
 
 /* What C reads from the JSON. */
-static const char *const only_in_json[] = {"tag",      "markup",   "template", "reply_to",
-                                           "forwards", "post",     "extra"};
+static const char *const only_in_json[] = {"tag", "markup", "template", "reply_to", "forwards", "extra"};
+
+/* A post has one accessor for its two places: of typing in `post_id`, of a comment in `post.id`. */
+static const char *const posts[] = {"post_id", "post"};
+
+static const json_t *post_id(const json_t *event) {
+    const json_t *post = json_object_get(event, "post");
+    return post != NULL ? json_object_get(post, "id") : json_object_get(event, "post_id");
+}
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -238,6 +244,7 @@ static int is_known(const char *key) {
     for (i = 0; i < COUNT(texts); i++) if (strcmp(key, texts[i].key) == 0) return 1;
     for (i = 0; i < COUNT(integers); i++) if (strcmp(key, integers[i].key) == 0) return 1;
     for (i = 0; i < COUNT(people); i++) if (strcmp(key, people[i].key) == 0) return 1;
+    for (i = 0; i < COUNT(posts); i++) if (strcmp(key, posts[i]) == 0) return 1;
     for (i = 0; i < COUNT(only_in_json); i++) if (strcmp(key, only_in_json[i]) == 0) return 1;
     return 0;
 }
@@ -268,6 +275,7 @@ static void parse_webhook(const json_t *input, const json_t *expected) {
     for (size_t i = 0; i < COUNT(texts); i++) {
         check_text(texts[i].key, texts[i].get(webhook), json_object_get(event, texts[i].key));
     }
+    check_text("post_id", amochats_webhook_post_id(webhook), post_id(event));
     for (size_t i = 0; i < COUNT(integers); i++) {
         int64_t number = 0;
         bool found = integers[i].get(webhook, &number);
