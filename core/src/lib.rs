@@ -65,7 +65,7 @@ mod webhook;
 #[cfg(feature = "client")]
 pub use client::{
     ANSWER_MAX, Client, ClientBuilder, Clock, CrmClient, CrmClientBuilder, DEADLINE, REQUEST_INTERVAL,
-    RETRY_AFTER_MAX, Region, SignedRequest, TokenStore,
+    REQUESTS_PER_SECOND, RETRY_AFTER_MAX, Region, SignedRequest, TokenStore,
 };
 pub use error::{Error, ErrorKind, Result, Retry, VendorError};
 pub use ids::{

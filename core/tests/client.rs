@@ -55,7 +55,8 @@ fn hmac_sha1(bytes: &[u8]) -> String {
 
 fn builder(base_url: &str) -> ClientBuilder {
     let secret = ChannelSecret::new(SECRET).expect("clean");
-    Client::builder(CHANNEL, secret).base_url(base_url).clock(Arc::new(|| SystemTime::UNIX_EPOCH + NOW))
+    let clock = Arc::new(|| SystemTime::UNIX_EPOCH + NOW);
+    Client::builder(CHANNEL, secret).base_url(base_url).clock(clock).send_once()
 }
 
 fn client(base_url: &str) -> Client {

@@ -233,7 +233,8 @@ impl ChannelConfig {
 
     /// The client of the chats API.
     pub(crate) fn client(&self, id: ChannelId, secret: ChannelSecret) -> Result<Client> {
-        let client = Client::builder(id, secret).base_url(self.api_address()?).build();
+        // Who asked for the call is told what came of it, and repeats it if that is safe.
+        let client = Client::builder(id, secret).base_url(self.api_address()?).send_once().build();
         client.map_err(|error| misfit("channel.base_url", &error))
     }
 

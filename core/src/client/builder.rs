@@ -1,17 +1,27 @@
 //! How a [`Client`] is made.
 
 use super::http::Settings;
-use super::{Client, Inner};
+use super::retry::Pace;
+use super::{Client, DEADLINE, Inner};
 use crate::error::{Error, Result};
 use crate::ids::{ChannelId, ChannelSecret};
 use crate::requests::segment;
+use governor::Quota;
+use governor::clock::MonotonicClock;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Where a client takes the time from that it signs.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// How many requests a second a client sends for each scope, unless told otherwise.
+///
+/// The vendor documents no limit of the chats API. This is the CRM's, 7 a second, to which public
+/// clients keep here, too (chats API reference, "limits").
+pub const REQUESTS_PER_SECOND: u32 = 7;
 
 /// The vendor's installations of the service, which share no data (chats API reference, "hosts").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +105,10 @@ pub struct ClientBuilder {
     http: Settings,
     clock: Clock,
     body_signature_only: bool,
+    requests_per_second: u32,
+    retry_delay: Duration,
+    deadline: Duration,
+    send_once: bool,
 }
 
 impl ClientBuilder {
@@ -105,6 +119,10 @@ impl ClientBuilder {
             http: Settings::default(),
             clock: Arc::new(SystemTime::now),
             body_signature_only: false,
+            requests_per_second: REQUESTS_PER_SECOND,
+            retry_delay: Duration::from_millis(200),
+            deadline: DEADLINE,
+            send_once: false,
         }
     }
 
@@ -120,7 +138,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits a call from its start to the last byte of the answer; 10 s unless set.
+    /// Limits an attempt from its start to the last byte of the answer; 10 s unless set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.http.timeout = timeout;
         self
@@ -129,6 +147,32 @@ impl ClientBuilder {
     /// Limits the making of a connection, TLS included; 5 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.http.connect_timeout = timeout;
+        self
+    }
+
+    /// Limits a call with all its waiting and repeats; [`DEADLINE`] unless set.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sends as many requests a second for each scope, and as many at once; [`REQUESTS_PER_SECOND`]
+    /// unless set, and 0 for as many as there are.
+    pub fn requests_per_second(mut self, requests: u32) -> Self {
+        self.requests_per_second = requests;
+        self
+    }
+
+    /// The delay before the first repeat, before it is spread; it doubles with each further one.
+    /// 200 ms unless set.
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay;
+        self
+    }
+
+    /// Sends every call once, for a caller with an own policy of repeats.
+    pub fn send_once(mut self) -> Self {
+        self.send_once = true;
         self
     }
 
@@ -168,13 +212,18 @@ impl ClientBuilder {
     /// `connect_timeout`, `user_agent` or `root_certificate`.
     pub fn build(self) -> Result<Client> {
         segment("channel_id", self.channel_id.as_str())?;
-        Ok(Client(Arc::new(Inner {
+        let quota = NonZeroU32::new(self.requests_per_second).map(Quota::per_second);
+        let inner = Inner {
             http: self.http.build("https://amojo.amocrm.ru")?,
             channel_id: self.channel_id,
             secret: self.secret,
             clock: self.clock,
             body_signature_only: self.body_signature_only,
-        })))
+            pace: Pace::of_each(quota, MonotonicClock),
+            retry_delay: self.retry_delay,
+            send_once: self.send_once,
+        };
+        Ok(Client { inner: Arc::new(inner), deadline: self.deadline })
     }
 }
 

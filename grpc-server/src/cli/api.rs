@@ -88,7 +88,7 @@ impl Service {
 
     fn client(self, channel: ChannelId) -> Result<Client, Failure> {
         let mut builder =
-            Client::builder(channel, self.secrets.one()?).timeout(Duration::from_secs(self.timeout));
+            Client::builder(channel, self.secrets.one()?).timeout(Duration::from_secs(self.timeout)).send_once();
         if let Some(region) = self.region {
             builder = builder.region(region);
         }
