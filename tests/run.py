@@ -116,6 +116,18 @@ def suites() -> list[Suite]:
             closing_line,
             (command("chromium"), command("node", package="nodejs"), command("npm")),
         ),
+        Suite(
+            "foreign",
+            ["tests/foreign/run.sh"],
+            closing_line,
+            (
+                VENV,
+                command("node", package="nodejs"),
+                command("npm"),
+                command("php", package="php-cli"),
+                command("openssl"),
+            ),
+        ),
         Suite("readme", ["python3", "tests/readme/run.py"], closing_line, (COMPILER, VENV)),
     ]
 

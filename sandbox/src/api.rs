@@ -2,6 +2,7 @@
 
 pub(crate) mod bodies;
 mod chats;
+mod tolerance;
 pub(crate) mod verify;
 
 use crate::config::{Duplicates, NotConnected, Personality};
@@ -369,7 +370,7 @@ async fn message(
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
     let gen1 = inner.config.personality == Personality::Gen1;
-    let sent = bodies::message(&call.body, gen1);
+    let sent = bodies::message(&call.body, gen1, inner.config.strict);
     let kind = if matches!(sent, Ok(Sent::Edit(..))) { "edit_message" } else { "new_message" };
     serve_scope(&inner, &call, kind, &id, |state, account_id| match sent? {
         Sent::New(message, details) => new_message(&inner, state, account_id, &message, details),

@@ -87,8 +87,9 @@ impl Service {
     }
 
     fn client(self, channel: ChannelId) -> Result<Client, Failure> {
-        let mut builder =
-            Client::builder(channel, self.secrets.one()?).timeout(Duration::from_secs(self.timeout)).send_once();
+        let mut builder = Client::builder(channel, self.secrets.one()?)
+            .timeout(Duration::from_secs(self.timeout))
+            .send_once();
         if let Some(region) = self.region {
             builder = builder.region(region);
         }

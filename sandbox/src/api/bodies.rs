@@ -2,9 +2,11 @@
 //!
 //! A field that is not documented is refused too, since it is most often a misspelt one.
 
-use super::Fault;
+use super::{Fault, tolerance};
 use crate::state::Delivery;
-use amochats::{AccountId, DeliveryErrorCode, DeliveryStatus, EditMessage, Error, HookVersion, NewMessage};
+use amochats::{
+    AccountId, CreateChat, DeliveryErrorCode, DeliveryStatus, EditMessage, Error, HookVersion, NewMessage,
+};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -100,8 +102,15 @@ pub(super) enum Sent {
     Edit(Box<EditMessage>, Option<Value>, Option<Delivery>),
 }
 
-pub(super) fn message(body: &[u8], gen1: bool) -> Result<Sent, Fault> {
+pub(super) fn message(body: &[u8], gen1: bool, strict: bool) -> Result<Sent, Fault> {
     let mut value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+    if !strict {
+        tolerance::message(&mut value);
+    }
+    if gen1 {
+        numeric_phones_to_text(&mut value);
+    }
+    let body = value.to_string();
     if value["event_type"] == "edit_message" {
         if gen1 {
             return Err(Fault::new(
@@ -110,7 +119,7 @@ pub(super) fn message(body: &[u8], gen1: bool) -> Result<Sent, Fault> {
                 "event_type: the first generation does not edit messages, it takes new_message",
             ));
         }
-        let edit = EditMessage::from_json(body).map_err(refused)?;
+        let edit = EditMessage::from_json(body.as_bytes()).map_err(refused)?;
         let status = edit.delivery_status.as_ref().map(|status| match status {
             DeliveryStatus::Delivered => Delivery::Delivered,
             DeliveryStatus::Read => Delivery::Read,
@@ -120,13 +129,8 @@ pub(super) fn message(body: &[u8], gen1: bool) -> Result<Sent, Fault> {
         });
         return Ok(Sent::Edit(Box::new(edit), details(value), status));
     }
-    let parsed = if gen1 {
-        numeric_phones_to_text(&mut value);
-        NewMessage::from_json(value.to_string().as_bytes())
-    } else {
-        NewMessage::from_json(body)
-    };
-    Ok(Sent::New(Box::new(parsed.map_err(refused)?), details(value)))
+    let message = NewMessage::from_json(body.as_bytes()).map_err(refused)?;
+    Ok(Sent::New(Box::new(message), details(value)))
 }
 
 /// What of a message webhooks have no field for.
@@ -143,6 +147,14 @@ fn details(mut body: Value) -> Option<Value> {
     }
     let empty = details.as_object().is_none_or(serde_json::Map::is_empty);
     (!empty).then_some(details)
+}
+
+/// The request for a chat, and the id of a participant who was named by amoCRM's id alone.
+pub(super) fn create_chat(body: &[u8], strict: bool) -> Result<(CreateChat, Option<String>), Fault> {
+    let mut value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+    let known = if strict { None } else { tolerance::create_chat(&mut value) };
+    let chat = CreateChat::from_json(value.to_string().as_bytes()).map_err(refused)?;
+    Ok((chat, known))
 }
 
 /// The first examples of the vendor wrote phones as numbers.

@@ -4,7 +4,7 @@ use super::{Answer, Call, Fault, Reply, Shared, bodies, serve_scope};
 use crate::config::Personality;
 use crate::sandbox::Change;
 use crate::state::{Author, Chat, Message, Party};
-use amochats::{ConversationRefId, CreateChat, HISTORY_PAGE_MAX, Reaction, ReactionKind, Typing};
+use amochats::{ConversationRefId, HISTORY_PAGE_MAX, Reaction, ReactionKind, Typing};
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -19,9 +19,12 @@ pub(super) async fn create_chat(
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
     serve_scope(&inner, &call, "create_chat", &id, |state, account_id| {
-        let chat = CreateChat::from_json(&call.body).map_err(bodies::refused)?;
+        let (chat, known) = bodies::create_chat(&call.body, inner.config.strict)?;
         let (conversation, client) = state.create_chat(account_id, &chat);
         inner.changed(Change::Chat { conversation_ref_id: conversation.clone() });
+        if let Some(id) = known {
+            return Ok(Answer::Json(json!({ "id": conversation, "user": { "id": id } })));
+        }
         let mut user = Map::new();
         user.insert("id".into(), json!(client.user_ref_id));
         user.insert("client_id".into(), json!(client.user_id));
