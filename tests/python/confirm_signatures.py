@@ -39,12 +39,19 @@ def is_genuine(case_input):
 def main(folder):
     confirmed, wrong = 0, []
     for path in sorted(Path(folder).glob("*/*.json")):
+        # What the vendor published, of which the cases are made.
+        if path.parent.name == "vendor":
+            continue
         case = json.loads(path.read_text(encoding="utf-8"))
         case_input, expected = case["input"], case["expected"]
         if case["operation"] == "sign_body":
             right = expected == {"x_signature": mac(case_input["secret"], body_of(case_input))}
         elif case["operation"] == "sign_request" and "headers" in expected:
             right = expected == {"headers": signed_request(case_input)}
+        elif case["operation"] == "sign_headers":
+            parts = ["method", "content_md5", "content_type", "date", "path"]
+            lines = "\n".join(case_input[part] for part in parts)
+            right = expected == {"x_signature": mac(case_input["secret"], lines.encode())}
         elif case["operation"] == "verify_webhook":
             right = (expected == {"valid": True}) == is_genuine(case_input)
         else:

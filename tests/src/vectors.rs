@@ -20,9 +20,10 @@ const GROUPS: [(&str, &[&str]); 3] = [
     ("payloads", &["encode_message", "encode_request", "parse_history"]),
 ];
 
-/// Folders with a runner of their own: C and Python do not have the CRM's API yet, so its cases run in
-/// `tests/tests/vectors_crm.rs` alone.
-const ELSEWHERE: [&str; 1] = ["crm"];
+/// Folders without cases for every surface: C and Python do not have the CRM's API yet, nor what is in
+/// `channel`, so those run in `tests/tests/vectors_crm.rs` and `vendor_examples.rs` alone. `vendor` is
+/// what the vendor published, of which the cases are made.
+const ELSEWHERE: [&str; 3] = ["channel", "crm", "vendor"];
 
 /// One file.
 #[derive(Debug)]
