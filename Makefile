@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz header fmt
+.PHONY: help run test check bench fuzz man header fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -22,6 +22,9 @@ bench: ## Ratios against a baseline measured in the same run; under a minute aft
 
 fuzz: ## Fuzz targets, a minute each: make fuzz FUZZ_SECONDS=600
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
+
+man: ## The man pages: make man OUT=/usr/local/share/man/man1
+	$(CARGO) run --quiet --locked --package amochats-server -- man --out $(or $(OUT),target/man)
 
 header: ## Writes ffi/include/amochats.h anew
 	AMOCHATS_WRITE_HEADER=1 $(CARGO) test --quiet --locked --package amochats-ffi --test header

@@ -56,11 +56,15 @@ impl ServerConfig {
     /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
     pub fn load(toml: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let mut table = config::parse(toml)?;
-        let own = [config::ENV_PREFIX, "GRPC_"].concat();
-        let (ours, rest): (Vec<_>, Vec<_>) =
-            environment.into_iter().partition(|(name, _)| name.starts_with(&own));
-        for (name, value) in ours {
-            config::overlay(&mut table, &["grpc"], name.trim_start_matches(config::ENV_PREFIX), &value)?;
+        let mut sections = Config::SECTIONS.to_vec();
+        sections.push("grpc");
+        let (secret, rest): (Vec<_>, Vec<_>) = environment
+            .into_iter()
+            .partition(|(name, _)| name.strip_prefix(config::ENV_PREFIX) == Some("SECRET"));
+        for (name, value) in rest {
+            if let Some(key) = name.strip_prefix(config::ENV_PREFIX) {
+                config::overlay(&mut table, &sections, key, &value)?;
+            }
         }
         let grpc: GrpcConfig = match table.remove("grpc") {
             None => GrpcConfig::default(),
@@ -74,7 +78,7 @@ impl ServerConfig {
             )
             .with_field("grpc.address"));
         }
-        Ok(Self { grpc, runtime: Config::from_table(table, rest)? })
+        Ok(Self { grpc, runtime: Config::from_table(table, secret)? })
     }
 }
 

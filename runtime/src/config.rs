@@ -108,6 +108,7 @@ impl Default for AdminConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// The SQLite file, on a local disk.
+    #[serde(deserialize_with = "path")]
     pub path: PathBuf,
 }
 
@@ -255,6 +256,9 @@ impl Config {
     /// Every key with its default, as a file to start from.
     pub const EXAMPLE: &str = include_str!("config.example.toml");
 
+    /// The sections, but for the channels.
+    pub const SECTIONS: [&str; 4] = ["listener", "admin", "store", "inbox"];
+
     /// Reads a configuration from TOML text and the environment's variables, which win.
     ///
     /// # Errors
@@ -279,7 +283,7 @@ impl Config {
                 secret = Some(value);
                 continue;
             }
-            overlay(&mut table, &["listener", "admin", "store", "inbox"], key, &value)?;
+            overlay(&mut table, &Self::SECTIONS, key, &value)?;
         }
         let mut config: Self = serde::Deserialize::deserialize(table).map_err(toml_error)?;
         if let Some(secret) = secret {
@@ -377,15 +381,23 @@ pub fn overlay(table: &mut toml::Table, sections: &[&str], key: &str, value: &st
         lower.strip_prefix(section).and_then(|rest| rest.strip_prefix('_')).map(|rest| (*section, rest))
     });
     let Some((section, field)) = found else {
-        let known = sections.join(", ").to_ascii_uppercase();
-        let rule = format!("is not known; a variable is {ENV_PREFIX}, one of {known}, \"_\" and the key");
+        let rule = if lower.starts_with("channel") {
+            format!(
+                "is not known; channels are set in the file, and {ENV_PREFIX}SECRET is the secret of a single one"
+            )
+        } else {
+            let known = sections.join(", ").to_ascii_uppercase();
+            format!("is not known; a variable is {ENV_PREFIX}, one of {known}, \"_\" and the key")
+        };
         return Err(invalid(format!("{ENV_PREFIX}{key}"), rule));
     };
-    let value = value
-        .parse::<i64>()
-        .map(toml::Value::Integer)
-        .or_else(|_| value.parse::<bool>().map(toml::Value::Boolean))
-        .unwrap_or_else(|_| toml::Value::String(value.to_owned()));
+    // Only what is written as a number is one: `007` may be a name.
+    let number = value.parse::<i64>().ok().filter(|number| number.to_string() == value);
+    let value = match (number, value.parse::<bool>()) {
+        (Some(number), _) => toml::Value::Integer(number),
+        (None, Ok(flag)) => toml::Value::Boolean(flag),
+        (None, Err(_)) => toml::Value::String(value.to_owned()),
+    };
     let entry = table.entry(section).or_insert_with(|| toml::Table::new().into());
     let section = entry.as_table_mut().ok_or_else(|| invalid(section, "must be a section"))?;
     section.insert(field.to_owned(), value);
@@ -398,9 +410,8 @@ fn toml_error(error: toml::de::Error) -> Error {
     let said = first_line(error.message());
     // The value that was found comes first, and may hold anything.
     let said = match said.rsplit_once(", expected ") {
-        Some((_found, expected)) if said.starts_with("invalid ") => {
-            format!("a value is not what is expected: {expected}")
-        }
+        Some((_found, expected)) if said.starts_with("invalid ") => format!("must be {}", plain(expected)),
+        _ if said.ends_with("socket address syntax") => format!("must be {}", plain("socket address")),
         _ => said.to_owned(),
     };
     let key = error
@@ -412,6 +423,37 @@ fn toml_error(error: toml::de::Error) -> Error {
         Some(key) => invalid(key, said),
         None => Error::new(ErrorKind::ConfigInvalid, said),
     }
+}
+
+/// What a value must be, in words for people who do not write Rust.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more, not too large",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "a boolean" => "true or false",
+        "a string" | "path string" => "text in quotes",
+        "a sequence" => "a list",
+        "a map" => "a section",
+        "socket address" => "an address with a port, such as 127.0.0.1:8080",
+        other if other.starts_with("struct ") => "a section",
+        other => other,
+    }
+}
+
+/// A path. The environment may give one that looks like a number or a flag.
+fn path<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<PathBuf, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "must be text in quotes")]
+    enum Written {
+        Text(PathBuf),
+        Number(i64),
+        Flag(bool),
+    }
+    Ok(match Written::deserialize(from)? {
+        Written::Text(path) => path,
+        Written::Number(number) => number.to_string().into(),
+        Written::Flag(flag) => flag.to_string().into(),
+    })
 }
 
 fn first_line(text: &str) -> &str {

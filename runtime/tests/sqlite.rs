@@ -73,7 +73,7 @@ async fn foreign_and_broken_files_are_refused_and_left_alone() {
         (&foreign, "another program"),
         (&newer, "version 99"),
         (&noise, "not a database"),
-        (&folder.path().join("none/inbox.db"), "cannot open"),
+        (&folder.path().join("none/inbox.db"), "none of the store does not exist"),
     ] {
         let before = std::fs::read(path).ok();
         let error = SqliteStore::open(path).await.err().expect("refused");

@@ -333,8 +333,11 @@ fn wrong_usage_is_said_before_anything_is_sent() {
     for (command, said) in [
         ("status --scope-id a_b --message-ref-id M".to_owned(), "--delivered|--read|--failed"),
         ("status --scope-id a_b --message-ref-id M --read --delivered".to_owned(), "cannot be used with"),
-        ("status --scope-id a_b --message-ref-id M --failed 900".to_owned(), "error_code: must be 901"),
-        ("status --scope-id a_b --message-ref-id M --failed 905".to_owned(), "error: must not be empty"),
+        ("status --scope-id a_b --message-ref-id M --failed 900".to_owned(), "--failed must be 901"),
+        (
+            "status --scope-id a_b --message-ref-id M --failed 905".to_owned(),
+            "--failed 905 goes with --error",
+        ),
         ("status --scope-id a_b --message-ref-id ../M --read".to_owned(), "message_ref_id: must be letters"),
         ("status --scope-id ab --message-ref-id M --read".to_owned(), "scope_id: must be the channel id"),
         (send.to_owned(), "--text"),
@@ -422,7 +425,7 @@ async fn a_chat_is_lived_in_from_the_shell() {
         ),
         (format!("{history} --limit 51"), "limit: must be 1 to 50"),
         (format!("edit --scope-id {SCOPE} --message-id m-3 --text x"), "--conversation-id"),
-        (format!("{edit} --text x --failed 905"), "error: must not be empty"),
+        (format!("{edit} --text x --failed 905"), "--failed 905 goes with --error"),
         (format!("typing --scope-id {SCOPE} --user-id u-5 --payload-file -"), "cannot be used with"),
     ] {
         let ended = call(&url, &command);

@@ -321,10 +321,7 @@ impl Status {
         let (channel_id, _) = self.scope_id.split()?;
         let status = match (self.payload_file.as_deref(), self.failed) {
             (Some(path), _) => DeliveryStatus::from_json(&payload(path)?),
-            (None, Some(code)) => {
-                let code = DeliveryErrorCode::from_code(code)?;
-                Ok(DeliveryStatus::Failed { code, error: self.error.unwrap_or_default() })
-            }
+            (None, Some(code)) => Ok(failure(code, self.error)?),
             (None, None) if self.delivered => Ok(DeliveryStatus::Delivered),
             (None, None) => Ok(DeliveryStatus::Read),
         };
@@ -339,6 +336,20 @@ impl Status {
         let done = json!({"message_ref_id": self.message_ref_id, "status": name});
         self.service.call(channel_id, request, |_| Ok(done), |_| format!("reported as {name}"))
     }
+}
+
+/// A failed delivery, by its code and the words for the CRM user.
+fn failure(code: u16, error: Option<String>) -> Result<DeliveryStatus, Failure> {
+    let code = DeliveryErrorCode::from_code(code).map_err(|_| {
+        Failure::usage(
+            "--failed must be 901, 902, 903, 904 or 905: `amochats status --help` says what they mean",
+        )
+    })?;
+    let error = error.unwrap_or_default();
+    if code == DeliveryErrorCode::Other && error.is_empty() {
+        return Err(Failure::usage("--failed 905 goes with --error, which says what happened"));
+    }
+    Ok(DeliveryStatus::Failed { code, error })
 }
 
 /// Send a message to the CRM

@@ -4,12 +4,12 @@ use super::{Exit, Failure, io, serve};
 use crate::server::ServerConfig;
 use std::path::PathBuf;
 
-/// Prints an example of the configuration file, or checks one.
+/// Print an example of the configuration file, or check one.
 #[derive(clap::Subcommand)]
 pub(super) enum Config {
-    /// Prints a configuration with every key, its default and what it does.
+    /// Print a configuration with every key, its default and what it does.
     Example,
-    /// Checks a configuration file together with the environment, without starting anything.
+    /// Check a configuration file together with the environment, without starting anything.
     Check {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]

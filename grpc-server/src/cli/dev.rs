@@ -23,7 +23,7 @@ const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 const PAGE_PORT: u16 = 8765;
 const GRPC_PORT: u16 = 50051;
 
-/// Runs the whole channel on this machine, with a local amoCRM and a demo messenger: open the page,
+/// Run the whole channel on this machine, with a local amoCRM and a demo messenger: open the page,
 /// write as the client, answer as the manager.
 ///
 /// Stays in the foreground. When it is up it prints one JSON line on standard output: grpc, listener,
@@ -57,7 +57,7 @@ pub(super) struct Dev {
     /// Where health and metrics are; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value_t = FREE)]
     admin: SocketAddr,
-    /// Makes all ids of the local amoCRM the same in every run. Not with --data, whose events know
+    /// Make all ids of the local amoCRM the same in every run. Not with --data, whose events know
     /// the ids of earlier runs.
     #[arg(long, value_name = "N", conflicts_with = "data")]
     seed: Option<u64>,

@@ -22,8 +22,8 @@ pub(super) const SERVER_VARIABLE: &str = "AMOCHATS_SERVER";
 /// How long the address that events are posted to may take.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Prints the events of a running server as they come, one JSON object a line, or posts them to an
-/// address.
+/// Print the events of a running server as they come, one JSON object a line, or post them to an
+/// address
 ///
 /// Without --subscription it sees only what happens while it runs, and leaves no trace. With one
 /// it receives every event since the subscription was made; an event is acknowledged once it is
@@ -34,21 +34,33 @@ Examples:
   amochats listen
   amochats listen --subscription crm --create --forward http://127.0.0.1:3000/amochats")]
 pub(super) struct Listen {
-    /// The server's gRPC address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE)]
+    /// The server's gRPC address
+    #[arg(
+        long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE, value_parser = server
+    )]
     server: String,
-    /// A lasting subscription of this name.
+    /// A lasting subscription of this name
     #[arg(long, value_name = "NAME")]
     subscription: Option<String>,
-    /// Makes the subscription, from the oldest kept event on, if it does not exist.
+    /// Make the subscription, from the oldest kept event on, if it does not exist
     #[arg(long, requires = "subscription")]
     create: bool,
-    /// Posts each event as JSON to this address instead of printing it.
+    /// Post each event as JSON to this address instead of printing it
     #[arg(long, value_name = "URL")]
     forward: Option<String>,
-    /// Ends after so many events.
-    #[arg(long, value_name = "N")]
+    /// End after so many events; that somebody is typing does not count
+    #[arg(long, value_name = "N", value_parser = count)]
     count: Option<u64>,
+}
+
+fn count(number: &str) -> Result<u64, &'static str> {
+    number.parse().ok().filter(|count| *count > 0).ok_or("must be a whole number, 1 or more")
+}
+
+/// An address that a connection can be tried to. There is no TLS yet.
+fn server(url: &str) -> Result<String, &'static str> {
+    let named = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
+    if named { Ok(url.to_owned()) } else { Err("must be an address such as http://127.0.0.1:50051") }
 }
 
 impl Listen {
@@ -142,11 +154,12 @@ impl Listen {
                     break;
                 }
                 let Some(event) = delivery.event else { continue };
+                let counts = !matches!(event.kind, Some(v1::event::Kind::Typing(_)));
                 let done = match http {
                     None => io::print(&event_of(event).to_json().to_string()).map(|()| true)?,
                     Some((http, url)) => forward(http, url, &event_of(event)).await,
                 };
-                *left -= u64::from(done);
+                *left -= u64::from(done && counts);
                 if !delivery.ack_id.is_empty() {
                     let ack_id = delivery.ack_id;
                     let request = if done {

@@ -7,6 +7,7 @@ mod api;
 mod config;
 mod crm;
 mod dev;
+mod generate;
 mod io;
 mod listen;
 mod process;
@@ -75,6 +76,8 @@ enum Command {
     Sign(sign::Sign),
     #[command(subcommand)]
     Webhook(webhook::Webhook),
+    Completions(generate::Completions),
+    Man(generate::Man),
     Version(version::Version),
 }
 
@@ -115,6 +118,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Template(template) => template.run(),
         Command::Sign(sign) => sign.run(),
         Command::Webhook(webhook) => webhook.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
         Command::Version(version) => version.run(),
     }
 }
@@ -220,6 +225,58 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_tells_what_to_do() {
+        fn walk(command: &clap::Command, seen: &mut usize) {
+            for sub in command.get_subcommands() {
+                let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+                let verb = about.split([' ', ',']).next().unwrap_or_default();
+                assert!(!verb.is_empty() && !verb.ends_with('s'), "{}: {about}", sub.get_name());
+                for arg in sub.get_arguments() {
+                    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                    let third =
+                        ["Makes ", "Keeps ", "Serves ", "Takes ", "Prints ", "Posts ", "Ends ", "Sends "];
+                    assert!(!help.is_empty(), "{} {} has no help", sub.get_name(), arg.get_id());
+                    assert!(!third.iter().any(|verb| help.starts_with(verb)), "{}: {help}", sub.get_name());
+                }
+                *seen += 1;
+                walk(sub, seen);
+            }
+        }
+        let mut seen = 0;
+        walk(&Cli::command(), &mut seen);
+        assert!(seen > 25, "{seen}");
+    }
+
+    #[test]
+    fn every_call_of_the_service_has_the_same_flags() {
+        let of = |path: &str| {
+            let mut command = Cli::command();
+            for name in path.split(' ') {
+                command = command.find_subcommand(name).unwrap_or_else(|| panic!("{path}")).clone();
+            }
+            command
+        };
+        let signed =
+            ["connect", "disconnect", "send", "edit", "status", "typing", "react", "history", "chat create"];
+        for path in signed {
+            for flag in
+                ["json", "region", "base-url", "secret", "secret-file", "dry-run", "timeout", "cacert"]
+            {
+                assert!(of(path).get_arguments().any(|arg| arg.get_long() == Some(flag)), "{path} --{flag}");
+            }
+        }
+        for path in ["account id", "link", "source ls", "source add", "template ls", "template add"] {
+            for flag in ["json", "region", "base-url", "token-file", "timeout", "cacert"] {
+                assert!(of(path).get_arguments().any(|arg| arg.get_long() == Some(flag)), "{path} --{flag}");
+            }
+        }
+        for flag in ["json", "secret", "secret-file", "dry-run", "set", "to"] {
+            let trigger = of("webhook trigger");
+            assert!(trigger.get_arguments().any(|arg| arg.get_long() == Some(flag)), "--{flag}");
+        }
     }
 
     #[test]

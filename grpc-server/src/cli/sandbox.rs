@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Plays amoCRM on this machine: the chats API, webhooks, and a page where a person answers as
+/// Play amoCRM on this machine: the chats API, webhooks, and a page where a person answers as
 /// the manager.
 ///
 /// Without ids it makes up a channel, a secret and an account. Stays in the foreground; when it is
@@ -48,20 +48,20 @@ pub(super) struct Sandbox {
     /// How far a request's Date may be from now, as `15m`, or `off`.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = clock_window)]
     clock_window: Window,
-    /// Takes canonical signatures only.
+    /// Take canonical signatures only.
     #[arg(long)]
     strict: bool,
-    /// Serves the API with TLS: a certificate with its chain, in PEM; give --tls-key too.
+    /// Serve the API with TLS: a certificate with its chain, in PEM; give --tls-key too.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// The certificate's key, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Keeps the channel, its secret, accounts, chats and messages in this file for the next start;
+    /// Keep the channel, its secret, accounts, chats and messages in this file for the next start;
     /// made where it is missing. Other ids than the file has are refused. Not the journal.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Makes all ids the same in every run; random after a state was loaded, since none may come twice.
+    /// Make all ids the same in every run; random after a state was loaded, since none may come twice.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// How the log is written, to standard error.

@@ -7,7 +7,7 @@ use crate::server::{Server, ServerConfig};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Runs the server: webhook listener, durable inbox and gRPC services.
+/// Run the server: webhook listener, durable inbox and gRPC services.
 ///
 /// Stays in the foreground. When it is up it prints one JSON line on standard output with the real
 /// addresses: grpc, listener, admin. SIGTERM or SIGINT ends it cleanly; a second one at once.

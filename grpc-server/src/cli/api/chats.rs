@@ -1,11 +1,11 @@
 //! `amochats edit`, `chat create`, `history`, `typing` and `react`.
 
-use super::{Body, Service, failed, now_msec, payload, runtime, words};
+use super::{Body, Service, failed, failure, now_msec, payload, runtime, words};
 use crate::cli::{Exit, Failure, io};
 use amochats::{
-    ApiRequest, ConversationId, ConversationRefId, DeliveryErrorCode, DeliveryStatus, EditMessage,
-    HISTORY_PAGE_MAX, HistoryMessage, HistoryPage, MessageId, MessageReceipt, MessageRefId, Reaction,
-    ReactionKind, ScopeId, Sender, UserId, UserRefId, format_date,
+    ApiRequest, ConversationId, ConversationRefId, DeliveryStatus, EditMessage, HISTORY_PAGE_MAX,
+    HistoryMessage, HistoryPage, MessageId, MessageReceipt, MessageRefId, Reaction, ReactionKind, ScopeId,
+    Sender, UserId, UserRefId, format_date,
 };
 use clap::{ArgGroup, Args, Subcommand};
 use futures_util::StreamExt;
@@ -90,10 +90,7 @@ impl Edit {
 impl EditFlags {
     fn build(self, body: Body) -> Result<EditMessage, Failure> {
         let delivery_status = match self.failed {
-            Some(code) => Some(DeliveryStatus::Failed {
-                code: DeliveryErrorCode::from_code(code)?,
-                error: self.error.unwrap_or_default(),
-            }),
+            Some(code) => Some(failure(code, self.error)?),
             None if self.read => Some(DeliveryStatus::Read),
             None => self.delivered.then_some(DeliveryStatus::Delivered),
         };

@@ -35,6 +35,9 @@ pub(in crate::cli) struct Trigger {
     /// Set a field of the body; may be repeated
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, Value)>,
+    /// Print the signed request as one JSON object, with method, url, headers and body, and do not send it
+    #[arg(long)]
+    dry_run: bool,
     /// Print one JSON object: status, duration_msec, error, body and signature
     #[arg(long)]
     json: bool,
@@ -60,6 +63,12 @@ enum Kind {
     ListMessage,
     /// A user quotes a message
     Reply,
+    /// A user forwards a message of another chat
+    Forward,
+    /// A user answers a comment under a post
+    Comment,
+    /// A user writes first to a phone number
+    WriteFirst,
 }
 
 fn assignment(text: &str) -> Result<(String, Value), &'static str> {
@@ -186,6 +195,29 @@ impl Kind {
                     "sender": {"id": "2ed64e26-70a1-4857-8382-bb066a076219", "client_id": "u-5", "name": "Anna"},
                 }}}),
             ),
+            Self::Forward => with(
+                "text",
+                "",
+                json!({"forwards": {
+                    "conversation_ref_id": "6cbab3d5-c4c1-46ff-b710-ad59ad10805f",
+                    "messages": [{
+                        "id": "079e44fb-fc22-476b-9e8a-421b688ec53b", "type": "text", "text": "This one?",
+                        "timestamp": now.as_secs(), "msec_timestamp": msec,
+                        "sender": {"id": "2ed64e26-70a1-4857-8382-bb066a076219", "name": "Anna"},
+                    }],
+                }}),
+            ),
+            Self::Comment => with("text", "Thank you", json!({"post": {"id": "post-1"}})),
+            Self::WriteFirst => {
+                let mut body = message("text", "Good afternoon");
+                for person in ["receiver", "conversation"] {
+                    if let Value::Object(ids) = &mut body["message"][person] {
+                        ids.shift_remove("client_id");
+                    }
+                }
+                body["message"]["receiver"]["phone"] = "+15550100".into();
+                body
+            }
         }
     }
 }
@@ -204,6 +236,13 @@ impl Trigger {
         let mut wire = body.to_string().into_bytes();
         let signature = sign_body(&secret, &wire);
         wire.push(b'\n');
+        if self.dry_run {
+            let headers = json!({"Content-Type": CONTENT_TYPE, SIGNATURE_HEADER: signature});
+            let sent = String::from_utf8(wire).expect("JSON is text");
+            let shown = json!({"method": "POST", "url": url.as_str(), "headers": headers, "body": sent});
+            io::print(&shown.to_string())?;
+            return Ok(Exit::Ok);
+        }
 
         process::run(async move {
             let request = http_client(TIMEOUT)?

@@ -154,6 +154,13 @@ fn lock(path: &Path) -> Result<File> {
     let mut lock_name = name.to_owned();
     lock_name.push(".lock");
     let path = path.with_file_name(lock_name);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.exists()) {
+        return Err(failed(format!(
+            "the folder {} of the store does not exist: make it, or name another in store.path",
+            folder.display()
+        )));
+    }
     let cannot = |error| failed(format!("cannot open {}: {error}", path.display()));
     let mut file = private().read(true).open(&path).map_err(cannot)?;
     match file.try_lock() {
