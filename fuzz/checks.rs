@@ -4,8 +4,9 @@
 
 use amochats::crm::{self, CrmProblem, Page, parse_crm_webhook as parse_crm};
 use amochats::{
-    ChannelSecret, Connected, MessageReceipt, NewMessage, VerifiedBody, diagnose_signature,
-    parse_webhook as parse, sign_body, verify_webhook as verify,
+    ChannelSecret, Connected, CreatedChat, EditMessage, HistoryPage, MessageReceipt, NewMessage,
+    VerifiedBody, diagnose_signature, encode_request, parse_webhook as parse, sign_body,
+    verify_webhook as verify,
 };
 
 /// The first 40 bytes are taken as the signature. What is signed here must be found genuine, and
@@ -43,6 +44,28 @@ pub(crate) fn messages(bytes: &[u8]) {
         let again = NewMessage::from_json(&written).expect("what was written can be read");
         assert_eq!(again, message);
     }
+    if let Ok(edit) = EditMessage::from_json(bytes) {
+        let written = edit.to_json().expect("it was checked when it was read");
+        assert_eq!(EditMessage::from_json(&written).expect("what was written can be read"), edit);
+    }
+    for call in [
+        "send_message",
+        "edit_message",
+        "create_chat",
+        "set_delivery_status",
+        "set_delivery_status_old",
+        "send_typing",
+        "react",
+    ] {
+        if let Ok(written) = encode_request(call, bytes) {
+            let again = encode_request(call, &written).expect("what was written can be read");
+            assert_eq!(again, written, "{call}");
+        }
+    }
+    if let Ok(page) = HistoryPage::from_json(bytes) {
+        serde_json::to_string(&page).expect("a page is made of JSON values");
+    }
+    let _ = CreatedChat::from_json(bytes);
     let _ = MessageReceipt::from_json(bytes);
     let _ = Connected::from_json(bytes);
     let _ = crm::Account::from_json(bytes);

@@ -9,6 +9,8 @@ if ! command -v cargo-fuzz >/dev/null; then
   export PATH=$PWD/target/tools/bin:$PATH
   command -v cargo-fuzz >/dev/null || cargo install --quiet --locked --root target/tools --version "$version" cargo-fuzz
 fi
+# cargo-fuzz has no --locked.
+cargo metadata --locked --format-version=1 --manifest-path fuzz/Cargo.toml >/dev/null
 # The sanitizer's flags are unstable; this lets a stable compiler take them.
 export RUSTC_BOOTSTRAP=1
 for seeds in fuzz/seeds/*/; do

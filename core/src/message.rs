@@ -344,6 +344,27 @@ impl NewMessage {
         self
     }
 
+    /// Links chat and client to amoCRM's ids of them, from the webhook of a CRM user who wrote first:
+    /// to be done in the first answer, which brings the integration's ids.
+    ///
+    /// ```
+    /// use amochats::{Content, NewMessage, Sender};
+    ///
+    /// let anna = Sender::new("u-5", "Anna");
+    /// let answer = NewMessage::incoming("c-9", "m-17", 1_704_067_200_000, anna, Content::text("hello"))
+    ///     .linked_to("8e4d4baa-9e6c-4a88-838a-5f62be227bdc", "2ed64e26-70a1-4857-8382-bb066a076219");
+    /// assert!(answer.conversation_ref_id.is_some() && answer.sender.user_ref_id.is_some());
+    /// ```
+    pub fn linked_to(
+        mut self,
+        conversation_ref_id: impl Into<ConversationRefId>,
+        client_ref_id: impl Into<UserRefId>,
+    ) -> Self {
+        self.conversation_ref_id = Some(conversation_ref_id.into());
+        self.receiver.as_mut().unwrap_or(&mut self.sender).user_ref_id = Some(client_ref_id.into());
+        self
+    }
+
     /// The request's body in the vendor's form.
     ///
     /// # Errors
@@ -560,6 +581,48 @@ mod tests {
         ] {
             assert_eq!(message.to_json().expect_err(field).field(), Some(field));
         }
+    }
+
+    #[test]
+    fn what_a_type_has_no_place_for_is_refused_rather_than_dropped() {
+        let read = |message: &str| {
+            let json = format!(
+                r#"{{"event_type":"new_message","payload":{{"timestamp":1,"msgid":"m","conversation_id":"c","sender":{{"id":"u","name":"A"}},"message":{message}}}}}"#
+            );
+            NewMessage::from_json(json.as_bytes())
+        };
+        for (message, field) in [
+            (r#"{"type":"text","text":"x","media":"https://e.org/f"}"#, "media"),
+            (r#"{"type":"text","text":"x","file_name":"f"}"#, "file_name"),
+            (r#"{"type":"text","text":"x","file_size":1}"#, "file_size"),
+            (r#"{"type":"text","text":"x","media_duration":1}"#, "media_duration"),
+            (r#"{"type":"picture","media":"https://e.org/f","sticker_id":"s"}"#, "sticker_id"),
+            (r#"{"type":"picture","media":"https://e.org/f","location":{"lon":1,"lat":2}}"#, "location"),
+            (
+                r#"{"type":"location","location":{"lon":1,"lat":2},"contact":{"name":"B","phone":"1"}}"#,
+                "contact",
+            ),
+            (r#"{"type":"contact","contact":{"name":"B","phone":"1"},"media":"https://e.org/f"}"#, "media"),
+        ] {
+            let error = read(message).expect_err(message);
+            assert_eq!(error.field(), Some(&*format!("payload.message.{field}")), "{message}");
+        }
+        let empty = r#"{"type":"text","text":"x","media":"","file_name":"","file_size":0,"sticker_id":""}"#;
+        assert_eq!(read(empty).expect("as an example has it").content, Content::text("x"));
+    }
+
+    #[test]
+    fn both_sides_ids_are_linked_for_the_client_alone() {
+        let incoming = message(Content::text("x")).linked_to("C", "U");
+        assert_eq!(
+            (incoming.conversation_ref_id, incoming.sender.user_ref_id),
+            (Some("C".into()), Some("U".into()))
+        );
+        let manager = Sender::new("m", "Manager");
+        let outgoing =
+            NewMessage::outgoing("c", "m", 1, manager, "M", anna(), Content::text("x")).linked_to("C", "U");
+        let receiver = outgoing.receiver.expect("the client");
+        assert_eq!((outgoing.sender.user_ref_id, receiver.user_ref_id), (Some("M".into()), Some("U".into())));
     }
 
     #[test]

@@ -330,6 +330,10 @@ impl Person {
     }
 }
 
+/// The types of messages that requests know.
+const TYPES: [&str; 9] =
+    ["text", "contact", "file", "video", "picture", "voice", "audio", "sticker", "location"];
+
 impl Body {
     pub(super) fn of(content: &Content) -> Self {
         let mut body = Self { kind: content.type_name().into(), ..Self::default() };
@@ -357,7 +361,34 @@ impl Body {
         body
     }
 
+    /// Refuses what the type has no place for, so that nothing is dropped in silence. What is empty
+    /// says nothing: an example of a text has an empty address.
+    fn only_what_fits(&self, path: &str) -> Result<()> {
+        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        let has_media = !matches!(self.kind.as_str(), "text" | "contact" | "location");
+        for (field, is_given, fits) in [
+            ("media", given(&self.media), has_media),
+            ("file_name", given(&self.file_name), has_media),
+            ("file_size", self.file_size.is_some_and(|size| size != 0), has_media),
+            ("media_duration", self.media_duration.is_some_and(|seconds| seconds != 0), has_media),
+            ("sticker_id", given(&self.sticker_id), self.kind == "sticker"),
+            ("location", self.location.is_some(), self.kind == "location"),
+            ("contact", self.contact.is_some(), self.kind == "contact"),
+        ] {
+            if is_given && !fits {
+                return Err(Error::invalid(
+                    format!("{path}.{field}"),
+                    format!("does not go with the type {}", self.kind),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn into_content(self, path: &str) -> Result<Content> {
+        if TYPES.contains(&self.kind.as_str()) {
+            self.only_what_fits(path)?;
+        }
         let media = Media {
             url: self.media.unwrap_or_default(),
             file_name: self.file_name,

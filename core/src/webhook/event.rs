@@ -179,6 +179,15 @@ pub struct MessageEvent {
     pub post: Option<Post>,
 }
 
+impl MessageEvent {
+    /// Whether a CRM user wrote first: the integration does not know chat and client yet, and the number
+    /// to write to is [`Participant::phone`] of the receiver. The first answer links the ids of both
+    /// sides: see [`NewMessage::linked_to`](crate::NewMessage::linked_to).
+    pub fn writes_first(&self) -> bool {
+        self.conversation_ref_id.is_some() && self.conversation_id.is_none()
+    }
+}
+
 /// Somebody in a chat.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Participant {

@@ -251,6 +251,18 @@ mod tests {
     }
 
     #[test]
+    fn a_chat_that_only_the_crm_knows_was_begun_there() {
+        for (body, first) in [
+            (json!({"message": {"conversation": {"id": "C"}, "receiver": {"id": "U", "phone": "+1"}}}), true),
+            (json!({"message": {"conversation": {"id": "C", "client_id": "c"}}}), false),
+            (json!({"receiver": "u", "conversation_id": "c"}), false),
+        ] {
+            let WebhookKind::Message(message) = parse(&body).kind else { panic!("a message") };
+            assert_eq!(message.writes_first(), first, "{body}");
+        }
+    }
+
+    #[test]
     fn the_shape_tells_the_version() {
         for (body, version) in [
             (json!({"message": {"message": {"id": "M"}}}), Some(HookVersion::V2)),
