@@ -3,6 +3,8 @@
 //! Every field is taken out of the JSON only where it has the expected type; what stays behind is
 //! kept as it came. So nothing is lost, and no surprise in one field spoils the others.
 
+pub(crate) mod field;
+
 use crate::webhook::Participant;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -38,17 +40,23 @@ pub(crate) fn text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
 
 /// Takes a whole number, or one in a string.
 pub(crate) fn int(map: &mut Map<String, Value>, key: &str) -> Option<i64> {
-    let number = match map.get(key)? {
-        Value::Number(number) => number.as_i64()?,
-        Value::String(text) => text.parse().ok()?,
-        Value::Null => {
-            map.shift_remove(key);
-            return None;
-        }
-        _ => return None,
-    };
+    let value = map.get(key)?;
+    if value.is_null() {
+        map.shift_remove(key);
+        return None;
+    }
+    let number = whole_number(value)?;
     map.shift_remove(key);
     Some(number)
+}
+
+/// A whole number, as one or as text.
+fn whole_number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
 }
 
 /// Takes a whole value where it has the documented shape.

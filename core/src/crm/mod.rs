@@ -26,7 +26,6 @@ mod account;
 mod contacts;
 mod disable;
 mod form;
-mod lenient;
 mod oauth;
 mod problem;
 mod sources;
@@ -57,6 +56,7 @@ pub use webhooks::{
 };
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::lenient::field as lenient;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

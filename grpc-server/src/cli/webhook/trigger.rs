@@ -107,6 +107,7 @@ fn set(body: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
 
 impl Kind {
     /// A body in the form of the vendor's pages, with a new message id and the present time.
+    #[expect(clippy::too_many_lines, reason = "a table of bodies")]
     fn body(self) -> Value {
         let message_ref_id = uuid::Uuid::new_v4().to_string();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,27 +1,27 @@
-//! Numbers and flags as the CRM writes them: JSON in answers, text in form-encoded webhooks.
+//! Single fields of types that serde reads, for numbers and flags as the CRM writes them: JSON in
+//! answers, text in form-encoded webhooks. A field of another shape is an error.
 
+use super::whole_number;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// A whole number, as one or as text. Absent, `null` and `""` are none.
-pub(super) fn int<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
-    let number = match Value::deserialize(from)? {
-        Value::Null => return Ok(None),
-        Value::String(text) if text.is_empty() => return Ok(None),
-        Value::String(text) => text.parse().ok(),
-        value => value.as_i64(),
-    };
-    number.map(Some).ok_or_else(|| D::Error::custom("not a whole number"))
+pub(crate) fn int<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::String(text) if text.is_empty() => Ok(None),
+        value => whole_number(&value).map(Some).ok_or_else(|| D::Error::custom("not a whole number")),
+    }
 }
 
 /// A whole number that must be there.
-pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+pub(crate) fn id<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     int(from)?.ok_or_else(|| D::Error::custom("not a whole number"))
 }
 
 /// A flag, as `true`, `1` or `"1"`. Absent, `null` and `""` are none.
-pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+pub(crate) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
     Ok(match Value::deserialize(from)? {
         Value::Null => None,
         Value::Bool(flag) => Some(flag),
@@ -40,7 +40,7 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D
 }
 
 /// Text, or a number in its place.
-pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     match Value::deserialize(from)? {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),
@@ -50,7 +50,7 @@ pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
 }
 
 /// A map, which PHP writes as `[]` when it is empty.
-pub(super) fn map<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+pub(crate) fn map<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     match Value::deserialize(from)? {
         Value::Null => Ok(BTreeMap::new()),
         Value::Array(items) if items.is_empty() => Ok(BTreeMap::new()),
