@@ -69,6 +69,9 @@ struct With {
     author: Option<String>,
 }
 
+/// How the service refuses, or none where it does not.
+type Answer = Option<(ErrorKind, u16)>;
+
 type Ran<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 type Run = for<'a> fn(&'a Client, &'a With) -> Ran<'a>;
 
@@ -172,7 +175,7 @@ async fn every_call_is_answered_as_documented() {
                 with.message = nobody.into();
                 with.message_ref = nobody.into();
             });
-            let cases: Vec<(&str, With, Option<(ErrorKind, u16)>)> = match name {
+            let cases: Vec<(&str, With, Answer)> = match name {
                 "connect" | "disconnect" => {
                     vec![("account", account, Some((ErrorKind::Rejected, 400)))]
                 }
