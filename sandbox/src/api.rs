@@ -225,8 +225,7 @@ async fn record(
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
     let response = match (read, instead(&struck)) {
-        (_, Some(fault)) => Reply::fault(fault).into_response(),
-        (Err(fault), None) => Reply::fault(fault).into_response(),
+        (_, Some(fault)) | (Err(fault), None) => Reply::fault(fault).into_response(),
         (Ok(_), None) => {
             parts.extensions.insert(call.clone());
             next.run(Request::from_parts(parts, Body::empty())).await

@@ -234,6 +234,8 @@ struct FlatHook<'a> {
     kind: &'a str,
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Absent in the first generation, `null` without buttons.
+    #[expect(clippy::option_option, reason = "absent is not null")]
     markup: Option<Option<&'a Markup>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tag: Option<&'a str>,

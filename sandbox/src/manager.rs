@@ -48,6 +48,9 @@ pub struct Answered {
     pub hook: HookOutcome,
 }
 
+/// A message in its chat, and its webhook; none where the channel is not connected.
+type PutDown = (MessageRefId, Option<Hook>);
+
 fn no_chat() -> Error {
     Error::invalid("conversation_ref_id", "there is no such chat")
 }
@@ -187,11 +190,7 @@ impl Inner {
     }
 
     /// Writes the messages in the chat and makes their webhooks; none where the channel is not connected.
-    fn put_down(
-        &self,
-        chat: &ConversationRefId,
-        writing: Writing,
-    ) -> Result<(Line, Vec<(MessageRefId, Option<Hook>)>)> {
+    fn put_down(&self, chat: &ConversationRefId, writing: Writing) -> Result<(Line, Vec<PutDown>)> {
         let now_msec = self.config.clock.now_msec();
         let switches = self.switches();
         let mut state = self.state();
@@ -335,7 +334,7 @@ impl Inner {
                 return Err(Error::invalid("emoji", "the channel was registered without reactions"));
             }
             state.change_message(message, |message| {
-                message.set_reaction(user.author(), emoji.map(str::to_owned))
+                message.set_reaction(user.author(), emoji.map(str::to_owned));
             });
             let hook = self
                 .about(&state, &seen)

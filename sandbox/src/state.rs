@@ -259,6 +259,7 @@ pub enum Delivery {
 
 /// A channel's line into an account: what a scope id names.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the ids' names everywhere")]
 pub(crate) struct Line {
     pub(crate) channel_id: ChannelId,
     pub(crate) account_id: AccountId,
@@ -550,6 +551,7 @@ impl State {
     }
 
     /// The source whose name webhooks of this chat carry: the one that a message named, for good.
+    #[expect(clippy::unused_self, reason = "the state knows more of sources than the chat does")]
     pub(crate) fn source_of<'a>(&self, chat: &'a Chat) -> Option<&'a str> {
         chat.source_external_id.as_deref()
     }

@@ -13,6 +13,7 @@ const SECONDS_MAX: u64 = 366 * 24 * 3600;
 /// known, the switch says so: try both.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "switches")]
 pub struct Switches {
     /// Which signatures of requests are taken.
     pub signatures: Signatures,

@@ -3,9 +3,7 @@
 mod support;
 
 use amochats::{CONTENT_TYPE, SignedHeaders, canonical_string, content_md5, sign_body, sign_request};
-use amochats_sandbox::{
-    Absent, Change, Delivery, Duplicates, Party, Personality, SandboxConfig, Switches, UnknownFields,
-};
+use amochats_sandbox::{Absent, Change, Delivery, Duplicates, Party, Personality, SandboxConfig, Switches};
 use serde_json::{Value, json};
 use std::time::Duration;
 use support::{

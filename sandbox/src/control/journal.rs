@@ -85,20 +85,20 @@ fn curl(entry: &JournalEntry, api_url: &str) -> Option<String> {
         Direction::Request => format!("{api_url}{}", entry.summary.target),
         Direction::Webhook => entry.summary.target.clone(),
     };
-    let mut command = format!("curl -X {} {}", entry.summary.method, quoted(&url));
+    let mut command = vec!["curl".to_owned(), "-X".to_owned(), entry.summary.method.clone(), quoted(&url)];
     for (name, value) in &entry.headers {
         // What curl writes by itself.
         if !matches!(
             &**name,
             "host" | "content-length" | "connection" | "transfer-encoding" | "accept-encoding"
         ) {
-            command += &format!(" -H {}", quoted(&format!("{name}: {value}")));
+            command.extend(["-H".to_owned(), quoted(&format!("{name}: {value}"))]);
         }
     }
     if !entry.body.text.is_empty() {
-        command += &format!(" --data-binary {}", quoted(&entry.body.text));
+        command.extend(["--data-binary".to_owned(), quoted(&entry.body.text)]);
     }
-    Some(command)
+    Some(command.join(" "))
 }
 
 /// Sends a webhook again: the same bytes, the same signature, to the address it went to.

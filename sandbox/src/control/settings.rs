@@ -3,15 +3,15 @@
 use super::{Answer, Body, Path, Refused, Shared, not_found};
 use crate::config::web_address;
 use crate::faults::Faults;
-use crate::state::{Channel, Features, NewAccount, NewChannel, NewUser};
-use crate::switches::Switches;
-use amochats::{AccountId, ChannelId, Error, UserRefId};
+use crate::state::{Channel, NewAccount, NewChannel, NewUser};
+use amochats::{AccountId, ChannelId, Error};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub(super) async fn state(State(inner): Shared) -> Json<Value> {
@@ -48,41 +48,36 @@ pub(super) async fn add_channel(State(inner): Shared, Body(new): Body<NewChannel
     Ok(Json(json!({ "channel": inner.add_channel(new)? })))
 }
 
-/// `null` takes something away, absence leaves it.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(value).map(Some)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ChannelChange {
-    secret: Option<String>,
-    code: Option<String>,
-    title: Option<String>,
-    bot_ref_id: Option<UserRefId>,
-    #[serde(default, deserialize_with = "given")]
-    webhook_url: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given")]
-    webhook_url_v1: Option<Option<String>>,
-    features: Option<Features>,
+/// What is there, with what a body names put in its place; `null` takes something away.
+fn changed<T: Serialize + DeserializeOwned>(known: &T, change: Value) -> Result<T, Refused> {
+    fn put(place: &mut Value, change: Value) {
+        match (place, change) {
+            (Value::Object(place), Value::Object(change)) => {
+                for (name, value) in change {
+                    put(place.entry(name).or_insert(Value::Null), value);
+                }
+            }
+            (place, value) => *place = value,
+        }
+    }
+    let mut whole = json!(known);
+    put(&mut whole, change);
+    serde_path_to_error::deserialize(whole).map_err(|error| {
+        let path = error.path().to_string();
+        Error::invalid(path, error.into_inner()).into()
+    })
 }
 
 pub(super) async fn update_channel(
     State(inner): Shared,
     Path(id): Path<String>,
-    Body(change): Body<ChannelChange>,
+    Body(change): Body<Value>,
 ) -> Answer {
     let known = inner.state().channel(&ChannelId::from(id)).cloned().ok_or_else(not_found)?;
-    let channel = Channel {
-        channel_id: known.channel_id,
-        secret: change.secret.unwrap_or(known.secret),
-        code: change.code.unwrap_or(known.code),
-        title: change.title.unwrap_or(known.title),
-        bot_ref_id: change.bot_ref_id.unwrap_or(known.bot_ref_id),
-        webhook_url: change.webhook_url.unwrap_or(known.webhook_url),
-        webhook_url_v1: change.webhook_url_v1.unwrap_or(known.webhook_url_v1),
-        features: change.features.unwrap_or(known.features),
-    };
+    let channel: Channel = changed(&known, change)?;
+    if channel.channel_id != known.channel_id {
+        return Err(Error::invalid("channel_id", "stays as it is: add another channel").into());
+    }
     inner.update_channel(channel.clone())?;
     Ok(Json(json!({ "channel": channel })))
 }
@@ -114,19 +109,7 @@ pub(super) async fn switches(State(inner): Shared) -> Json<Value> {
 
 /// Changes the switches that are named.
 pub(super) async fn set_switches(State(inner): Shared, Body(change): Body<Value>) -> Answer {
-    let Value::Object(change) = change else {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "the body must be an object"));
-    };
-    let mut switches = json!(inner.switches());
-    for (name, value) in change {
-        switches[name] = value;
-    }
-    let read: Result<Switches, _> = serde_path_to_error::deserialize(switches);
-    let switches = read.map_err(|error| {
-        let path = error.path().to_string();
-        Error::invalid(path, error.into_inner())
-    })?;
-    inner.set_switches(switches)?;
+    inner.set_switches(changed(&inner.switches(), change)?)?;
     Ok(Json(json!(inner.switches())))
 }
 

@@ -35,6 +35,7 @@ pub struct Channel {
 /// What a channel declared at its registration. All is on here, so that it can be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of the registration form")]
 pub struct Features {
     /// Webhooks tell of a manager who types.
     pub typing: bool,
@@ -303,10 +304,8 @@ impl State {
 
     pub(crate) fn add_account(&mut self, new: NewAccount) -> Result<Account> {
         few("account_id", self.accounts.len())?;
-        let next = 31_000_001 + self.accounts.len() as u64;
-        let id = new.id.unwrap_or_else(|| {
-            (next..).find(|id| self.accounts.iter().all(|account| account.id != *id)).unwrap_or(next)
-        });
+        let last = self.accounts.iter().map(|account| account.id).max().unwrap_or(0);
+        let id = new.id.unwrap_or_else(|| last.max(31_000_000).saturating_add(1));
         let mut account = Account {
             account_id: new.account_id.unwrap_or_else(|| self.ids.uuid().into()),
             id,
