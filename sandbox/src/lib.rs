@@ -5,8 +5,13 @@
 //! proxy and not a store: state lives in memory and ends with the process, unless
 //! [`SandboxConfig::state`] names a file for it.
 //!
-//! Here: every method of the chats API; webhooks v1 and v2 for answers and "write first", v2 for
-//! typing, reactions, quotes and answers to comments. Methods of the CRM answer 404.
+//! Here: every method of the chats API, for any number of channels, accounts and users; webhooks v1
+//! and v2 for answers and "write first", v2 for typing, reactions, quotes and answers to comments;
+//! [`Switches`] for what the vendor's pages leave open; [`Faults`] with a seed. Methods of the CRM
+//! answer 404.
+//!
+//! Tests in other languages use the same by HTTP: the page's address serves a control API under
+//! `/api/`, described by `/api/openapi.json`.
 //!
 //! ```no_run
 //! use amochats_sandbox::{Content, Sandbox, SandboxConfig};
