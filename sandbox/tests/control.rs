@@ -142,6 +142,9 @@ async fn what_is_wrong_is_said_as_json() {
         assert_eq!(answer["field"], field, "{answer}");
     }
     api.refused("PUT", "faults", Some(&json!({ "rules": [{ "on": "api", "fault": "latency" }] })), 400).await;
+    api.refused("PUT", "faults", Some(&json!([])), 400).await;
+    api.refused("PUT", "faults", Some(&json!({ "rules": 5 })), 400).await;
+    api.refused("PATCH", "switches", Some(&json!([])), 400).await;
     api.refused("PUT", "snapshot", Some(&json!({ "format": "else" })), 400).await;
 }
 
@@ -360,7 +363,9 @@ async fn a_snapshot_is_restored_and_a_reset_forgets() {
     let (snapshot, chats) = (api.get("snapshot").await, channel.sandbox.chats());
     api.send("PATCH", "switches", &json!({ "duplicates": "replay" })).await;
     api.send("PUT", "faults", &json!({ "seed": 1, "rules": [{ "on": "hook", "fault": "drop" }] })).await;
-    assert_eq!(api.get("faults").await["rules"][0]["struck"], 0);
+    let faults = api.get("faults").await;
+    assert_eq!(faults["rules"][0]["struck"], 0);
+    assert_eq!(api.send("PUT", "faults", &faults).await, faults, "what was read can be written");
 
     api.send("POST", "reset", &json!({})).await;
     assert_eq!(api.get("chats").await["total"], 0);

@@ -48,6 +48,12 @@ pub(super) async fn add_channel(State(inner): Shared, Body(new): Body<NewChannel
     Ok(Json(json!({ "channel": inner.add_channel(new)? })))
 }
 
+/// A list would be read as fields in their order.
+fn object(body: &Value) -> Result<(), Refused> {
+    let no_object = || Refused::new(StatusCode::BAD_REQUEST, "the body must be an object");
+    body.is_object().then_some(()).ok_or_else(no_object)
+}
+
 /// What is there, with what a body names put in its place; `null` takes something away.
 fn changed<T: Serialize + DeserializeOwned>(known: &T, change: Value) -> Result<T, Refused> {
     fn put(place: &mut Value, change: Value) {
@@ -60,6 +66,7 @@ fn changed<T: Serialize + DeserializeOwned>(known: &T, change: Value) -> Result<
             (place, value) => *place = value,
         }
     }
+    object(&change)?;
     let mut whole = json!(known);
     put(&mut whole, change);
     serde_path_to_error::deserialize(whole).map_err(|error| {
@@ -117,7 +124,15 @@ pub(super) async fn faults(State(inner): Shared) -> Json<Value> {
     Json(inner.draws().shown())
 }
 
-pub(super) async fn set_faults(State(inner): Shared, Body(faults): Body<Faults>) -> Answer {
+pub(super) async fn set_faults(State(inner): Shared, Body(mut faults): Body<Value>) -> Answer {
+    object(&faults)?;
+    // What was shown may come back as it is.
+    let rules = faults.get_mut("rules").and_then(Value::as_array_mut);
+    for rule in rules.into_iter().flatten().filter_map(Value::as_object_mut) {
+        rule.remove("struck");
+    }
+    let read: Result<Faults, _> = serde_path_to_error::deserialize(faults);
+    let faults = read.map_err(|error| Error::invalid(error.path().to_string(), error.into_inner()))?;
     inner.set_faults(faults)?;
     Ok(Json(inner.draws().shown()))
 }

@@ -87,6 +87,13 @@ impl Saved {
         if let Some(url) = &config.webhook_url {
             state.channels[0].webhook_url = Some(url.clone());
         }
+        for new in config.channels.iter().filter(|new| new.webhook_url.is_some()) {
+            let known =
+                state.channels.iter_mut().find(|known| Some(&known.channel_id) == new.channel_id.as_ref());
+            if let Some(known) = known {
+                known.webhook_url.clone_from(&new.webhook_url);
+            }
+        }
         Ok(state)
     }
 
@@ -204,11 +211,11 @@ impl Saved {
         if config.channel_code.as_ref().is_some_and(|code| *code != first.code) {
             return Err(other("channel_code", "code"));
         }
+        // One that was to be made up is among those that were.
         let known = |new: &super::NewChannel| {
-            let id = new.channel_id.as_ref();
-            self.channels.iter().any(|channel| {
-                Some(&channel.channel_id) == id
-                    && new.secret.as_ref().is_none_or(|secret| *secret == channel.secret)
+            new.channel_id.as_ref().is_none_or(|id| {
+                let known = self.channels.iter().find(|channel| channel.channel_id == *id);
+                known.is_some_and(|known| new.secret.as_ref().is_none_or(|secret| *secret == known.secret))
             })
         };
         if !config.channels.iter().all(known) {
