@@ -5,8 +5,13 @@
 //! proxy and not a store: state lives in memory and ends with the process, unless
 //! [`SandboxConfig::state`] names a file for it.
 //!
-//! Here: every method of the chats API; webhooks v1 and v2 for answers and "write first", v2 for
-//! typing, reactions, quotes and answers to comments. Methods of the CRM answer 404.
+//! Here: every method of the chats API, for any number of channels, accounts and users; webhooks v1
+//! and v2 for answers and "write first", v2 for typing, reactions, quotes and answers to comments;
+//! [`Switches`] for what the vendor's pages leave open; [`Faults`] with a seed. Methods of the CRM
+//! answer 404.
+//!
+//! Tests in other languages use the same by HTTP: the page's address serves a control API under
+//! `/api/`, described by `/api/openapi.json`.
 //!
 //! ```no_run
 //! use amochats_sandbox::{Content, Sandbox, SandboxConfig};
@@ -29,22 +34,34 @@
 mod api;
 mod config;
 mod control;
+mod faults;
+mod files;
 mod guard;
 mod hooks;
 mod journal;
+mod manager;
 mod page;
 mod persist;
+mod plug;
 mod sandbox;
 mod state;
+mod switches;
+mod throttle;
 mod tls;
 
-pub use config::{Clock, Duplicates, NotConnected, Personality, SandboxConfig};
+pub use config::{Clock, Personality, SandboxConfig};
+pub use faults::{FaultName, FaultRule, Faults, Side};
 pub use guard::own_page_only;
 pub use hooks::HookOutcome;
 pub use journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict};
-pub use sandbox::{Answered, Change, Sandbox};
+pub use manager::{Answered, Writing};
+pub use sandbox::{Change, Sandbox};
 pub use state::{
-    Account, Attachment, Author, Chat, Client, Connection, Content, Delivery, Lead, Manager, Message, Party,
-    Reaction,
+    Account, Attachment, Author, Channel, Chat, Client, Connection, Content, Delivery, Features, Lead,
+    Message, NewAccount, NewChannel, NewUser, Party, Reaction, User,
+};
+pub use switches::{
+    Absent, Answers, Duplicates, HookContacts, HookEscaping, RequiredFields, Signatures, Switches,
+    Transitions, UnknownFields,
 };
 pub use tls::Identity;

@@ -47,3 +47,34 @@ fn what_is_no_pair_is_refused_by_name() {
         assert_eq!(error.field(), Some(field));
     }
 }
+
+/// One listener plays the chats host and the hosts of accounts: clients name them, by SNI too.
+#[tokio::test]
+async fn several_host_names_lead_to_the_same_listener() {
+    let names = ["amojo.amocrm.ru", "sandbox.amocrm.ru"];
+    let signed = rcgen::generate_simple_self_signed(names.map(str::to_owned)).expect("signed");
+    let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
+    let tls = Identity::from_pem(certificate.as_bytes(), key.as_bytes()).expect("a pair");
+    let sandbox =
+        Sandbox::start(SandboxConfig { tls: Some(tls), ..SandboxConfig::default() }).await.expect("started");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(signed.cert.der().clone()).expect("a certificate");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    for name in names {
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(config.clone())
+            .no_proxy()
+            .resolve(name, sandbox.api_addr())
+            .build()
+            .expect("a client");
+        let url = format!("https://{name}:{}/v2/origin/custom/none/connect", sandbox.api_addr().port());
+        let answer = http.post(url).send().await.expect("the certificate fits");
+        assert_eq!(answer.status(), 404, "{name}");
+        assert!(answer.text().await.expect("UTF-8").contains("no_such_channel"));
+    }
+}

@@ -1,7 +1,7 @@
 //! The commands that call the service: against the sandbox, and against a peer that refuses.
 
 use amochats::{Content, NewMessage, parse_date};
-use amochats_sandbox::{Delivery, Sandbox, SandboxConfig};
+use amochats_sandbox::{Delivery, Sandbox, SandboxConfig, Switches};
 use amochats_tests::command::{Ended, amochats, run};
 use serde_json::{Value, json};
 use std::fs;
@@ -42,7 +42,7 @@ async fn sandbox() -> (Sandbox, String) {
         channel_id: Some(CHANNEL.into()),
         secret: Some(SECRET.into()),
         accounts: vec![ACCOUNT.into()],
-        strict: true,
+        switches: Switches::strict(),
         ..SandboxConfig::default()
     };
     let sandbox = Sandbox::start(config).await.expect("loopback");

@@ -154,8 +154,8 @@ async fn a_message_and_its_answer_travel_the_whole_way() {
     let state = dev.get("page", "/api/state").await;
     assert_eq!(state["api"], dev.ready["sandbox_api"]);
     assert_eq!(state["companion_url"], format!("{}/", dev.said("messenger")));
-    assert_eq!(state["accounts"][0]["connection"]["hook_version"], "v2");
-    assert!(state["webhook_url"].as_str().expect("text").starts_with(dev.said("listener")));
+    assert_eq!(state["accounts"][0]["connections"][0]["hook_version"], "v2");
+    assert!(state["channels"][0]["webhook_url"].as_str().expect("text").starts_with(dev.said("listener")));
 
     let chat = dev.client_writes("m-1", "hello").await;
     dev.manager_writes(&chat, "good morning").await;
@@ -165,9 +165,13 @@ async fn a_message_and_its_answer_travel_the_whole_way() {
         (&phone["client"]["name"], &phone["messages"][0]["status"]),
         (&json!("Demo client"), &json!("sent"))
     );
-    dev.until("page", &chat, |seen| seen["messages"][1]["delivery"]["state"] == "delivered").await;
+    dev.until("page", &format!("{chat}/messages"), |seen| {
+        seen["messages"][1]["delivery"]["state"] == "delivered"
+    })
+    .await;
     dev.post("messenger", "/api/seen", &json!({})).await;
-    dev.until("page", &chat, |seen| seen["messages"][1]["delivery"]["state"] == "read").await;
+    dev.until("page", &format!("{chat}/messages"), |seen| seen["messages"][1]["delivery"]["state"] == "read")
+        .await;
 
     // Another program has the same event by gRPC.
     let event = dev.next_event(&["--create"]);
@@ -211,7 +215,7 @@ async fn with_data_the_next_start_goes_on() {
     assert_eq!(dev.client_writes("m-2", "hello again").await, chat);
     dev.manager_writes(&chat, "third").await;
     assert_eq!(dev.next_event(&[])["text"], "third");
-    let seen = dev.get("page", &chat).await;
+    let seen = dev.get("page", &format!("{chat}/messages")).await;
     let texts = seen["messages"].as_array().expect("a list").iter().map(|said| &said["content"]["text"]);
     assert_eq!(texts.collect::<Vec<_>>(), ["hello", "first", "second", "hello again", "third"]);
     dev.stop().await;
