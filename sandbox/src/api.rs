@@ -5,6 +5,7 @@ mod chats;
 pub(crate) mod verify;
 
 use crate::config::{Duplicates, NotConnected, Personality};
+use crate::crm;
 use crate::hooks::millis;
 use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict, shown_headers};
 use crate::sandbox::{Change, Inner};
@@ -40,7 +41,7 @@ const METHODS: &str = "this sandbox has POST /v2/origin/custom/{channel_id}/conn
 const GEN1_METHODS: &str = "the first generation has POST /v2/origin/custom/{channel_id}/connect and \
      POST /v2/origin/custom/{scope_id}";
 
-type Shared = State<Arc<Inner>>;
+pub(crate) type Shared = State<Arc<Inner>>;
 
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let mut router = Router::new()
@@ -57,6 +58,7 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
             .route("/v2/origin/custom/{id}/react", post(chats::react));
     }
     router
+        .merge(crm::router(inner.config.personality))
         .fallback(async |State(inner): Shared| Reply::fault(no_such_method(&inner)))
         .method_not_allowed_fallback(async |State(inner): Shared| {
             let fault = no_such_method(&inner);
@@ -107,9 +109,9 @@ struct Reply {
 }
 
 #[derive(Clone)]
-struct Note {
-    kind: &'static str,
-    verdict: Verdict,
+pub(crate) struct Note {
+    pub(crate) kind: &'static str,
+    pub(crate) verdict: Verdict,
 }
 
 impl Reply {
@@ -144,11 +146,11 @@ impl IntoResponse for Reply {
 }
 
 /// A request, whole.
-struct Call {
-    method: String,
-    path_and_query: String,
-    headers: HeaderMap,
-    body: Bytes,
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path_and_query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// Reads the whole request, lets it be answered, and writes both in the journal.
@@ -425,6 +427,7 @@ fn new_message(
             Some(&message.message_id),
         )
     };
+    crm::message_came(state, &accepted.message, message.silent, inner);
     state.keep_receipt(account_id, &message.message_id, answer.clone());
     inner.message_changed(&accepted.conversation, &accepted.message);
     Ok(Answer::Json(answer))

@@ -50,6 +50,9 @@ pub struct SandboxConfig {
     pub duplicates: Duplicates,
     /// What a call gets whose channel is not connected to the account of its scope.
     pub not_connected: NotConnected,
+    /// How many calls of the CRM's API an account may make in a second; 429 beyond that, then 403. The
+    /// vendor allows 7. `None` switches the limit off.
+    pub crm_rate: Option<u32>,
     /// Sends a line feed after the body of each webhook, outside of the signature, as the vendor does.
     pub hook_newline: bool,
     /// How long a webhook waits for its answer. The vendor waits 5 s.
@@ -83,6 +86,7 @@ impl Default for SandboxConfig {
             state: None,
             duplicates: Duplicates::default(),
             not_connected: NotConnected::default(),
+            crm_rate: Some(7),
             hook_newline: true,
             hook_timeout: Duration::from_secs(5),
             journal_capacity: 1000,
@@ -133,6 +137,9 @@ impl SandboxConfig {
         }
         if self.journal_capacity == 0 {
             return Err(Error::invalid("journal_capacity", "must be at least 1"));
+        }
+        if self.crm_rate == Some(0) {
+            return Err(Error::invalid("crm_rate", "must be at least 1"));
         }
         if self.hook_timeout.is_zero() {
             return Err(Error::invalid("hook_timeout", "must be longer than nothing"));

@@ -1,6 +1,7 @@
 //! The page's own API: what the manager's page shows and does, as JSON, and changes as
 //! server-sent events. Other pages are kept out, see [`own_page_only`].
 
+use crate::crm;
 use crate::guard::own_page_only;
 use crate::journal::JournalEntry;
 use crate::page;
@@ -22,8 +23,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tokio_stream::wrappers::BroadcastStream;
 
-type Shared = State<Arc<Inner>>;
-type Answer = Result<Json<Value>, Refused>;
+pub(crate) type Shared = State<Arc<Inner>>;
+pub(crate) type Answer = Result<Json<Value>, Refused>;
 
 /// How many journal entries a page gets at most.
 const JOURNAL_PAGE: usize = 200;
@@ -41,13 +42,14 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
         .route("/api/journal", get(journal))
         .route("/api/journal/{seq}", get(journal_entry))
         .route("/api/events", get(events))
+        .merge(crm::control::router())
         .layer(DefaultBodyLimit::max(1024 * 1024))
         .layer(middleware::from_fn(own_page_only))
         .with_state(inner)
 }
 
 /// A request that is refused, with the reason.
-struct Refused(StatusCode, String);
+pub(crate) struct Refused(StatusCode, String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -87,6 +89,7 @@ async fn state(State(inner): Shared) -> Json<Value> {
             "bot_ref_id": state.channel.bot_ref_id,
         },
         "accounts": state.accounts,
+        "integrations": state.crm.integrations(),
         "webhook_url": state.webhook_url,
         "companion_url": inner.config.companion_url,
         "personality": inner.config.personality.name(),

@@ -6,7 +6,8 @@
 //! [`SandboxConfig::state`] names a file for it.
 //!
 //! Here: every method of the chats API; webhooks v1 and v2 for answers and "write first", v2 for
-//! typing, reactions, quotes and answers to comments. Methods of the CRM answer 404.
+//! typing, reactions, quotes and answers to comments; of the CRM's own API what a channel uses,
+//! with its tokens and webhooks, see [`CrmHandle`].
 //!
 //! ```no_run
 //! use amochats_sandbox::{Content, Sandbox, SandboxConfig};
@@ -29,6 +30,7 @@
 mod api;
 mod config;
 mod control;
+mod crm;
 mod guard;
 mod hooks;
 mod journal;
@@ -39,6 +41,7 @@ mod state;
 mod tls;
 
 pub use config::{Clock, Duplicates, NotConnected, Personality, SandboxConfig};
+pub use crm::{CrmHandle, CrmUser, Integration, IntegrationSettings};
 pub use guard::own_page_only;
 pub use hooks::HookOutcome;
 pub use journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict};

@@ -1,6 +1,7 @@
 //! The running sandbox and what a test or a program can do with it.
 
 use crate::config::{SandboxConfig, web_address};
+use crate::crm::{self, CrmHandle};
 use crate::hooks::{self, Hook, HookOutcome};
 use crate::journal::{Journal, JournalEntry};
 use crate::persist::{self, StateFile};
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -91,6 +92,8 @@ pub(crate) struct Inner {
     pub(crate) page_addr: SocketAddr,
     pub(crate) stop: CancellationToken,
     pub(crate) changes: broadcast::Sender<Change>,
+    /// Something of the CRM's waits to be sent.
+    pub(crate) crm_wake: Notify,
     tasks: TaskTracker,
     state: Mutex<State>,
     journal: Mutex<Journal>,
@@ -128,6 +131,7 @@ impl Sandbox {
             page_addr: address(&page_listener)?,
             stop: CancellationToken::new(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
+            crm_wake: Notify::new(),
             tasks: TaskTracker::new(),
             state: Mutex::new(state),
             journal: Mutex::new(Journal::new(config.journal_capacity)),
@@ -150,6 +154,7 @@ impl Sandbox {
             }
         }
         inner.serve(page_listener, control::router(inner.clone()));
+        inner.tasks.spawn(crm::webhooks::run(inner.clone()));
         Ok(Self { inner, keeper })
     }
 
@@ -186,6 +191,11 @@ impl Sandbox {
     /// The channel's bot, which stands in `sender.ref_id` of messages by an unknown author.
     pub fn bot_ref_id(&self) -> UserRefId {
         self.inner.state().channel.bot_ref_id.clone()
+    }
+
+    /// The CRM: integrations, tokens, and what a person does there.
+    pub fn crm(&self) -> CrmHandle<'_> {
+        CrmHandle::new(&self.inner)
     }
 
     /// The accounts with their connections and managers.
@@ -343,6 +353,11 @@ impl Inner {
         });
     }
 
+    /// Runs something on its own; a stopping sandbox waits for it.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// Whether all calls in progress ended in time.
     pub(crate) async fn drained(&self) -> bool {
         self.tasks.close();
@@ -383,7 +398,11 @@ impl Inner {
         let changed = {
             let mut state = self.state();
             state.chat(chat).ok_or_else(no_chat)?;
-            state.mark_read(chat)
+            let changed = state.mark_read(chat);
+            if changed {
+                crm::chat_read(&mut state, chat, self);
+            }
+            changed
         };
         if changed {
             self.changed(Change::Chat { conversation_ref_id: chat.clone() });
@@ -413,9 +432,13 @@ impl Inner {
                 content.quote(quoted);
             }
             let message = state.answer(chat, &account.managers[0], content, now_msec);
-            let chat = state.chat(chat).expect("it was found above");
+            let mut chat = state.chat(chat).cloned().expect("it was found above");
+            // A chat that was never given a source has the default one, as long as it is that.
+            if chat.source_external_id.is_none() {
+                chat.source_external_id = state.crm.default_source(&account_id, &state.channel.id);
+            }
             let gen1 = self.config.personality == crate::Personality::Gen1;
-            let hook = Hook::message(&account, chat, &message, quoted.as_ref(), gen1, now_msec);
+            let hook = Hook::message(&account, &chat, &message, quoted.as_ref(), gen1, now_msec);
             (message.message_ref_id.clone(), hook)
         };
         self.message_changed(chat, &message_ref_id);

@@ -7,6 +7,7 @@ mod saved;
 pub(crate) use saved::Saved;
 
 use crate::config::SandboxConfig;
+use crate::crm::Crm;
 use amochats::{
     AccountId, ChannelId, ConversationId, ConversationRefId, HookVersion, MessageId, MessageRefId, ScopeId,
     UserId, UserRefId,
@@ -267,20 +268,30 @@ pub(crate) struct State {
     receipts: HashMap<(AccountId, MessageId), Value>,
     typing_shown: HashMap<(ConversationRefId, UserRefId), i64>,
     leads: u64,
+    pub(crate) crm: Crm,
     ids: Ids,
 }
 
 /// Draws ids; with a seed always the same ones.
-struct Ids(StdRng);
+pub(crate) struct Ids(StdRng);
 
 impl Ids {
-    fn uuid(&mut self) -> String {
+    /// Another row of ids than the state's own, so that the one does not move the other on.
+    pub(crate) fn beside(seed: Option<u64>) -> Self {
+        seed.map_or_else(Self::random, |seed| Self(StdRng::seed_from_u64(seed ^ 0xC4_31)))
+    }
+
+    pub(crate) fn random() -> Self {
+        Self(StdRng::from_os_rng())
+    }
+
+    pub(crate) fn uuid(&mut self) -> String {
         let mut bytes = [0; 16];
         self.0.fill_bytes(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
     }
 
-    fn secret(&mut self) -> String {
+    pub(crate) fn secret(&mut self) -> String {
         let mut half = || self.0.next_u64();
         format!("{:016x}{:016x}{:08x}", half(), half(), half() >> 32)
     }
@@ -303,6 +314,7 @@ impl State {
             title: config.channel_title.clone(),
             bot_ref_id: ids.uuid().into(),
         };
+        let channel_id = channel.id.clone();
         let mut account_ids = config.accounts.clone();
         if account_ids.is_empty() {
             account_ids.push(ids.uuid().into());
@@ -330,8 +342,40 @@ impl State {
             receipts: HashMap::new(),
             typing_shown: HashMap::new(),
             leads: 0,
+            crm: Crm::new(Ids::beside(config.seed), channel_id),
             ids,
         }
+    }
+
+    /// Lets the CRM know of accounts and users that are new.
+    pub(crate) fn sync_crm(&mut self) {
+        self.crm.sync(&self.accounts);
+    }
+
+    /// The integration behind the channel was switched off.
+    pub(crate) fn disconnect(&mut self, account_id: &AccountId, channel: &ChannelId) {
+        if self.channel.id == *channel
+            && let Some(account) = self.account_mut(account_id)
+        {
+            account.connection = None;
+        }
+    }
+
+    pub(crate) fn set_admin(
+        &mut self,
+        account_id: &AccountId,
+        user: i64,
+        is_admin: bool,
+    ) -> amochats::Result<()> {
+        self.crm.set_admin(account_id, user, is_admin)
+    }
+
+    /// A message with its chat.
+    pub(crate) fn chat_of(&self, message: &MessageRefId) -> Option<(Chat, Message)> {
+        let chat = self.chat(self.message_chats.get(message)?)?;
+        let messages = self.messages(&chat.conversation_ref_id);
+        let message = messages.iter().find(|known| known.message_ref_id == *message)?;
+        Some((chat.clone(), message.clone()))
     }
 
     pub(crate) fn account(&self, account_id: &AccountId) -> Option<&Account> {

@@ -2,12 +2,11 @@
 
 use super::{Account, Channel, Chat, Client, Connection, Ids, Lead, Manager, Message, State};
 use crate::config::{SandboxConfig, path_id, web_address};
+use crate::crm::Crm;
 use amochats::{
     AccountId, ChannelSecret, ConversationId, ConversationRefId, Error, ErrorKind, MessageId, Result,
     ScopeId, UserId, UserRefId,
 };
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -35,6 +34,9 @@ pub(crate) struct Saved {
     accounts: Vec<SavedAccount>,
     /// In the order in which they were made.
     chats: Vec<SavedChat>,
+    /// Absent in files of before there was one.
+    #[serde(default)]
+    crm: Option<Value>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -124,6 +126,9 @@ impl Saved {
             webhook_url: state.webhook_url.clone(),
             accounts: state.accounts.iter().map(of_account).collect(),
             chats: state.chats.iter().map(of_chat).collect(),
+            crm: Some(
+                serde_json::to_value(&state.crm).expect("its keys are text, its values can be written"),
+            ),
         }
     }
 
@@ -156,7 +161,11 @@ impl Saved {
     pub(crate) fn restore(self, config: &SandboxConfig) -> Result<State> {
         self.check()?;
         self.agree(config)?;
-        let Self { mut channel, webhook_url, accounts, chats, .. } = self;
+        let Self { mut channel, webhook_url, accounts, chats, crm, .. } = self;
+        let crm = match crm {
+            None => Crm::new(Ids::random(), channel.id.clone()),
+            Some(crm) => serde_json::from_value(crm).map_err(|_| damaged("crm cannot be read"))?,
+        };
         channel.title.clone_from(&config.channel_title);
         let mut state = State {
             channel,
@@ -172,7 +181,8 @@ impl Saved {
             receipts: HashMap::new(),
             typing_shown: HashMap::new(),
             leads: chats.iter().filter_map(|chat| chat.lead.as_ref()).map(|lead| lead.id).max().unwrap_or(0),
-            ids: Ids(StdRng::from_os_rng()),
+            crm,
+            ids: Ids::random(),
         };
         for account in accounts {
             state.restore_account(account);

@@ -1,0 +1,169 @@
+//! The CRM in the control API, under `/api/crm`.
+
+use super::handle::{CrmHandle, IntegrationSettings};
+use crate::control::{Answer, Shared};
+use crate::sandbox::Inner;
+use amochats::{AccountId, Error};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::routing::{get, patch, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(crate) fn router() -> Router<Arc<Inner>> {
+    Router::new()
+        .route("/api/crm", get(overview))
+        .route("/api/crm/integrations", get(integrations).post(add_integration))
+        .route("/api/crm/integrations/{client_id}", patch(change_integration))
+        .route("/api/crm/integrations/{client_id}/code", post(code))
+        .route("/api/crm/integrations/{client_id}/install", post(install))
+        .route("/api/crm/integrations/{client_id}/disable", post(disable))
+        .route("/api/crm/integrations/{client_id}/token", post(token))
+        .route("/api/crm/integrations/{client_id}/one_time_token", post(one_time_token))
+        .route("/api/crm/accounts/{account_id}", patch(change_account))
+        .route("/api/crm/accounts/{account_id}/users/{user_id}", patch(change_user))
+        .route("/api/crm/accounts/{account_id}/templates/{template_id}/reviews/{review_id}", post(end_review))
+}
+
+async fn overview(State(inner): Shared) -> Json<Value> {
+    Json(CrmHandle::new(&inner).overview())
+}
+
+async fn integrations(State(inner): Shared) -> Json<Value> {
+    Json(json!({ "integrations": CrmHandle::new(&inner).integrations() }))
+}
+
+async fn add_integration(
+    State(inner): Shared,
+    body: Result<Json<IntegrationSettings>, JsonRejection>,
+) -> Answer {
+    Ok(Json(json!(CrmHandle::new(&inner).add_integration(body?.0)?)))
+}
+
+async fn change_integration(
+    State(inner): Shared,
+    Path(client_id): Path<String>,
+    body: Result<Json<IntegrationSettings>, JsonRejection>,
+) -> Answer {
+    Ok(Json(json!(CrmHandle::new(&inner).change_integration(&client_id, body?.0)?)))
+}
+
+/// Whose account, and as which user; the first account and an administrator unless named.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Who {
+    account_id: Option<AccountId>,
+    user_id: Option<i64>,
+    /// Of a token alone.
+    days: Option<u16>,
+}
+
+impl Who {
+    fn account(&self, inner: &Inner) -> Result<AccountId, Error> {
+        let first = || inner.state().accounts.first().map(|account| account.account_id.clone());
+        let no_account = || Error::invalid("account_id", "there is no account");
+        self.account_id.clone().or_else(first).ok_or_else(no_account)
+    }
+}
+
+async fn code(
+    State(inner): Shared,
+    Path(client_id): Path<String>,
+    body: Result<Json<Who>, JsonRejection>,
+) -> Answer {
+    let who = body?.0;
+    let code = CrmHandle::new(&inner).issue_code(&client_id, &who.account(&inner)?, who.user_id)?;
+    Ok(Json(json!({ "code": code })))
+}
+
+async fn install(
+    State(inner): Shared,
+    Path(client_id): Path<String>,
+    body: Result<Json<Who>, JsonRejection>,
+) -> Answer {
+    let to = CrmHandle::new(&inner).install(&client_id, &body?.0.account(&inner)?)?;
+    Ok(Json(json!({ "redirect": to })))
+}
+
+async fn disable(
+    State(inner): Shared,
+    Path(client_id): Path<String>,
+    body: Result<Json<Who>, JsonRejection>,
+) -> Answer {
+    CrmHandle::new(&inner).disable(&client_id, &body?.0.account(&inner)?)?;
+    Ok(Json(json!({})))
+}
+
+/// How long a token lives unless the call says otherwise, in days.
+const TOKEN_DAYS: u16 = 365;
+
+async fn token(
+    State(inner): Shared,
+    Path(client_id): Path<String>,
+    body: Result<Json<Who>, JsonRejection>,
+) -> Answer {
+    let who = body?.0;
+    let (account, days) = (who.account(&inner)?, who.days.unwrap_or(TOKEN_DAYS));
+    let token = CrmHandle::new(&inner).issue_token(&client_id, &account, who.user_id, days)?;
+    Ok(Json(json!({ "token": token })))
+}
+
+async fn one_time_token(
+    State(inner): Shared,
+    Path(client_id): Path<String>,
+    body: Result<Json<Who>, JsonRejection>,
+) -> Answer {
+    let who = body?.0;
+    let token = CrmHandle::new(&inner).one_time_token(&client_id, &who.account(&inner)?, who.user_id)?;
+    Ok(Json(json!({ "token": token })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountChange {
+    is_paid: bool,
+}
+
+async fn change_account(
+    State(inner): Shared,
+    Path(account): Path<AccountId>,
+    body: Result<Json<AccountChange>, JsonRejection>,
+) -> Answer {
+    CrmHandle::new(&inner).set_paid(&account, body?.0.is_paid)?;
+    Ok(Json(json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserChange {
+    is_admin: bool,
+}
+
+async fn change_user(
+    State(inner): Shared,
+    Path((account, user)): Path<(AccountId, i64)>,
+    body: Result<Json<UserChange>, JsonRejection>,
+) -> Answer {
+    CrmHandle::new(&inner).set_admin(&account, user, body?.0.is_admin)?;
+    Ok(Json(json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outcome {
+    status: String,
+    #[serde(default)]
+    reject_reason: String,
+}
+
+async fn end_review(
+    State(inner): Shared,
+    Path((account, template, review)): Path<(AccountId, i64, i64)>,
+    body: Result<Json<Outcome>, JsonRejection>,
+) -> Answer {
+    let Outcome { status, reject_reason } = body?.0;
+    CrmHandle::new(&inner).end_review(&account, template, review, &status, &reject_reason)?;
+    Ok(Json(json!({})))
+}
