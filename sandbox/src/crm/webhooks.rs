@@ -198,7 +198,7 @@ pub(super) fn tell(
     crm.deliveries.drain(..too_many);
 }
 
-/// A tree as PHP reads it: brackets for keys, every leaf a text, flags as 0 and 1.
+/// A tree as PHP writes it: brackets for keys, every leaf a text, flags as 0 and 1.
 fn encode(form: &mut url::form_urlencoded::Serializer<'_, String>, path: &str, value: &Value) {
     match value {
         Value::Object(map) => {
@@ -207,7 +207,8 @@ fn encode(form: &mut url::form_urlencoded::Serializer<'_, String>, path: &str, v
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(at, item)| encode(form, &format!("{path}[{at}]"), item));
         }
-        Value::Null => drop(form.append_pair(path, "")),
+        // What has no value is left out, as in the vendor's examples.
+        Value::Null => {}
         Value::Bool(flag) => drop(form.append_pair(path, if *flag { "1" } else { "0" })),
         Value::Number(number) => drop(form.append_pair(path, &number.to_string())),
         Value::String(text) => drop(form.append_pair(path, text)),
