@@ -6,8 +6,7 @@
 //! [`SandboxConfig::state`] names a file for it.
 //!
 //! Here: every method of the chats API; webhooks v1 and v2 for answers and "write first", v2 for
-//! typing, reactions, quotes and answers to comments; of the CRM's own API what a channel uses,
-//! with its tokens and webhooks, see [`CrmHandle`].
+//! typing, reactions, quotes and answers to comments. Methods of the CRM answer 404.
 //!
 //! ```no_run
 //! use amochats_sandbox::{Content, Sandbox, SandboxConfig};
@@ -31,23 +30,32 @@ mod api;
 mod config;
 mod control;
 mod crm;
+mod files;
 mod guard;
 mod hooks;
 mod journal;
+mod manager;
 mod page;
 mod persist;
 mod sandbox;
 mod state;
+mod switches;
+mod throttle;
 mod tls;
 
-pub use config::{Clock, Duplicates, NotConnected, Personality, SandboxConfig};
+pub use config::{Clock, Personality, SandboxConfig};
 pub use crm::{CrmHandle, CrmUser, Integration, IntegrationSettings};
 pub use guard::own_page_only;
 pub use hooks::HookOutcome;
 pub use journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict};
-pub use sandbox::{Answered, Change, Sandbox};
+pub use manager::{Answered, Writing};
+pub use sandbox::{Change, Sandbox};
 pub use state::{
-    Account, Attachment, Author, Chat, Client, Connection, Content, Delivery, Lead, Manager, Message, Party,
-    Reaction,
+    Account, Attachment, Author, Channel, Chat, Client, Connection, Content, Delivery, Features, Lead,
+    Message, NewAccount, NewChannel, NewUser, Party, Reaction, User,
+};
+pub use switches::{
+    Absent, Answers, Duplicates, HookContacts, HookEscaping, RequiredFields, Signatures, Switches,
+    Transitions, UnknownFields,
 };
 pub use tls::Identity;

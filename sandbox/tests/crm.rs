@@ -5,7 +5,7 @@ mod support;
 use amochats::crm::{
     ClientSecret, CrmEvent, OneTimeTokenRules, parse_crm_webhook, verify_disable_hook, verify_one_time_token,
 };
-use amochats_sandbox::{Content, IntegrationSettings, Sandbox, SandboxConfig};
+use amochats_sandbox::{Content, IntegrationSettings, Sandbox, SandboxConfig, Switches};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -61,9 +61,15 @@ impl Reply {
     }
 }
 
+/// As many calls a second as a test likes.
+fn unpaced(config: SandboxConfig) -> SandboxConfig {
+    let switches = Switches { crm_requests_per_second: None, ..config.switches.clone() };
+    SandboxConfig { switches, ..config }
+}
+
 impl Crm {
     async fn start(config: SandboxConfig) -> Self {
-        let channel = Channel::connected(SandboxConfig { crm_rate: None, ..config }).await;
+        let channel = Channel::connected(unpaced(config)).await;
         let crm = channel.sandbox.crm();
         let client_id = crm.integrations()[0].client_id.clone();
         let token = crm.issue_token(&client_id, &channel.account, None, 1).expect("issued");
@@ -362,7 +368,7 @@ async fn installing_calls_the_redirect_uri_and_disabling_ends_everything() {
     let called = receiver.next().await;
     assert_eq!((called.path.as_str(), query(&to)["from_widget"].as_str()), ("/in/oauth", "1"));
     assert_eq!(called.headers["user-agent"], "amoService-oAuth-Code-Sender/1.0");
-    assert!(crm.sandbox().accounts()[0].connection.is_some());
+    assert!(crm.sandbox().accounts()[0].connections.len() == 1);
 
     crm.control("POST", &format!("/api/crm/integrations/{}/disable", crm.client_id), &json!({})).await;
     let told = receiver.next().await;
@@ -381,7 +387,7 @@ async fn installing_calls_the_redirect_uri_and_disabling_ends_everything() {
     assert_eq!(query["signature"], expected);
 
     crm.get("/api/v4/account").await.problem(401);
-    assert!(crm.sandbox().accounts()[0].connection.is_none(), "the channel is disconnected");
+    assert!(crm.sandbox().accounts()[0].connections.is_empty(), "the channel is disconnected");
     let chats = crm.channel.send(&text("m-1", "c-1", "u-1", "hello")).await;
     assert_eq!(chats.status, 403);
 }
@@ -576,7 +582,12 @@ async fn a_delivery_that_fails_comes_again_as_documented() {
     for (status, delays) in [(500, &[5, 15, 15, 60][..]), (499, &[5, 15, 15, 60]), (404, &[5, 15])] {
         let turned = Turned::at(D0_MSEC);
         let mut receiver = Receiver::start(Some(status)).await;
-        let crm = Crm::start(SandboxConfig { clock: turned.clock(), clock_window: None, ..config() }).await;
+        let crm = Crm::start(SandboxConfig {
+            clock: turned.clock(),
+            switches: Switches { date_window_s: None, ..Switches::default() },
+            ..config()
+        })
+        .await;
         let body =
             json!({ "destination": receiver.url.replace(":scope_id", "crm"), "settings": ["add_talk"] });
         crm.call("POST", "/api/v4/webhooks", &body).await;
@@ -656,7 +667,7 @@ async fn a_restart_keeps_tokens_and_sources() {
     let before = crm.sandbox().crm().overview();
     let Crm { channel, client_id, token } = crm;
     channel.sandbox.shutdown().await;
-    let channel = Channel::start(SandboxConfig { crm_rate: None, ..kept }).await;
+    let channel = Channel::start(unpaced(kept)).await;
     let crm = Crm { channel, client_id, token };
     assert_eq!(crm.sandbox().crm().overview(), before);
     assert_eq!(crm.get("/api/v4/sources").await.ok()["_total_items"], 2);

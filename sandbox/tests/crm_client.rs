@@ -11,7 +11,7 @@ use amochats::crm::{
     TemplateButton, TemplateChange, Token,
 };
 use amochats::{ConversationRefId, CrmClient, Error, ErrorKind, Result};
-use amochats_sandbox::{IntegrationSettings, Personality, SandboxConfig};
+use amochats_sandbox::{IntegrationSettings, Personality, SandboxConfig, Switches};
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
@@ -73,7 +73,8 @@ fn client(channel: &Channel, token: &str) -> CrmClient {
 
 impl World {
     async fn start(config: SandboxConfig) -> Self {
-        let channel = Channel::connected(SandboxConfig { crm_rate: None, ..config }).await;
+        let switches = Switches { crm_requests_per_second: None, ..config.switches.clone() };
+        let channel = Channel::connected(SandboxConfig { switches, ..config }).await;
         channel.send(&text("m-1", "c-1", "u-1", "hello")).await.ok();
         let crm = channel.sandbox.crm();
         let client_id = crm.integrations()[0].client_id.clone();

@@ -1,7 +1,7 @@
 //! What the CRM knows: integrations, tokens, and a book for each account.
 
 use crate::state::{Account, Ids};
-use amochats::{AccountId, ChannelId, ConversationRefId, Error, Result, UserRefId};
+use amochats::{AccountId, ChannelId, ConversationRefId, UserRefId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,6 +162,25 @@ pub(super) struct Book {
 }
 
 impl Book {
+    fn new(pipeline_id: i64) -> Self {
+        Self {
+            id: 0,
+            subdomain: String::new(),
+            is_paid: true,
+            pipeline_id,
+            users: Vec::new(),
+            installed: BTreeSet::new(),
+            contacts: Vec::new(),
+            links: Vec::new(),
+            sources: Vec::new(),
+            templates: Vec::new(),
+            talks: Vec::new(),
+            subscriptions: Vec::new(),
+            keys_traded: BTreeMap::new(),
+            bucket: Bucket::default(),
+        }
+    }
+
     pub(super) fn user(&self, id: i64) -> Option<&CrmUser> {
         self.users.iter().find(|user| user.id == id)
     }
@@ -193,21 +212,9 @@ pub(crate) struct Crm {
 const TOKENS_MAX: usize = 10_000;
 
 impl Crm {
-    /// A CRM with one integration, which the channel was registered for.
-    pub(crate) fn new(mut ids: Ids, channel_id: ChannelId) -> Self {
-        let integration = Integration {
-            client_id: ids.uuid(),
-            client_secret: ids.secret(),
-            name: "Sandbox integration".into(),
-            redirect_uri: "http://127.0.0.1:8080/oauth".into(),
-            disable_url: None,
-            code: "sandbox_widget".into(),
-            multiple_sources: false,
-            is_external: false,
-            channel_id: Some(channel_id),
-        };
+    pub(crate) fn new(ids: Ids) -> Self {
         Self {
-            integrations: vec![integration],
+            integrations: Vec::new(),
             books: BTreeMap::new(),
             codes: BTreeMap::new(),
             access: BTreeMap::new(),
@@ -215,6 +222,43 @@ impl Crm {
             last_number: 1_000_000,
             deliveries: Vec::new(),
             ids,
+        }
+    }
+
+    /// Registers the integration that is there from the beginning, for this channel.
+    pub(crate) fn register_for(&mut self, channel_id: &ChannelId) {
+        let integration = Integration {
+            client_id: self.ids.uuid(),
+            client_secret: self.ids.secret(),
+            name: "Sandbox integration".into(),
+            redirect_uri: "http://127.0.0.1:8080/oauth".into(),
+            disable_url: None,
+            code: "sandbox_widget".into(),
+            multiple_sources: false,
+            is_external: false,
+            channel_id: Some(channel_id.clone()),
+        };
+        self.integrations.push(integration);
+    }
+
+    /// Forgets what came of chats and what integrations made. Integrations, their tokens and the
+    /// sources of their installations stay.
+    pub(crate) fn clear(&mut self) {
+        let Self { integrations, books, deliveries, .. } = self;
+        deliveries.clear();
+        let of_installation = |source: &Source| {
+            let own = integrations.iter().find(|integration| integration.client_id == source.client_id);
+            own.is_some_and(|integration| integration.code == source.external_id)
+        };
+        for book in books.values_mut() {
+            book.contacts.clear();
+            book.links.clear();
+            book.talks.clear();
+            book.templates.clear();
+            book.subscriptions.clear();
+            book.keys_traded.clear();
+            book.sources.retain(of_installation);
+            book.sources.iter_mut().for_each(|source| source.default = true);
         }
     }
 
@@ -228,17 +272,6 @@ impl Crm {
         &self.integrations
     }
 
-    pub(crate) fn set_admin(&mut self, account_id: &AccountId, user: i64, is_admin: bool) -> Result<()> {
-        let book = self
-            .books
-            .get_mut(account_id)
-            .ok_or_else(|| Error::invalid("account_id", "there is no such account"))?;
-        let user = book.users.iter_mut().find(|known| known.id == user);
-        user.ok_or_else(|| Error::invalid("user_id", "there is no such user in this account"))?.is_admin =
-            is_admin;
-        Ok(())
-    }
-
     pub(super) fn integration(&self, client_id: &str) -> Option<&Integration> {
         self.integrations.iter().find(|integration| integration.client_id == client_id)
     }
@@ -247,46 +280,33 @@ impl Crm {
         self.access.get(token)
     }
 
-    /// Opens a book for each account that has none, and numbers users that are new.
+    /// Opens a book for each account that has none, and takes over who works there.
     pub(crate) fn sync(&mut self, accounts: &[Account]) {
         for account in accounts {
             if !self.books.contains_key(&account.account_id) {
-                let at = self.books.len();
-                let book = Book {
-                    id: self.number(),
-                    subdomain: if at == 0 { "sandbox".into() } else { format!("sandbox{}", at + 1) },
-                    is_paid: true,
-                    pipeline_id: self.number(),
-                    users: Vec::new(),
-                    installed: BTreeSet::new(),
-                    contacts: Vec::new(),
-                    links: Vec::new(),
-                    sources: Vec::new(),
-                    templates: Vec::new(),
-                    talks: Vec::new(),
-                    subscriptions: Vec::new(),
-                    keys_traded: BTreeMap::new(),
-                    bucket: Bucket::default(),
-                };
-                self.books.insert(account.account_id.clone(), book);
+                let pipeline_id = self.number();
+                self.books.insert(account.account_id.clone(), Book::new(pipeline_id));
             }
-            for manager in &account.managers {
-                let book = &self.books[&account.account_id];
-                if book.users.iter().any(|user| user.user_ref_id == manager.user_ref_id) {
-                    continue;
-                }
-                let (id, api_key) = (self.number(), self.ids.secret());
-                let book = self.books.get_mut(&account.account_id).expect("it was opened above");
-                book.users.push(CrmUser {
-                    id,
-                    user_ref_id: manager.user_ref_id.clone(),
-                    name: manager.name.clone(),
-                    login: format!("user{id}@example.com"),
-                    api_key,
-                    is_admin: true,
-                });
-            }
+            let Self { books, ids, .. } = self;
+            let book = books.get_mut(&account.account_id).expect("it was opened above");
+            book.id = number(account.id);
+            book.subdomain.clone_from(&account.subdomain);
+            let keys: BTreeMap<UserRefId, String> =
+                book.users.drain(..).map(|user| (user.user_ref_id, user.api_key)).collect();
+            book.users = account
+                .users
+                .iter()
+                .map(|user| CrmUser {
+                    id: number(user.id),
+                    user_ref_id: user.user_ref_id.clone(),
+                    name: user.name.clone(),
+                    login: user.email.clone(),
+                    api_key: keys.get(&user.user_ref_id).cloned().unwrap_or_else(|| ids.secret()),
+                    is_admin: user.is_admin,
+                })
+                .collect();
         }
+        self.books.retain(|id, _| accounts.iter().any(|account| account.account_id == *id));
     }
 
     /// Drops what has expired, and of too many tokens those that end first.
@@ -303,15 +323,19 @@ impl Crm {
     }
 
     /// The `external_id` of the source that stands in for a chat that was never given one.
-    pub(crate) fn default_source(&self, account_id: &AccountId, channel_id: &ChannelId) -> Option<String> {
+    pub(crate) fn default_source(&self, account_id: &AccountId, channel_id: &ChannelId) -> Option<&str> {
         let book = self.books.get(account_id)?;
         let of_channel = |client: &str| {
-            self.integration(client)
-                .is_some_and(|integration| integration.channel_id.as_ref() == Some(channel_id))
+            let integration = self.integration(client);
+            book.installed.contains(client)
+                && integration.is_some_and(|integration| integration.channel_id.as_ref() == Some(channel_id))
         };
-        book.sources
-            .iter()
-            .find(|source| source.default && of_channel(&source.client_id))
-            .map(|source| source.external_id.clone())
+        let default = book.sources.iter().find(|source| source.default && of_channel(&source.client_id));
+        default.map(|source| source.external_id.as_str())
     }
+}
+
+/// The CRM's numbers fit into 63 bits.
+pub(super) fn number(id: u64) -> i64 {
+    i64::try_from(id).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,7 @@
 //! Contacts, what chats they have, and incoming leads (chats API reference, 7.2 and 7.5).
 
 use super::answer::{Answer, Page, Problem, collection};
-use super::book::{Book, Contact, Link};
+use super::book::{Book, Contact, Link, number};
 use super::check::{Faults, Fields};
 use super::{Caller, Context, request_id};
 use crate::state::{Chat, State};
@@ -102,9 +102,8 @@ fn without_cookies(cx: &Context<'_>) -> Result<(), Problem> {
 
 /// The channel must name the integration, and only its chats are there.
 fn own_chat<'a>(state: &'a State, caller: &Caller, chat: &ConversationRefId) -> Option<&'a Chat> {
-    let integration = state.crm.integration(&caller.client_id)?;
-    let own = integration.channel_id.as_ref() == Some(&state.channel.id);
-    state.chat(chat).filter(|chat| own && chat.account_id == caller.account_id)
+    let channel = state.crm.integration(&caller.client_id)?.channel_id.as_ref()?;
+    state.chat(chat).filter(|chat| chat.channel_id == *channel && chat.account_id == caller.account_id)
 }
 
 fn shown_link(link: &Link) -> Value {
@@ -175,6 +174,7 @@ pub(super) fn link(state: &mut State, cx: &Context<'_>, caller: &Caller) -> Resu
     let mut made = Vec::new();
     for (contact_id, chat_id, request_id) in wanted {
         let mut shown = shown_link(&state.crm.link(&caller.account_id, contact_id, &chat_id));
+        state.set_contact(&chat_id, contact_id.unsigned_abs());
         shown["request_id"] = json!(request_id);
         made.push(shown);
     }
@@ -198,36 +198,36 @@ impl super::Crm {
         link
     }
 
-    /// The contact of a chat, made of what the client told of itself where there is none.
-    pub(super) fn contact_of(&mut self, chat: &Chat, now: i64) -> i64 {
-        let book = &self.books[&chat.account_id];
-        if let Some(link) = book.link_of(&chat.conversation_ref_id) {
-            return link.contact_id;
+    /// The contact of a chat in the books, with what the client told of itself where it is new there.
+    /// None for a chat that nobody wrote in.
+    pub(super) fn contact_of(&mut self, chat: &Chat, now: i64) -> Option<i64> {
+        let id = number(chat.contact_id?);
+        let book = self.books.get_mut(&chat.account_id)?;
+        if !book.contacts.iter().any(|contact| contact.id == id) {
+            let client = &chat.client;
+            let field = |code: &str, value: &Option<String>| {
+                let value = value.as_deref()?;
+                Some(json!({ "field_code": code, "values": [{ "value": value }] }))
+            };
+            let values: Vec<Value> = [field("PHONE", &client.phone), field("EMAIL", &client.email)]
+                .into_iter()
+                .flatten()
+                .collect();
+            let mut extra = serde_json::Map::new();
+            if !values.is_empty() {
+                extra.insert("custom_fields_values".into(), values.into());
+            }
+            book.contacts.push(Contact {
+                id,
+                name: client.name.clone(),
+                first_name: client.name.clone(),
+                last_name: String::new(),
+                created_at: now,
+                extra,
+            });
         }
-        let id = self.number();
-        let client = &chat.client;
-        let field = |code: &str, value: &Option<String>| {
-            let value = value.as_deref()?;
-            Some(json!({ "field_code": code, "values": [{ "value": value }] }))
-        };
-        let values: Vec<Value> =
-            [field("PHONE", &client.phone), field("EMAIL", &client.email)].into_iter().flatten().collect();
-        let mut extra = serde_json::Map::new();
-        if !values.is_empty() {
-            extra.insert("custom_fields_values".into(), values.into());
-        }
-        let contact = Contact {
-            id,
-            name: client.name.clone(),
-            first_name: client.name.clone(),
-            last_name: String::new(),
-            created_at: now,
-            extra,
-        };
-        let book = self.books.get_mut(&chat.account_id).expect("it was found above");
-        book.contacts.push(contact);
         self.link(&chat.account_id, id, &chat.conversation_ref_id);
-        id
+        Some(id)
     }
 }
 
@@ -245,6 +245,7 @@ pub(super) fn unsorted(state: &mut State, cx: &Context<'_>, caller: &Caller) -> 
             continue;
         };
         let link = book.link_of(&chat.conversation_ref_id);
+        let channel = state.channel(&chat.channel_id);
         let source = chat.source_external_id.as_deref().and_then(|own| {
             book.sources.iter().find(|source| source.external_id == own).map(|source| source.name.as_str())
         });
@@ -254,8 +255,8 @@ pub(super) fn unsorted(state: &mut State, cx: &Context<'_>, caller: &Caller) -> 
             "source_uid": chat.source_external_id, "source_name": source, "category": "chats",
             "pipeline_id": book.pipeline_id, "created_at": created_at, "account_id": book.id,
             "metadata": {
-                "from": chat.client.name, "to": state.channel.title, "received_at": created_at,
-                "service": state.channel.code,
+                "from": chat.client.name, "to": channel.map(|channel| channel.title.as_str()), "received_at": created_at,
+                "service": channel.map(|channel| channel.code.as_str()),
                 "client": { "name": chat.client.name, "avatar": chat.client.avatar },
                 "origin": {
                     "chat_id": chat.conversation_ref_id, "ref": null, "visitor_uid": chat.client.user_ref_id,

@@ -1,30 +1,36 @@
 //! The CRM in the control API, under `/api/crm`.
 
 use super::handle::{CrmHandle, IntegrationSettings};
-use crate::control::{Answer, Shared};
+use crate::control::{Answer, Body, Path, Shared};
 use crate::sandbox::Inner;
 use amochats::{AccountId, Error};
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
-use axum::routing::{get, patch, post};
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
+use axum::routing::{MethodRouter, get, patch, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub(crate) fn router() -> Router<Arc<Inner>> {
-    Router::new()
-        .route("/api/crm", get(overview))
-        .route("/api/crm/integrations", get(integrations).post(add_integration))
-        .route("/api/crm/integrations/{client_id}", patch(change_integration))
-        .route("/api/crm/integrations/{client_id}/code", post(code))
-        .route("/api/crm/integrations/{client_id}/install", post(install))
-        .route("/api/crm/integrations/{client_id}/disable", post(disable))
-        .route("/api/crm/integrations/{client_id}/token", post(token))
-        .route("/api/crm/integrations/{client_id}/one_time_token", post(one_time_token))
-        .route("/api/crm/accounts/{account_id}", patch(change_account))
-        .route("/api/crm/accounts/{account_id}/users/{user_id}", patch(change_user))
-        .route("/api/crm/accounts/{account_id}/templates/{template_id}/reviews/{review_id}", post(end_review))
+/// The paths that [`OPENAPI`] describes.
+pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Inner>>)> {
+    vec![
+        ("get", "/api/crm", get(overview)),
+        ("get", "/api/crm/integrations", get(integrations)),
+        ("post", "/api/crm/integrations", post(add_integration)),
+        ("patch", "/api/crm/integrations/{client_id}", patch(change_integration)),
+        ("post", "/api/crm/integrations/{client_id}/code", post(code)),
+        ("post", "/api/crm/integrations/{client_id}/install", post(install)),
+        ("post", "/api/crm/integrations/{client_id}/disable", post(disable)),
+        ("post", "/api/crm/integrations/{client_id}/token", post(token)),
+        ("post", "/api/crm/integrations/{client_id}/one_time_token", post(one_time_token)),
+        ("patch", "/api/crm/accounts/{account_id}", patch(change_account)),
+        ("patch", "/api/crm/accounts/{account_id}/users/{user_id}", patch(change_user)),
+        (
+            "post",
+            "/api/crm/accounts/{account_id}/templates/{template_id}/reviews/{review_id}",
+            post(end_review),
+        ),
+    ]
 }
 
 async fn overview(State(inner): Shared) -> Json<Value> {
@@ -35,19 +41,16 @@ async fn integrations(State(inner): Shared) -> Json<Value> {
     Json(json!({ "integrations": CrmHandle::new(&inner).integrations() }))
 }
 
-async fn add_integration(
-    State(inner): Shared,
-    body: Result<Json<IntegrationSettings>, JsonRejection>,
-) -> Answer {
-    Ok(Json(json!(CrmHandle::new(&inner).add_integration(body?.0)?)))
+async fn add_integration(State(inner): Shared, Body(body): Body<IntegrationSettings>) -> Answer {
+    Ok(Json(json!(CrmHandle::new(&inner).add_integration(body)?)))
 }
 
 async fn change_integration(
     State(inner): Shared,
     Path(client_id): Path<String>,
-    body: Result<Json<IntegrationSettings>, JsonRejection>,
+    Body(body): Body<IntegrationSettings>,
 ) -> Answer {
-    Ok(Json(json!(CrmHandle::new(&inner).change_integration(&client_id, body?.0)?)))
+    Ok(Json(json!(CrmHandle::new(&inner).change_integration(&client_id, body)?)))
 }
 
 /// Whose account, and as which user; the first account and an administrator unless named.
@@ -68,43 +71,27 @@ impl Who {
     }
 }
 
-async fn code(
-    State(inner): Shared,
-    Path(client_id): Path<String>,
-    body: Result<Json<Who>, JsonRejection>,
-) -> Answer {
-    let who = body?.0;
+async fn code(State(inner): Shared, Path(client_id): Path<String>, Body(body): Body<Who>) -> Answer {
+    let who = body;
     let code = CrmHandle::new(&inner).issue_code(&client_id, &who.account(&inner)?, who.user_id)?;
     Ok(Json(json!({ "code": code })))
 }
 
-async fn install(
-    State(inner): Shared,
-    Path(client_id): Path<String>,
-    body: Result<Json<Who>, JsonRejection>,
-) -> Answer {
-    let to = CrmHandle::new(&inner).install(&client_id, &body?.0.account(&inner)?)?;
+async fn install(State(inner): Shared, Path(client_id): Path<String>, Body(body): Body<Who>) -> Answer {
+    let to = CrmHandle::new(&inner).install(&client_id, &body.account(&inner)?)?;
     Ok(Json(json!({ "redirect": to })))
 }
 
-async fn disable(
-    State(inner): Shared,
-    Path(client_id): Path<String>,
-    body: Result<Json<Who>, JsonRejection>,
-) -> Answer {
-    CrmHandle::new(&inner).disable(&client_id, &body?.0.account(&inner)?)?;
+async fn disable(State(inner): Shared, Path(client_id): Path<String>, Body(body): Body<Who>) -> Answer {
+    CrmHandle::new(&inner).disable(&client_id, &body.account(&inner)?)?;
     Ok(Json(json!({})))
 }
 
 /// How long a token lives unless the call says otherwise, in days.
 const TOKEN_DAYS: u16 = 365;
 
-async fn token(
-    State(inner): Shared,
-    Path(client_id): Path<String>,
-    body: Result<Json<Who>, JsonRejection>,
-) -> Answer {
-    let who = body?.0;
+async fn token(State(inner): Shared, Path(client_id): Path<String>, Body(body): Body<Who>) -> Answer {
+    let who = body;
     let (account, days) = (who.account(&inner)?, who.days.unwrap_or(TOKEN_DAYS));
     let token = CrmHandle::new(&inner).issue_token(&client_id, &account, who.user_id, days)?;
     Ok(Json(json!({ "token": token })))
@@ -113,9 +100,9 @@ async fn token(
 async fn one_time_token(
     State(inner): Shared,
     Path(client_id): Path<String>,
-    body: Result<Json<Who>, JsonRejection>,
+    Body(body): Body<Who>,
 ) -> Answer {
-    let who = body?.0;
+    let who = body;
     let token = CrmHandle::new(&inner).one_time_token(&client_id, &who.account(&inner)?, who.user_id)?;
     Ok(Json(json!({ "token": token })))
 }
@@ -129,9 +116,9 @@ struct AccountChange {
 async fn change_account(
     State(inner): Shared,
     Path(account): Path<AccountId>,
-    body: Result<Json<AccountChange>, JsonRejection>,
+    Body(body): Body<AccountChange>,
 ) -> Answer {
-    CrmHandle::new(&inner).set_paid(&account, body?.0.is_paid)?;
+    CrmHandle::new(&inner).set_paid(&account, body.is_paid)?;
     Ok(Json(json!({})))
 }
 
@@ -144,9 +131,9 @@ struct UserChange {
 async fn change_user(
     State(inner): Shared,
     Path((account, user)): Path<(AccountId, i64)>,
-    body: Result<Json<UserChange>, JsonRejection>,
+    Body(body): Body<UserChange>,
 ) -> Answer {
-    CrmHandle::new(&inner).set_admin(&account, user, body?.0.is_admin)?;
+    CrmHandle::new(&inner).set_admin(&account, user, body.is_admin)?;
     Ok(Json(json!({})))
 }
 
@@ -161,9 +148,9 @@ struct Outcome {
 async fn end_review(
     State(inner): Shared,
     Path((account, template, review)): Path<(AccountId, i64, i64)>,
-    body: Result<Json<Outcome>, JsonRejection>,
+    Body(body): Body<Outcome>,
 ) -> Answer {
-    let Outcome { status, reject_reason } = body?.0;
+    let Outcome { status, reject_reason } = body;
     CrmHandle::new(&inner).end_review(&account, template, review, &status, &reject_reason)?;
     Ok(Json(json!({})))
 }

@@ -1,7 +1,7 @@
 //! What a test or a person does in the CRM: register integrations, install them and switch them
 //! off, hand out tokens, play WhatsApp.
 
-use super::book::{CrmUser, Integration};
+use super::book::{CrmUser, Integration, number};
 use super::oauth::{disable_signature, redirect_to};
 use super::templates::is_outcome;
 use super::webhooks::Delivery;
@@ -227,8 +227,8 @@ impl<'a> CrmHandle<'a> {
             book.installed.remove(client_id);
             let number = book.id;
             state.crm.revoke(client_id, account);
-            if let Some(channel) = &integration.channel_id {
-                state.disconnect(account, channel);
+            if let Some(known) = state.account_mut(account) {
+                known.connections.retain(|known| Some(&known.channel_id) != integration.channel_id.as_ref());
             }
             if let Some(url) = &integration.disable_url {
                 let mut url = web_address("disable_url", url)?;
@@ -295,7 +295,12 @@ impl<'a> CrmHandle<'a> {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](amochats::ErrorKind::InvalidArgument) that names what is not there.
     pub fn set_admin(&self, account: &AccountId, user: i64, is_admin: bool) -> Result<()> {
-        self.change(|state| state.set_admin(account, user, is_admin))
+        self.change(|state| {
+            let account = state.account_mut(account).ok_or_else(no_account)?;
+            let user = account.users.iter_mut().find(|known| number(known.id) == user);
+            user.ok_or_else(no_user)?.is_admin = is_admin;
+            Ok(())
+        })
     }
 
     /// Ends a template's review as WhatsApp would, without the integration's own report.

@@ -282,7 +282,7 @@ fn caller(state: &mut State, cx: &Context<'_>) -> Result<Caller, Problem> {
     let Some(book) = state.crm.books.get_mut(&grant.account_id) else {
         return unauthorized("unknown_token", "the account of the access token is gone".into());
     };
-    if let Some(per_second) = cx.inner.config.crm_rate {
+    if let Some(per_second) = cx.inner.switches().crm_requests_per_second {
         pace(book, per_second, cx.inner.config.clock.now_msec())?;
     }
     let book = &state.crm.books[&grant.account_id];

@@ -16,7 +16,8 @@ fn shown(state: &State, book: &Book, talk: &Talk) -> Value {
         "talk_id": talk.id, "created_at": talk.created_at, "updated_at": talk.updated_at, "rate": 0,
         "contact_id": talk.contact_id, "chat_id": talk.chat_id, "entity_id": lead,
         "entity_type": lead.map(|_| "lead"), "is_in_work": talk.is_in_work,
-        "is_read": chat.is_none_or(|chat| chat.unread == 0), "origin": state.channel.code, "missed_at": null,
+        "is_read": chat.is_none_or(|chat| chat.unread == 0),
+        "origin": chat.and_then(|chat| state.channel(&chat.channel_id)).map(|channel| channel.code.as_str()), "missed_at": null,
         "account_id": book.id,
     })
 }
@@ -93,10 +94,11 @@ pub(crate) fn read(state: &mut State, chat: &ConversationRefId, inner: &Inner) {
 /// of it, unless it is silent or of a manager.
 pub(crate) fn message_came(state: &mut State, message: &MessageRefId, silent: bool, inner: &Inner) {
     state.sync_crm();
-    let Some((chat, message)) = state.chat_of(message) else { return };
+    let Some(message) = state.message(message).cloned() else { return };
+    let Some(chat) = state.chat(&message.conversation_ref_id).cloned() else { return };
     let now_msec = inner.config.clock.now_msec();
     let now = now_msec.div_euclid(1000);
-    let contact_id = state.crm.contact_of(&chat, now);
+    let Some(contact_id) = state.crm.contact_of(&chat, now) else { return };
     if silent || message.author.party != Party::Client {
         return;
     }
@@ -145,7 +147,7 @@ fn incoming(state: &State, chat: &Chat, message: &Message, talk: &Talk) -> Value
         "created_at": message.sent_at_msec.div_euclid(1000), "element_type": kind, "entity_type": name,
         "element_id": id, "entity_id": id, "type": "incoming",
         "author": { "id": message.author.user_ref_id, "type": "external", "name": message.author.name },
-        "origin": state.channel.code,
+        "origin": state.channel(&chat.channel_id).map(|channel| channel.code.as_str()),
     });
     if let Some(avatar) = &chat.client.avatar {
         told["author"]["avatar_url"] = json!(avatar);

@@ -230,7 +230,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         };
         for delivery in due {
             let inner_of_task = inner.clone();
-            inner.spawn(async move { deliver(&inner_of_task, delivery).await });
+            inner.tasks.spawn(async move { deliver(&inner_of_task, delivery).await });
         }
         let repeat = async {
             match next {
@@ -304,6 +304,7 @@ async fn deliver(inner: &Inner, delivery: Delivery) {
         headers: shown_headers(headers.iter().map(|(name, value)| (*name, value.as_bytes()))),
         body: JournalBody::of(delivery.body.as_bytes()),
         answer: JournalBody::of(&[]),
+        raw: None,
     });
 }
 
