@@ -14,7 +14,7 @@ use crate::sandbox::Inner;
 use amochats::{Error, ErrorKind};
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -36,7 +36,7 @@ const OPENAPI: &str = include_str!("control/openapi.json");
 fn routes(inner: &Inner) -> Vec<(&'static str, &'static str, MethodRouter<Arc<Inner>>)> {
     let files = DefaultBodyLimit::max(crate::files::FILES_MAX);
     let snapshots = DefaultBodyLimit::max(inner.config.memory_max);
-    let mut routes = vec![
+    vec![
         ("get", "/api/state", get(settings::state)),
         ("post", "/api/webhook", post(settings::set_webhook)),
         ("post", "/api/channels", post(settings::add_channel)),
@@ -63,15 +63,14 @@ fn routes(inner: &Inner) -> Vec<(&'static str, &'static str, MethodRouter<Arc<In
         ("post", "/api/journal/{seq}/replay", post(journal::replay)),
         ("get", "/api/events", get(events)),
         ("get", "/api/openapi.json", get(openapi)),
-    ];
-    routes.extend(crm::control::routes());
-    routes
+    ]
 }
 
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let pages = page::router(inner.config.companion_url.as_deref());
     routes(&inner)
         .into_iter()
+        .chain(crm::control::routes())
         .fold(pages, |router, (_, path, handler)| router.route(path, handler))
         .route("/api/{*rest}", axum::routing::any(async || no_such_path()))
         .method_not_allowed_fallback(async || {
@@ -158,7 +157,11 @@ fn no_such_path() -> Refused {
 }
 
 async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+    let mut document: Value = serde_json::from_str(OPENAPI).expect("a test reads it");
+    for (path, item) in crm::control::paths() {
+        document["paths"][path] = item;
+    }
+    Json(document).into_response()
 }
 
 /// Changes as they happen. The first event, and one after a gap, is `reload`: look at everything anew.

@@ -11,7 +11,21 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The paths that [`OPENAPI`] describes.
+/// The contract of the paths below, in the form of OpenAPI.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// The part of the control API's document that describes the paths below.
+pub(crate) fn paths() -> serde_json::Map<String, Value> {
+    match serde_json::from_str(OPENAPI) {
+        Ok(Value::Object(mut document)) => match document.remove("paths") {
+            Some(Value::Object(paths)) => paths,
+            _ => serde_json::Map::new(),
+        },
+        _ => serde_json::Map::new(),
+    }
+}
+
+/// Every route of the CRM.
 pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Inner>>)> {
     vec![
         ("get", "/api/crm", get(overview)),
@@ -153,4 +167,27 @@ async fn end_review(
     let Outcome { status, reject_reason } = body;
     CrmHandle::new(&inner).end_review(&account, template, review, &status, &reject_reason)?;
     Ok(Json(json!({})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let documented: BTreeSet<(String, String)> = paths()
+            .into_iter()
+            .flat_map(|(path, item)| {
+                let methods: Vec<String> = item.as_object().expect("an object").keys().cloned().collect();
+                methods
+                    .into_iter()
+                    .filter(|key| key != "parameters")
+                    .map(move |method| (method, path.clone()))
+            })
+            .collect();
+        let served =
+            routes().into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned())).collect();
+        assert_eq!(documented, served);
+    }
 }
