@@ -248,13 +248,17 @@ async fn a_call_can_be_made_in_the_name_of_another_user() {
 
 #[tokio::test]
 async fn a_domain_and_a_code_are_asked_for_without_an_access_token() {
-    let (url, mut requests) = peer(answer("200 OK", "", r#"{"subdomain":"shop","domain":"shop.kommo.com"}"#)).await;
+    let (url, mut requests) =
+        peer(answer("200 OK", "", r#"{"subdomain":"shop","domain":"shop.kommo.com"}"#)).await;
     let client = unpaced(&url).build().expect("valid");
     let domain = client.current_domain(&token("refresh-1")).await.expect("accepted");
     assert_eq!(domain.domain.as_deref(), Some("shop.kommo.com"));
     let request = requests.recv().await.expect("the request arrived");
     assert_eq!(request.line, "GET /oauth2/account/current/subdomain HTTP/1.1");
-    assert_eq!((request.header("X-Refresh-Token"), request.header("Authorization")), (Some("refresh-1"), None));
+    assert_eq!(
+        (request.header("X-Refresh-Token"), request.header("Authorization")),
+        (Some("refresh-1"), None)
+    );
 
     let (url, mut requests) = peer(answer("202 Accepted", "", "")).await;
     let client = unpaced(&url).build().expect("valid");
@@ -272,10 +276,23 @@ async fn a_list_is_read_page_by_page_to_its_end_or_its_first_error() {
     let page = |request: &Recorded| {
         let number = |n: u32| request.line.contains(&format!("page={n}&"));
         let of = |id: u32, next: &str| {
-            answer("200 OK", "", &format!(r#"{{"_links":{{{next}}},"_embedded":{{"users":[{{"id":{id}}},{{"id":{}}}]}}}}"#, id + 1))
+            answer(
+                "200 OK",
+                "",
+                &format!(
+                    r#"{{"_links":{{{next}}},"_embedded":{{"users":[{{"id":{id}}},{{"id":{}}}]}}}}"#,
+                    id + 1
+                ),
+            )
         };
         let more = r#""next":{"href":"x"}"#;
-        if number(1) { of(1, more) } else if number(2) { of(3, "") } else { answer("400 Bad Request", "", "") }
+        if number(1) {
+            of(1, more)
+        } else if number(2) {
+            of(3, "")
+        } else {
+            answer("400 Bad Request", "", "")
+        }
     };
     let (url, mut requests) = peer_with(page).await;
     let users = client(&url).users_all();
@@ -286,7 +303,8 @@ async fn a_list_is_read_page_by_page_to_its_end_or_its_first_error() {
 
     let empty = r#"{"_links":{"next":{"href":"x"}},"_embedded":{"chat_templates":[]}}"#;
     let (url, mut requests) = peer(answer("200 OK", "", empty)).await;
-    let none: Vec<_> = client(&url).templates_all(Some("e")).try_collect().await.expect("an empty page is the last");
+    let none: Vec<_> =
+        client(&url).templates_all(Some("e")).try_collect().await.expect("an empty page is the last");
     assert!(none.is_empty());
     let request = drain(&mut requests).pop().expect("one");
     assert!(request.line.contains("filter%5Bexternal_id%5D=e"), "{}", request.line);
@@ -321,7 +339,8 @@ async fn http_2_over_tls_is_spoken_where_offered() {
             body.send_data(ACCOUNT.into(), true).expect("answered");
         }
     });
-    let client = unpaced(&url).token(token("access-1")).add_root_certificate(own.cert.pem()).build().expect("valid");
+    let client =
+        unpaced(&url).token(token("access-1")).add_root_certificate(own.cert.pem()).build().expect("valid");
     // One connection carries both calls: the peer takes no other.
     for _ in 0..2 {
         client.account().await.expect("accepted");

@@ -164,7 +164,10 @@ fn sources_are_listed_added_and_removed() {
 #[test]
 fn templates_are_listed_added_and_removed() {
     let (ended, _) = answered("templates-list-response", &["template", "ls"]);
-    assert_eq!(ended.stdout, "7349\tmy_external_id\tTest template\treview\nthere are more: --page, or --all\n");
+    assert_eq!(
+        ended.stdout,
+        "7349\tmy_external_id\tTest template\treview\nthere are more: --page, or --all\n"
+    );
 
     let add = ["template", "add", "--name", "n", "--content", "c", "--button", "Yes"];
     let (ended, request) = answered("templates-add-response", &add);
@@ -274,7 +277,8 @@ fn a_dry_run_shows_the_request_without_the_token_and_sends_nothing() {
         assert_eq!(shown["headers"]["X-Context-User-ID"], "501");
         assert!(!ended.stdout.contains("access-1"), "{ended:?}");
     }
-    let legacy = ["account", "id", "--legacy", "--login", "a@example.com", "--api-key", "hunter2", "--dry-run"];
+    let legacy =
+        ["account", "id", "--legacy", "--login", "a@example.com", "--api-key", "hunter2", "--dry-run"];
     let ended = call("http://127.0.0.1:9", &legacy);
     assert!(ended.code == 0 && !ended.stdout.contains("hunter2"), "{ended:?}");
     for (arguments, said) in [
@@ -295,7 +299,8 @@ async fn at_the_sandbox(act: impl FnOnce(&Sandbox, &dyn Fn(&[&str]) -> Ended)) {
     let config = SandboxConfig { switches, ..SandboxConfig::default() };
     let sandbox = Sandbox::start(config).await.expect("it starts");
     let crm = sandbox.crm();
-    let (client_id, account) = (crm.integrations().remove(0).client_id, sandbox.accounts().remove(0).account_id);
+    let (client_id, account) =
+        (crm.integrations().remove(0).client_id, sandbox.accounts().remove(0).account_id);
     let token = crm.issue_token(&client_id, &account, None, 1).expect("issued");
     let url = sandbox.api_url();
     let call = |arguments: &[&str]| {
@@ -334,7 +339,8 @@ async fn an_integrator_sets_an_account_up_by_hand() {
         let added = json_of(&done(&["template", "add", "--name", "n", "--content", "c", "--json"]));
         let template = added[0]["id"].to_string();
         done(&["template", "edit", &template, "--content", "d", "--button", "Yes"]);
-        let shown: Value = serde_json::from_str(&done(&["template", "show", &template]).stdout).expect("JSON");
+        let shown: Value =
+            serde_json::from_str(&done(&["template", "show", &template]).stdout).expect("JSON");
         assert_eq!((&shown["content"], &shown["buttons"][0]["text"]), (&json!("d"), &json!("Yes")));
         for name in 0..60 {
             done(&["template", "add", "--name", &name.to_string(), "--content", "c"]);

@@ -49,6 +49,11 @@ pub(crate) fn router(personality: Personality) -> Router<Arc<Inner>> {
         .fold(router, |router, path| router.route(path, any(serve)))
 }
 
+/// Whether a path is of the CRM's API.
+pub(crate) fn is_crm(path: &str) -> bool {
+    ["/api/v4/", "/oauth", "/ajax/", "/private/"].iter().any(|start| path.starts_with(start))
+}
+
 /// A call as its handler sees it.
 struct Context<'a> {
     inner: &'a Inner,

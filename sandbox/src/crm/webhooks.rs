@@ -300,6 +300,7 @@ async fn deliver(inner: &Inner, delivery: Delivery) {
             status,
             duration_ms: millis(started.elapsed()),
             verdict,
+            faults: Vec::new(),
         },
         headers: shown_headers(headers.iter().map(|(name, value)| (*name, value.as_bytes()))),
         body: JournalBody::of(delivery.body.as_bytes()),
