@@ -281,8 +281,13 @@ async fn a_chat_is_lived_in_by_every_call() {
         duration_ms: Some(7000),
     };
     desk.channels.send_typing(typing).await.expect("shown");
-    let shown = amochats_sandbox::Change::Typing { conversation_ref_id: chat.clone(), duration_ms: 7000 };
-    while changes.recv().await.expect("the sandbox runs") != shown {}
+    loop {
+        let change = changes.recv().await.expect("the sandbox runs");
+        if let amochats_sandbox::Change::Typing { conversation_ref_id, duration_ms: 7000, .. } = change {
+            assert_eq!(conversation_ref_id, chat);
+            break;
+        }
+    }
 
     let answer = desk.answer(&chat, "yes").await;
     let text = v1::content::Kind::Text(v1::TextContent { text: "yes!".into() });

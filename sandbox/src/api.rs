@@ -4,14 +4,13 @@ pub(crate) mod bodies;
 mod chats;
 pub(crate) mod verify;
 
-use crate::config::{Duplicates, NotConnected, Personality};
+use crate::config::Personality;
 use crate::hooks::millis;
 use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict, shown_headers};
 use crate::sandbox::{Change, Inner};
-use crate::state::{Connection, Party, State as Chats};
-use amochats::{
-    AccountId, CONTENT_TYPE, ConversationRefId, MessageId, MessageRefId, NewMessage, ScopeId, UserRefId,
-};
+use crate::state::{Channel, Connection, Line, Message, Party, State as Chats};
+use crate::switches::{Absent, Answers, Duplicates, Switches};
+use amochats::{AccountId, CONTENT_TYPE, ChannelId, MessageRefId, NewMessage, ScopeId};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
@@ -19,11 +18,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use bodies::Sent;
+use bodies::{Reading, Sent};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use verify::{Rules, Scheme, Signed, verify};
 
@@ -67,6 +66,7 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
             })
         })
         .layer(middleware::from_fn_with_state(inner.clone(), record))
+        .route("/attachments/{account}/{id}/{name}", get(attachment))
         .with_state(inner)
 }
 
@@ -75,17 +75,36 @@ fn no_such_method(inner: &Inner) -> Fault {
     Fault::new(StatusCode::NOT_FOUND, "no_such_method", methods)
 }
 
+/// A file that a manager uploaded; whoever knows its address may have it, as at the vendor.
+async fn attachment(
+    State(inner): Shared,
+    Path((account, id, name)): Path<(String, String, String)>,
+) -> Response {
+    let files = inner.files.lock().unwrap_or_else(PoisonError::into_inner);
+    match files.get(&format!("{account}/{id}/{name}")) {
+        Some((kind, bytes)) => {
+            ([(header::CONTENT_TYPE, kind), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], bytes)
+                .into_response()
+        }
+        None => {
+            (StatusCode::NOT_FOUND, "there is no such file, or it made room for newer ones").into_response()
+        }
+    }
+}
+
 /// Why a request is refused.
 #[derive(Debug)]
 pub(crate) struct Fault {
     status: StatusCode,
     error_type: &'static str,
     description: String,
+    /// In seconds.
+    retry_after: Option<u32>,
 }
 
 impl Fault {
     pub(crate) fn new(status: StatusCode, error_type: &'static str, description: impl Into<String>) -> Self {
-        Self { status, error_type, description: description.into() }
+        Self { status, error_type, description: description.into(), retry_after: None }
     }
 }
 
@@ -104,6 +123,7 @@ struct Reply {
     status: StatusCode,
     body: Option<Value>,
     verdict: Verdict,
+    retry_after: Option<u32>,
 }
 
 #[derive(Clone)]
@@ -125,6 +145,7 @@ impl Reply {
                 "error_description": fault.description,
             })),
             verdict: Verdict { ok: false, name: fault.error_type.into(), sentence: fault.description },
+            retry_after: fault.retry_after,
         }
     }
 }
@@ -138,6 +159,9 @@ impl IntoResponse for Reply {
             }
             None => self.status.into_response(),
         };
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         response.extensions_mut().insert(note);
         response
     }
@@ -193,6 +217,7 @@ async fn record(State(inner): Shared, request: Request, next: Next) -> Response 
         headers: shown_headers(call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))),
         body: JournalBody::of(&call.body),
         answer: JournalBody::of(&answer),
+        raw: None,
     });
     Response::from_parts(head, Body::from(answer))
 }
@@ -231,36 +256,36 @@ fn serve(
     call: &Call,
     kind: &'static str,
     channel: &str,
-    act: impl FnOnce() -> Result<Answer, Fault>,
+    act: impl FnOnce(&mut Reading<'_>) -> Result<Answer, Fault>,
 ) -> Reply {
-    let known = inner.state().channel.id.as_str() == channel;
-    let channel = if known {
-        Ok(())
-    } else {
-        Err(Fault::new(
-            StatusCode::NOT_FOUND,
+    let switches = inner.switches();
+    let personality = inner.config.personality;
+    let mut reading = Reading { switches: &switches, personality, notes: Vec::new() };
+    let secret = inner.state().channel(&channel.into()).map(Channel::key);
+    let secret = secret.ok_or_else(|| {
+        Fault::new(
+            status_of(switches.unknown_channel),
             "no_such_channel",
             "there is no channel of this id; a scope id is {channel_id}_{account_id}",
-        ))
-    };
-    let rules = Rules {
-        secret: &inner.secret,
-        strict: inner.config.strict,
-        window: inner.config.clock_window,
-        now: inner.config.clock.now(),
-    };
+        )
+    });
     let request = Signed {
         method: &call.method,
         path_and_query: &call.path_and_query,
         headers: &call.headers,
         body: &call.body,
     };
-    let outcome = channel.and_then(|()| verify(&rules, &request)).and_then(|scheme| Ok((scheme, act()?)));
+    let outcome = secret.and_then(|secret| {
+        let old_method = matches!(kind, "connect" | "new_message");
+        let rules = Rules { secret: &secret, switches: &switches, old_method, now: inner.config.clock.now() };
+        let scheme = verify(&rules, &request)?;
+        Ok((scheme, act(&mut reading)?))
+    });
     let (scheme, answer) = match outcome {
         Ok(done) => done,
         Err(fault) => return Reply { kind, ..Reply::fault(fault) },
     };
-    let (status, body) = match (answer, inner.config.personality) {
+    let (status, body) = match (answer, personality) {
         (Answer::Json(body), _) => (StatusCode::OK, Some(body)),
         (Answer::Done, Personality::Kommo) => (StatusCode::OK, Some(json!({}))),
         (Answer::Done, Personality::Ru | Personality::Gen1) => (StatusCode::OK, None),
@@ -274,8 +299,16 @@ fn serve(
              do not promise to take",
         ),
     };
-    let verdict = Verdict { ok: true, name: name.into(), sentence: sentence.to_owned() };
-    Reply { kind, status, body, verdict }
+    let sentence = reading.notes.iter().fold(sentence.to_owned(), |said, note| said + "; " + note);
+    let verdict = Verdict { ok: true, name: name.into(), sentence };
+    Reply { kind, status, body, verdict, retry_after: None }
+}
+
+fn status_of(absent: Absent) -> StatusCode {
+    match absent {
+        Absent::Forbidden => StatusCode::FORBIDDEN,
+        Absent::NotFound => StatusCode::NOT_FOUND,
+    }
 }
 
 /// Like [`serve`], for the calls whose path names a scope; it must be connected.
@@ -284,26 +317,34 @@ fn serve_scope(
     call: &Call,
     kind: &'static str,
     scope: &str,
-    act: impl FnOnce(&mut Chats, &AccountId) -> Result<Answer, Fault>,
+    act: impl FnOnce(&mut Chats, &Line, &mut Reading<'_>) -> Result<Answer, Fault>,
 ) -> Reply {
-    // What is no scope cannot name our channel either.
-    let (channel, account) =
-        ScopeId::from(scope).split().unwrap_or_else(|_| (scope.into(), AccountId::from("")));
-    serve(inner, call, kind, channel.as_str(), || {
+    let scope_id = ScopeId::from(scope);
+    // What is no scope cannot name a channel either.
+    let (channel_id, account_id) = scope_id.split().unwrap_or_else(|_| (scope.into(), AccountId::from("")));
+    let line = Line { channel_id, account_id, scope_id };
+    serve(inner, call, kind, line.channel_id.as_str(), |reading| {
         let mut state = inner.state();
-        let connected = state.account(&account).is_some_and(|account| account.connection.is_some());
-        if connected {
-            return act(&mut state, &account);
+        if state.connection(&line).is_none() {
+            // Kommo's pages have a 404 for creating a chat, and nothing else could be it.
+            let kommo = kind == "create_chat" && inner.config.personality == Personality::Kommo;
+            let absent = if kommo { Absent::NotFound } else { reading.switches.not_connected };
+            return Err(Fault::new(
+                status_of(absent),
+                "not_connected",
+                "the channel is not connected to this account: call connect first",
+            ));
         }
-        let status = match inner.config.not_connected {
-            NotConnected::Forbidden => StatusCode::FORBIDDEN,
-            NotConnected::NotFound => StatusCode::NOT_FOUND,
-        };
-        Err(Fault::new(
-            status,
-            "not_connected",
-            "the channel is not connected to this account: call connect first",
-        ))
+        if let Some(limit) = reading.switches.requests_per_second {
+            let now_msec = inner.config.clock.now_msec();
+            let mut throttle = inner.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+            if !throttle.admit(&line.scope_id, limit, now_msec) {
+                let said = format!("more than {limit} calls in a second: wait as Retry-After says");
+                let fault = Fault::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", said);
+                return Err(Fault { retry_after: Some(1), ..fault });
+            }
+        }
+        act(&mut state, &line, reading)
     })
 }
 
@@ -321,28 +362,33 @@ async fn connect(
     Path(id): Path<String>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
-    serve(&inner, &call, "connect", &id, || {
-        let body = bodies::connect(&call.body)?;
+    serve(&inner, &call, "connect", &id, |reading| {
+        let body = reading.connect(&call.body)?;
+        let channel_id = ChannelId::from(id.as_str());
         let mut state = inner.state();
-        let channel_title = state.channel.title.clone();
+        let title = body.title.or_else(|| state.channel(&channel_id).map(|channel| channel.title.clone()));
         let account = state.account_mut(&body.account_id).ok_or_else(no_such_account)?;
         let connection = Connection {
-            title: body.title.unwrap_or(channel_title),
+            scope_id: ScopeId::of(&channel_id, &body.account_id),
+            channel_id,
+            title: title.unwrap_or_default(),
             hook_version: body.hook_api_version,
             is_time_window_disabled: body.is_time_window_disabled,
         };
         let answer = if inner.config.personality == Personality::Gen1 {
-            json!({ "account_id": account.account_id, "scope_id": account.scope_id })
+            json!({ "account_id": account.account_id, "scope_id": connection.scope_id })
         } else {
             json!({
                 "account_id": account.account_id,
-                "scope_id": account.scope_id,
+                "scope_id": connection.scope_id,
                 "title": connection.title,
                 "hook_api_version": connection.hook_version,
                 "is_time_window_disabled": connection.is_time_window_disabled,
             })
         };
-        account.connection = Some(connection);
+        // Connecting again is the way to change the title or the form of webhooks.
+        account.connections.retain(|known| known.channel_id != connection.channel_id);
+        account.connections.push(connection);
         inner.changed(Change::Account { account_id: body.account_id });
         Ok(Answer::Json(answer))
     })
@@ -353,11 +399,12 @@ async fn disconnect(
     Path(id): Path<String>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
-    serve(&inner, &call, "disconnect", &id, || {
-        let account_id = bodies::disconnect(&call.body)?;
+    serve(&inner, &call, "disconnect", &id, |reading| {
+        let account_id = reading.disconnect(&call.body)?;
         let mut state = inner.state();
         // For an account that is not connected no code is documented; twice is as good as once.
-        state.account_mut(&account_id).ok_or_else(no_such_account)?.connection = None;
+        let account = state.account_mut(&account_id).ok_or_else(no_such_account)?;
+        account.connections.retain(|connection| connection.channel_id.as_str() != id);
         inner.changed(Change::Account { account_id });
         Ok(Answer::Done)
     })
@@ -368,30 +415,22 @@ async fn message(
     Path(id): Path<String>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
-    let gen1 = inner.config.personality == Personality::Gen1;
-    let sent = bodies::message(&call.body, gen1);
-    let kind = if matches!(sent, Ok(Sent::Edit(..))) { "edit_message" } else { "new_message" };
-    serve_scope(&inner, &call, kind, &id, |state, account_id| match sent? {
-        Sent::New(message, details) => new_message(&inner, state, account_id, &message, details),
-        Sent::Edit(edit, details, delivery) => {
-            let message = state.edit(account_id, &edit, details, delivery)?;
-            let chat = state.chat(&message.conversation_ref_id).expect("a message is in a chat");
-            let to_client = message.author.party != Party::Client;
-            // What an edit answers is not documented; the same as a message.
-            let receipt = receipt(
-                &message.conversation_ref_id,
-                &message.author.user_ref_id,
-                to_client.then_some(&chat.client.user_ref_id),
-                &message.message_ref_id,
-                message.message_id.as_ref(),
-            );
-            if let Some(own) = &message.message_id
-                && state.receipt(account_id, own).is_none()
-            {
-                state.keep_receipt(account_id, own, receipt.clone());
+    let edit =
+        serde_json::from_slice(&call.body).is_ok_and(|body: Value| body["event_type"] == "edit_message");
+    let kind = if edit { "edit_message" } else { "new_message" };
+    serve_scope(&inner, &call, kind, &id, |state, line, reading| {
+        let sent = reading.message(&call.body)?;
+        state.room_for(call.body.len())?;
+        match sent {
+            Sent::New(message, details) => {
+                new_message(&inner, state, line, reading.switches, &message, details)
             }
-            inner.message_changed(&message.conversation_ref_id, &message.message_ref_id);
-            Ok(Answer::Json(receipt))
+            Sent::Edit(edit, details, delivery) => {
+                let message = state.edit(line, &edit, details, delivery, reading.switches.transitions)?;
+                inner.message_changed(line, &message.conversation_ref_id, &message.message_ref_id);
+                // What an edit answers is not documented; the same as a message.
+                Ok(Answer::Json(receipt(state, reading.switches, &message)))
+            }
         }
     })
 }
@@ -399,13 +438,14 @@ async fn message(
 fn new_message(
     inner: &Inner,
     state: &mut Chats,
-    account_id: &AccountId,
+    line: &Line,
+    switches: &Switches,
     message: &NewMessage,
     details: Option<Value>,
 ) -> Result<Answer, Fault> {
-    if let Some(first) = state.receipt(account_id, &message.message_id) {
-        return match inner.config.duplicates {
-            Duplicates::Replay => Ok(Answer::Json(first.clone())),
+    if let Some(first) = state.taken(line, &message.message_id) {
+        return match switches.duplicates {
+            Duplicates::Replay => Ok(Answer::Json(receipt_of(inner, state, switches, first))),
             Duplicates::Reject => Err(Fault::new(
                 StatusCode::BAD_REQUEST,
                 "duplicate_msgid",
@@ -413,37 +453,41 @@ fn new_message(
             )),
         };
     }
-    let accepted = state.accept(account_id, message, details, inner.config.clock.now_msec())?;
-    let answer = if inner.config.personality == Personality::Gen1 {
-        json!({ "new_message": { "msgid": accepted.message } })
-    } else {
-        receipt(
-            &accepted.conversation,
-            &accepted.sender,
-            accepted.receiver.as_ref(),
-            &accepted.message,
-            Some(&message.message_id),
-        )
-    };
-    state.keep_receipt(account_id, &message.message_id, answer.clone());
-    inner.message_changed(&accepted.conversation, &accepted.message);
+    let accepted = state.accept(line, message, details, inner.config.clock.now_msec())?;
+    inner.message_changed(line, &accepted.conversation, &accepted.message);
+    let message = state.message(&accepted.message).expect("it was taken just now");
+    let mut answer = receipt_of(inner, state, switches, message);
+    // In a chat of several clients the receiver need not be the chat's own.
+    if let (Some(receiver), Some(shown)) = (accepted.receiver, answer.pointer_mut("/new_message/receiver_id"))
+    {
+        *shown = json!(receiver);
+    }
     Ok(Answer::Json(answer))
 }
 
+fn receipt_of(inner: &Inner, state: &Chats, switches: &Switches, message: &Message) -> Value {
+    if inner.config.personality == Personality::Gen1 {
+        return json!({ "new_message": { "msgid": message.message_ref_id } });
+    }
+    receipt(state, switches, message)
+}
+
 /// The answer to a message; the receiver is absent in live answers to a client's message.
-fn receipt(
-    conversation: &ConversationRefId,
-    sender: &UserRefId,
-    receiver: Option<&UserRefId>,
-    message: &MessageRefId,
-    own: Option<&MessageId>,
-) -> Value {
-    let mut answer = json!({ "conversation_id": conversation, "sender_id": sender, "msgid": message });
-    if let Some(own) = own {
+fn receipt(state: &Chats, switches: &Switches, message: &Message) -> Value {
+    let id = &message.message_ref_id;
+    let mut answer = match switches.answers {
+        Answers::Since2020 => return json!({ "new_message": { "msgid": id } }),
+        Answers::Since2021 => json!({ "msgid": id }),
+        Answers::Current => json!({
+            "conversation_id": message.conversation_ref_id, "sender_id": message.author.user_ref_id, "msgid": id,
+        }),
+    };
+    if let Some(own) = &message.message_id {
         answer["ref_id"] = json!(own);
     }
-    if let Some(receiver) = receiver {
-        answer["receiver_id"] = json!(receiver);
+    let outgoing = message.author.party != Party::Client && switches.answers == Answers::Current;
+    if let Some(chat) = state.chat(&message.conversation_ref_id).filter(|_| outgoing) {
+        answer["receiver_id"] = json!(chat.client.user_ref_id);
     }
     json!({ "new_message": answer })
 }
@@ -453,10 +497,10 @@ async fn delivery_status(
     Path((id, message)): Path<(String, String)>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
-    serve_scope(&inner, &call, "delivery_status", &id, |state, account_id| {
-        let reported = bodies::delivery_status(&call.body, &message)?;
+    serve_scope(&inner, &call, "delivery_status", &id, |state, line, reading| {
+        let reported = reading.delivery_status(&call.body, &message)?;
         let message_ref_id = MessageRefId::from(message.as_str());
-        let known = state.message(account_id, &message_ref_id).ok_or_else(|| {
+        let known = state.message_on(line, &message_ref_id).ok_or_else(|| {
             Fault::new(
                 StatusCode::NOT_FOUND,
                 "no_such_message",
@@ -470,9 +514,10 @@ async fn delivery_status(
                 "only a message to the client has a delivery status, this one is from the client",
             ));
         }
-        let changed = state.change_message(&message_ref_id, |message| message.report(reported));
+        let transitions = reading.switches.transitions;
+        let changed = state.change_message(&message_ref_id, |message| message.report(reported, transitions));
         if let Some(chat) = changed {
-            inner.message_changed(&chat, &message_ref_id);
+            inner.message_changed(line, &chat, &message_ref_id);
         }
         Ok(Answer::Done)
     })

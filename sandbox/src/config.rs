@@ -1,12 +1,14 @@
 //! What a sandbox is told before it starts.
 
+use crate::state::NewChannel;
+use crate::switches::Switches;
 use crate::tls::Identity;
-use amochats::{AccountId, ChannelId, ChannelSecret, Error, Result, SIGNATURE_LIFETIME};
+use amochats::{AccountId, ChannelId, ChannelSecret, Error, Result};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use url::Url;
 
 /// The configuration of a [`Sandbox`](crate::Sandbox). What is left out is made up.
@@ -27,16 +29,16 @@ pub struct SandboxConfig {
     pub channel_code: Option<String>,
     /// The channel's name, which an account shows unless its connection brings a title.
     pub channel_title: String,
-    /// The accounts that the channel may connect to; one is made up if the list is empty.
+    /// Further channels.
+    pub channels: Vec<NewChannel>,
+    /// The accounts that the channels may connect to; one is made up if the list is empty.
     pub accounts: Vec<AccountId>,
-    /// Where webhooks go; `:scope_id` is replaced by the scope. Can be set later.
+    /// Where webhooks of the first channel go; `:scope_id` is replaced by the scope. Can be set later.
     pub webhook_url: Option<String>,
     /// Whose habits the service has.
     pub personality: Personality,
-    /// How far a request's `Date` may be from now, in both directions; `None` switches the check off.
-    pub clock_window: Option<Duration>,
-    /// Takes canonical signatures only. Otherwise a signature over the body alone is taken too.
-    pub strict: bool,
+    /// How strict it is, and what it does where the vendor's pages are silent.
+    pub switches: Switches,
     /// Makes all ids the same in every run. Without it, and after a state was loaded, they are drawn
     /// at random: an id never comes twice.
     pub seed: Option<u64>,
@@ -46,16 +48,13 @@ pub struct SandboxConfig {
     /// or other accounts are errors, a `webhook_url` takes the place of its own. Written within a
     /// second of a change, whole or not at all, and at [`shutdown`](crate::Sandbox::shutdown).
     pub state: Option<PathBuf>,
-    /// What a second message with the same `msgid` gets.
-    pub duplicates: Duplicates,
-    /// What a call gets whose channel is not connected to the account of its scope.
-    pub not_connected: NotConnected,
-    /// Sends a line feed after the body of each webhook, outside of the signature, as the vendor does.
-    pub hook_newline: bool,
-    /// How long a webhook waits for its answer. The vendor waits 5 s.
-    pub hook_timeout: Duration,
     /// How many requests and webhooks the journal keeps; older ones go.
     pub journal_capacity: usize,
+    /// How many bytes the journal keeps, about; older entries go, the newest stays.
+    pub journal_bytes: usize,
+    /// How many bytes chats and messages may take, about; then 507 is answered. The uploaded files
+    /// of managers have 64 MiB of their own.
+    pub memory_max: usize,
     /// Serves the chats API with TLS under this certificate. The page stays plain.
     pub tls: Option<Identity>,
     /// The page of a messenger, shown in the page as the client's phone.
@@ -74,18 +73,16 @@ impl Default for SandboxConfig {
             secret: None,
             channel_code: None,
             channel_title: "Sandbox".into(),
+            channels: Vec::new(),
             accounts: Vec::new(),
             webhook_url: None,
             personality: Personality::default(),
-            clock_window: Some(SIGNATURE_LIFETIME),
-            strict: false,
+            switches: Switches::default(),
             seed: None,
             state: None,
-            duplicates: Duplicates::default(),
-            not_connected: NotConnected::default(),
-            hook_newline: true,
-            hook_timeout: Duration::from_secs(5),
             journal_capacity: 1000,
+            journal_bytes: 64 * 1024 * 1024,
+            memory_max: 1024 * 1024 * 1024,
             tls: None,
             companion_url: None,
             clock: Clock::default(),
@@ -103,8 +100,7 @@ impl fmt::Debug for SandboxConfig {
             .field("accounts", &self.accounts)
             .field("webhook_url", &self.webhook_url)
             .field("personality", &self.personality)
-            .field("clock_window", &self.clock_window)
-            .field("strict", &self.strict)
+            .field("switches", &self.switches)
             .field("seed", &self.seed)
             .field("state", &self.state)
             .finish_non_exhaustive()
@@ -134,10 +130,7 @@ impl SandboxConfig {
         if self.journal_capacity == 0 {
             return Err(Error::invalid("journal_capacity", "must be at least 1"));
         }
-        if self.hook_timeout.is_zero() {
-            return Err(Error::invalid("hook_timeout", "must be longer than nothing"));
-        }
-        Ok(())
+        self.switches.validate()
     }
 }
 
@@ -192,27 +185,6 @@ impl std::str::FromStr for Personality {
             .find(|known| known.name() == name)
             .ok_or_else(|| Error::invalid("personality", "must be ru, kommo or gen1"))
     }
-}
-
-/// What a second message with the same `msgid` gets. The vendor says only that it is "not
-/// accepted", so both readings can be tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Duplicates {
-    /// 400.
-    #[default]
-    Reject,
-    /// 200 with the first answer; nothing is added.
-    Replay,
-}
-
-/// What a call gets whose channel is not connected to its account. Unknown at the vendor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NotConnected {
-    /// 403.
-    #[default]
-    Forbidden,
-    /// 404.
-    NotFound,
 }
 
 /// Where the sandbox reads the time. Tests hand in one that they turn.

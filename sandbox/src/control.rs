@@ -1,57 +1,105 @@
-//! The page's own API: what the manager's page shows and does, as JSON, and changes as
-//! server-sent events. Other pages are kept out, see [`own_page_only`].
+//! The control API: what the manager's page and test suites in any language see and do, as JSON,
+//! and changes as server-sent events. Other pages are kept out, see [`own_page_only`].
+//!
+//! Its contract is `control/openapi.json`, served at `/api/openapi.json`.
+
+mod chats;
+mod journal;
+mod settings;
 
 use crate::guard::own_page_only;
-use crate::journal::JournalEntry;
 use crate::page;
-use crate::sandbox::{Answered, Inner};
-use crate::state::{Attachment, Content};
-use amochats::{AccountId, ConversationRefId, Error, ErrorKind, MessageRefId};
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
-use axum::middleware;
+use crate::sandbox::Inner;
+use amochats::{Error, ErrorKind};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, State};
+use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::{Json, Router, middleware};
 use futures_util::{Stream, StreamExt};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio_stream::wrappers::BroadcastStream;
 
 type Shared = State<Arc<Inner>>;
-type Answer = Result<Json<Value>, Refused>;
+type Answer = std::result::Result<Json<Value>, Refused>;
 
-/// How many journal entries a page gets at most.
-const JOURNAL_PAGE: usize = 200;
+/// The largest body but files and snapshots, in bytes.
+const BODY_MAX: usize = 1024 * 1024;
+const OPENAPI: &str = include_str!("control/openapi.json");
+
+/// Every route: what the router has and the document must have.
+fn routes(inner: &Inner) -> Vec<(&'static str, &'static str, MethodRouter<Arc<Inner>>)> {
+    let files = DefaultBodyLimit::max(crate::files::FILES_MAX);
+    let snapshots = DefaultBodyLimit::max(inner.config.memory_max);
+    vec![
+        ("get", "/api/state", get(settings::state)),
+        ("post", "/api/webhook", post(settings::set_webhook)),
+        ("post", "/api/channels", post(settings::add_channel)),
+        ("patch", "/api/channels/{id}", patch(settings::update_channel)),
+        ("delete", "/api/channels/{id}", delete(settings::remove_channel)),
+        ("post", "/api/accounts", post(settings::add_account)),
+        ("post", "/api/accounts/{id}/users", post(settings::add_user)),
+        ("get", "/api/switches", get(settings::switches)),
+        ("patch", "/api/switches", patch(settings::set_switches)),
+        ("post", "/api/reset", post(settings::reset)),
+        ("get", "/api/snapshot", get(settings::snapshot)),
+        ("put", "/api/snapshot", put(settings::restore).layer(snapshots)),
+        ("get", "/api/chats", get(chats::list)),
+        ("post", "/api/chats", post(chats::write_first)),
+        ("get", "/api/chats/{id}", get(chats::one)),
+        ("get", "/api/chats/{id}/messages", get(chats::messages)),
+        ("post", "/api/chats/{id}/messages", post(chats::answer)),
+        ("post", "/api/chats/{id}/reactions", post(chats::react)),
+        ("post", "/api/chats/{id}/typing", post(chats::typing)),
+        ("post", "/api/chats/{id}/read", post(chats::mark_read)),
+        ("post", "/api/files", post(chats::upload).layer(files)),
+        ("get", "/api/journal", get(journal::list)),
+        ("get", "/api/journal/{seq}", get(journal::entry)),
+        ("post", "/api/journal/{seq}/replay", post(journal::replay)),
+        ("get", "/api/events", get(events)),
+        ("get", "/api/openapi.json", get(openapi)),
+    ]
+}
 
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
-    page::router(inner.config.companion_url.as_deref())
-        .route("/api/state", get(state))
-        .route("/api/webhook", post(set_webhook))
-        .route("/api/chats", get(chats).post(write_first))
-        .route("/api/chats/{id}", get(chat))
-        .route("/api/chats/{id}/messages", post(answer))
-        .route("/api/chats/{id}/reactions", post(react))
-        .route("/api/chats/{id}/typing", post(typing))
-        .route("/api/chats/{id}/read", post(mark_read))
-        .route("/api/journal", get(journal))
-        .route("/api/journal/{seq}", get(journal_entry))
-        .route("/api/events", get(events))
-        .layer(DefaultBodyLimit::max(1024 * 1024))
+    let pages = page::router(inner.config.companion_url.as_deref());
+    routes(&inner)
+        .into_iter()
+        .fold(pages, |router, (_, path, handler)| router.route(path, handler))
+        .route("/api/{*rest}", axum::routing::any(async || no_such_path()))
+        .method_not_allowed_fallback(async || {
+            Refused::new(StatusCode::METHOD_NOT_ALLOWED, "this path has other methods: see /api/openapi.json")
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(own_page_only))
         .with_state(inner)
 }
 
 /// A request that is refused, with the reason.
-struct Refused(StatusCode, String);
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    error: String,
+    field: Option<String>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into(), field: None }
+    }
+}
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (self.0, Json(json!({ "error": self.1 }))).into_response()
+        let mut body = json!({ "error": self.error });
+        if let Some(field) = self.field {
+            body["field"] = json!(field);
+        }
+        (self.status, Json(body)).into_response()
     }
 }
 
@@ -61,197 +109,90 @@ impl From<Error> for Refused {
             ErrorKind::Closed => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self(status, error.to_string())
+        Self { field: error.field().map(str::to_owned), ..Self::new(status, error.to_string()) }
     }
 }
 
 impl From<JsonRejection> for Refused {
     fn from(rejection: JsonRejection) -> Self {
-        Self(rejection.status(), rejection.body_text())
+        Self::new(rejection.status(), rejection.body_text())
     }
 }
+
+impl From<QueryRejection> for Refused {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Refused {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(StatusCode::NOT_FOUND, rejection.body_text())
+    }
+}
+
+/// A JSON body; what is wrong with it is said as JSON.
+#[derive(FromRequest)]
+#[from_request(via(axum::Json), rejection(Refused))]
+struct Body<T>(T);
+
+/// A query string; what is wrong with it is said as JSON.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(Refused))]
+struct Query<T>(T);
+
+/// A part of the path; what is wrong with it is said as JSON.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(Refused))]
+struct Path<T>(T);
 
 fn not_found() -> Refused {
-    Refused(StatusCode::NOT_FOUND, "there is nothing of this id".to_owned())
+    Refused::new(StatusCode::NOT_FOUND, "there is nothing of this id")
 }
 
-async fn state(State(inner): Shared) -> Json<Value> {
-    let state = inner.state();
-    Json(json!({
-        "api": inner.api_url(),
-        "channel": {
-            "channel_id": state.channel.id,
-            "secret": state.channel.secret,
-            "code": state.channel.code,
-            "title": state.channel.title,
-            "bot_ref_id": state.channel.bot_ref_id,
-        },
-        "accounts": state.accounts,
-        "webhook_url": state.webhook_url,
-        "companion_url": inner.config.companion_url,
-        "personality": inner.config.personality.name(),
-        "strict": inner.config.strict,
-    }))
+fn no_such_path() -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, "there is no such path: see /api/openapi.json")
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WebhookBody {
-    url: String,
-}
-
-async fn set_webhook(State(inner): Shared, body: Result<Json<WebhookBody>, JsonRejection>) -> Answer {
-    inner.set_webhook_url(body?.0.url)?;
-    Ok(Json(json!({})))
-}
-
-async fn chats(State(inner): Shared) -> Json<Value> {
-    Json(json!({ "chats": inner.state().chats() }))
-}
-
-async fn chat(State(inner): Shared, Path(id): Path<String>) -> Answer {
-    let id = ConversationRefId::from(id);
-    let state = inner.state();
-    let chat = state.chat(&id).ok_or_else(not_found)?;
-    Ok(Json(json!({ "chat": chat, "messages": state.messages(&id) })))
-}
-
-/// What a manager writes: a text, or an attachment by its address, perhaps with a caption.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    #[serde(default)]
-    text: String,
-    picture: Option<String>,
-    file: Option<WrittenFile>,
-    /// The message that is answered.
-    reply_to: Option<MessageRefId>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenFile {
-    url: String,
-    #[serde(default)]
-    file_name: String,
-    #[serde(default)]
-    file_size: u64,
-}
-
-impl Written {
-    fn into_content(self) -> Result<Content, Refused> {
-        let content = match (self.picture, self.file) {
-            (None, None) => Content::text(""),
-            (Some(url), None) => Content::picture(url),
-            (None, Some(WrittenFile { url, file_name, file_size })) => {
-                let attachment = Attachment { url, file_name, file_size };
-                Content { kind: "file".into(), attachment: Some(attachment), ..Content::default() }
-            }
-            (Some(_), Some(_)) => {
-                return Err(Refused(
-                    StatusCode::BAD_REQUEST,
-                    "picture and file: a message has one attachment".to_owned(),
-                ));
-            }
-        };
-        Ok(Content { text: self.text, ..content })
-    }
-}
-
-async fn answer(
-    State(inner): Shared,
-    Path(id): Path<String>,
-    body: Result<Json<Written>, JsonRejection>,
-) -> Answer {
-    let mut written = body?.0;
-    let quoted = written.reply_to.take();
-    let content = written.into_content()?;
-    Ok(answered(&inner.answer(&id.into(), content, quoted.as_ref()).await?))
-}
-
-/// A manager's reaction; without an emoji it is taken back.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reacted {
-    message_ref_id: MessageRefId,
-    emoji: Option<String>,
-}
-
-async fn react(
-    State(inner): Shared,
-    Path(id): Path<String>,
-    body: Result<Json<Reacted>, JsonRejection>,
-) -> Answer {
-    let Reacted { message_ref_id, emoji } = body?.0;
-    let hook = inner.react(&id.into(), &message_ref_id, emoji.as_deref()).await?;
-    Ok(Json(json!({ "hook": hook.map(|hook| hook.verdict()) })))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WriteFirst {
-    account_id: AccountId,
-    phone: String,
-    text: String,
-}
-
-async fn write_first(State(inner): Shared, body: Result<Json<WriteFirst>, JsonRejection>) -> Answer {
-    let WriteFirst { account_id, phone, text } = body?.0;
-    Ok(answered(&inner.write_first(&account_id, &phone, Content::text(text)).await?))
-}
-
-fn answered(answered: &Answered) -> Json<Value> {
-    Json(json!({
-        "conversation_ref_id": answered.conversation_ref_id,
-        "message_ref_id": answered.message_ref_id,
-        "hook": answered.hook.verdict(),
-    }))
-}
-
-async fn typing(State(inner): Shared, Path(id): Path<String>) -> Answer {
-    let hook = inner.typing(&id.into()).await?;
-    Ok(Json(json!({ "hook": hook.map(|hook| hook.verdict()) })))
-}
-
-async fn mark_read(State(inner): Shared, Path(id): Path<String>) -> Answer {
-    inner.mark_read(&id.into())?;
-    Ok(Json(json!({})))
-}
-
-#[derive(Deserialize)]
-struct After {
-    /// Only entries with a larger number.
-    #[serde(default)]
-    after: u64,
-}
-
-async fn journal(State(inner): Shared, Query(After { after }): Query<After>) -> Json<Value> {
-    let journal = inner.journal();
-    let mut entries: Vec<_> = journal
-        .entries()
-        .rev()
-        .map(|entry| &entry.summary)
-        .take_while(|summary| summary.seq > after)
-        .take(JOURNAL_PAGE)
-        .collect();
-    entries.reverse();
-    Json(json!({ "entries": entries }))
-}
-
-async fn journal_entry(State(inner): Shared, Path(seq): Path<u64>) -> Result<Json<JournalEntry>, Refused> {
-    inner.journal().get(seq).cloned().map(Json).ok_or_else(not_found)
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
 /// Changes as they happen. The first event, and one after a gap, is `reload`: look at everything anew.
-async fn events(State(inner): Shared) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn events(State(inner): Shared) -> Sse<impl Stream<Item = std::result::Result<Event, Infallible>>> {
     let reload = || Event::default().event("reload").data("{}");
     let changes = BroadcastStream::new(inner.changes.subscribe()).map(move |change| match change {
+        Ok(crate::Change::Reset) | Err(_) => reload(),
         Ok(change) => {
             Event::default().event("change").json_data(&change).expect("ids and numbers can be written")
         }
-        Err(_lagged) => reload(),
     });
     let stopped = inner.stop.clone().cancelled_owned();
     let stream = futures_util::stream::once(async move { reload() }).chain(changes).map(Ok);
     Sse::new(stream.take_until(stopped)).keep_alive(KeepAlive::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[tokio::test]
+    async fn the_document_has_every_route_and_no_other() {
+        let sandbox = crate::Sandbox::start(crate::SandboxConfig::default()).await.expect("it starts");
+        let document: Value = serde_json::from_str(OPENAPI).expect("JSON");
+        let paths = document["paths"].as_object().expect("an object");
+        let documented: BTreeSet<(String, String)> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("an object").keys().filter(|key| *key != "parameters");
+                methods.map(|method| (method.clone(), path.clone()))
+            })
+            .collect();
+        let served: BTreeSet<(String, String)> = routes(&sandbox.inner)
+            .into_iter()
+            .map(|(method, path, _)| (method.to_owned(), path.to_owned()))
+            .collect();
+        assert_eq!(served, documented);
+    }
 }

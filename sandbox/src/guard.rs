@@ -12,8 +12,8 @@ use url::Url;
 /// Refuses, as an axum middleware, what may be another page's request.
 ///
 /// The `Host` must be an address or `localhost` (a name could be rebound to this machine), an
-/// `Origin` must be the page's own, and what changes something must come as JSON, which a plain
-/// form cannot send. The answer is 403 with the reason as `{"error": …}`.
+/// `Origin` must be the page's own, and what is posted must come as JSON or as bytes without a type,
+/// which a plain form cannot send (nor can it use another method). The answer is 403 with the reason as `{"error": …}`.
 pub async fn own_page_only(request: Request, next: Next) -> Response {
     match foreign(request.method(), request.headers()) {
         Some(why) => (StatusCode::FORBIDDEN, Json(json!({ "error": why }))).into_response(),
@@ -37,9 +37,11 @@ fn foreign(method: &Method, headers: &HeaderMap) -> Option<&'static str> {
             return Some("the Origin is another page's");
         }
     }
-    let changes = !matches!(*method, Method::GET | Method::HEAD);
-    if changes && !text(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json")) {
-        return Some("the Content-Type must be application/json");
+    let kind = text(header::CONTENT_TYPE).unwrap_or_default();
+    let foreign_kind =
+        !["application/json", "application/octet-stream"].iter().any(|own| kind.starts_with(own));
+    if *method == Method::POST && foreign_kind {
+        return Some("the Content-Type must be application/json, or application/octet-stream for a file");
     }
     None
 }

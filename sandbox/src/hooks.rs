@@ -3,14 +3,18 @@
 //! The field order and the empty values are those of captured webhooks. The signature covers the
 //! body without the line feed that goes after it on the wire.
 
-use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict, shown_headers};
+use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, RawHook, Verdict, shown_headers};
 use crate::sandbox::Inner;
-use crate::state::{Account, Chat, Manager, Message, Party};
+use crate::state::{Channel, Chat, Connection, Message, Party};
+use crate::switches::HookEscaping;
 use amochats::{
-    CONTENT_TYPE, HookVersion, MessageRefId, SIGNATURE_HEADER, ScopeId, diagnose_signature, sign_body,
+    CONTENT_TYPE, ChannelId, ChannelSecret, HookVersion, Markup, MessageRefId, SIGNATURE_HEADER, ScopeId,
+    Template, UserRefId, diagnose_signature, sign_body,
 };
+use bytes::Bytes;
 use serde::Serialize;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How much of a refusal's body the journal shows, in bytes.
@@ -72,8 +76,46 @@ impl HookOutcome {
 /// A webhook, ready to be signed.
 pub(crate) struct Hook {
     kind: &'static str,
+    version: HookVersion,
+    channel_id: ChannelId,
     scope_id: ScopeId,
     body: Vec<u8>,
+}
+
+/// What every webhook is about.
+pub(crate) struct About<'a> {
+    pub(crate) chat: &'a Chat,
+    pub(crate) connection: &'a Connection,
+    pub(crate) source: Option<&'a str>,
+    /// Whether an unknown phone or e-mail is written as empty.
+    pub(crate) empty_contacts: bool,
+    pub(crate) now_msec: i64,
+}
+
+/// How late each channel's receiver was, in a row.
+#[derive(Default)]
+pub(crate) struct Lanes(HashMap<ChannelId, u32>);
+
+/// From here on a receiver is slow.
+const LATE_MAX: u32 = 3;
+
+impl Lanes {
+    fn is_slow(&self, channel: &ChannelId) -> bool {
+        self.0.get(channel).is_some_and(|late| *late >= LATE_MAX)
+    }
+
+    fn note(&mut self, channel: &ChannelId, outcome: &HookOutcome) {
+        match outcome {
+            HookOutcome::TimedOut => {
+                let late = self.0.entry(channel.clone()).or_default();
+                *late = late.saturating_add(1);
+            }
+            HookOutcome::Accepted | HookOutcome::Refused(_) => {
+                self.0.remove(channel);
+            }
+            _ => {}
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -126,14 +168,20 @@ struct Body<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     text: &'a str,
-    markup: (),
+    markup: Option<&'a Markup>,
     tag: &'a str,
     media: &'a str,
     thumbnail: &'a str,
     file_name: &'a str,
     file_size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    media_group_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<&'a Template>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reply_to: Option<ReplyTo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwards: Option<Forwards<'a>>,
     /// Of an answer to a comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     post: Option<Post<'a>>,
@@ -179,7 +227,7 @@ struct FlatHook<'a> {
     kind: &'a str,
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    markup: Option<()>,
+    markup: Option<Option<&'a Markup>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tag: Option<&'a str>,
     media: &'a str,
@@ -207,6 +255,9 @@ struct Typing<'a> {
     user: Person<'a>,
     conversation: Conversation<'a>,
     expired_at: i64,
+    /// Of the post, while an answer to a comment is typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    post_id: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -219,6 +270,12 @@ struct ReactionHook<'a> {
 #[derive(Serialize)]
 struct ReactionAction<'a> {
     reaction: Reaction<'a>,
+}
+
+#[derive(Serialize)]
+struct Forwards<'a> {
+    messages: [Quoted<'a>; 1],
+    conversation_ref_id: &'a str,
 }
 
 /// As in the vendor's example; its table of fields has `message` in place of `msgid`.
@@ -279,24 +336,32 @@ impl<'a> Conversation<'a> {
 }
 
 impl Hook {
-    /// The webhook of a manager's message; none where the channel is not connected. "Write first"
-    /// is always v2: the flat form could not name the chat.
+    fn new(about: &About<'_>, kind: &'static str, version: HookVersion, body: &impl Serialize) -> Self {
+        Self {
+            kind,
+            version,
+            channel_id: about.chat.channel_id.clone(),
+            scope_id: about.connection.scope_id.clone(),
+            body: to_json(body),
+        }
+    }
+
+    /// The webhook of a manager's message. "Write first" is always v2: the flat form could not name
+    /// the chat.
     pub(crate) fn message(
-        account: &Account,
-        chat: &Chat,
+        about: &About<'_>,
         message: &Message,
         quoted: Option<&Message>,
+        forwarded: Option<(&Chat, &Message)>,
         gen1: bool,
-        now_msec: i64,
-    ) -> Option<Self> {
-        let version = account.connection.as_ref()?.hook_version;
-        let scope_id = account.scope_id.clone();
+    ) -> Self {
+        let About { chat, connection, .. } = *about;
         let content = &message.content;
         let attachment = content.attachment.clone().unwrap_or_default();
         let media = attachment.url.as_str();
-        let thumbnail = if content.kind == "picture" { media } else { "" };
+        let thumbnail = if matches!(&*content.kind, "picture" | "video") { media } else { "" };
         if let (HookVersion::V1, Some(conversation_id), Some(user_id)) =
-            (version, &chat.conversation_id, &chat.client.user_id)
+            (connection.hook_version, &chat.conversation_id, &chat.client.user_id)
         {
             let flat = FlatHook {
                 receiver: user_id.as_str(),
@@ -304,25 +369,29 @@ impl Hook {
                 msec_timestamp: (!gen1).then_some(message.sent_at_msec),
                 kind: &content.kind,
                 text: &content.text,
-                markup: (!gen1).then_some(()),
+                markup: (!gen1).then_some(content.markup.as_ref()),
                 tag: (!gen1).then_some(""),
                 media,
                 thumbnail,
                 file_name: &attachment.file_name,
                 file_size: attachment.file_size,
-                media_group_id: (!gen1).then_some(""),
+                media_group_id: (!gen1).then(|| content.media_group_id.as_deref().unwrap_or_default()),
             };
-            return Some(Self { kind: "webhook v1", scope_id, body: to_json(&flat) });
+            return Self::new(about, "webhook v1", HookVersion::V1, &flat);
         }
+        let known = |field: &'_ Option<String>| -> Option<String> {
+            field.clone().or_else(|| about.empty_contacts.then(String::new))
+        };
+        let (phone, email) = (known(&chat.client.phone), known(&chat.client.email));
         let hook = MessageHook {
-            account_id: account.account_id.as_str(),
-            time: now_msec.div_euclid(1000),
+            account_id: chat.account_id.as_str(),
+            time: about.now_msec.div_euclid(1000),
             message: MessageAction {
                 receiver: Person {
                     id: chat.client.user_ref_id.as_str(),
                     name: Some(&chat.client.name),
-                    phone: chat.client.phone.as_deref(),
-                    email: chat.client.email.as_deref(),
+                    phone: phone.as_deref(),
+                    email: email.as_deref(),
                     client_id: chat.client.user_id.as_ref().map(AsRef::as_ref),
                 },
                 sender: Person {
@@ -331,74 +400,75 @@ impl Hook {
                     ..Person::default()
                 },
                 conversation: Conversation::of(chat),
-                source: chat.source_external_id.as_deref().map(|external_id| Source { external_id }),
+                source: about.source.map(|external_id| Source { external_id }),
                 timestamp: message.sent_at_msec.div_euclid(1000),
                 msec_timestamp: message.sent_at_msec,
                 message: Body {
                     id: message.message_ref_id.as_str(),
                     kind: &content.kind,
                     text: &content.text,
-                    markup: (),
+                    markup: content.markup.as_ref(),
                     tag: "",
                     media,
                     thumbnail,
                     file_name: &attachment.file_name,
                     file_size: attachment.file_size,
+                    media_group_id: content.media_group_id.as_deref(),
+                    template: content.template.as_ref(),
                     reply_to: quoted.map(|quoted| ReplyTo { message: Quoted::of(chat, quoted) }),
+                    forwards: forwarded.map(|(chat, message)| Forwards {
+                        messages: [Quoted::of(chat, message)],
+                        conversation_ref_id: chat.conversation_ref_id.as_str(),
+                    }),
                     post: content.post_id().map(|id| Post { id }),
                 },
             },
         };
-        Some(Self { kind: "webhook v2", scope_id, body: to_json(&hook) })
+        Self::new(about, "webhook v2", HookVersion::V2, &hook)
     }
 
     /// The webhook of a manager who reacts, or takes it back where there is no emoji; none where
     /// the account gets v1, which has no such form.
     pub(crate) fn reaction(
-        account: &Account,
-        chat: &Chat,
+        about: &About<'_>,
         message: &MessageRefId,
-        manager: &Manager,
+        user: &UserRefId,
         emoji: Option<&str>,
-        now_msec: i64,
     ) -> Option<Self> {
-        if account.connection.as_ref()?.hook_version == HookVersion::V1 {
-            return None;
-        }
         let hook = ReactionHook {
-            account_id: account.account_id.as_str(),
-            time: now_msec.div_euclid(1000),
+            account_id: about.chat.account_id.as_str(),
+            time: about.now_msec.div_euclid(1000),
             action: ReactionAction {
                 reaction: Reaction {
                     msgid: message.as_str(),
-                    user: Person { id: manager.user_ref_id.as_str(), ..Person::default() },
-                    conversation: Conversation::of(chat),
+                    user: Person { id: user.as_str(), ..Person::default() },
+                    conversation: Conversation::of(about.chat),
                     kind: if emoji.is_some() { "react" } else { "unreact" },
                     emoji,
                 },
             },
         };
-        Some(Self { kind: "reaction", scope_id: account.scope_id.clone(), body: to_json(&hook) })
+        let v2 = about.connection.hook_version == HookVersion::V2;
+        v2.then(|| Self::new(about, "reaction", HookVersion::V2, &hook))
     }
 
     /// The webhook of a manager who types; none where the account gets v1, which has no such form.
-    pub(crate) fn typing(account: &Account, chat: &Chat, manager: &Manager, now_msec: i64) -> Option<Self> {
-        if account.connection.as_ref()?.hook_version == HookVersion::V1 {
-            return None;
-        }
-        let time = now_msec.div_euclid(1000);
+    pub(crate) fn typing(about: &About<'_>, user: &UserRefId, post_id: Option<&str>) -> Option<Self> {
+        let time = about.now_msec.div_euclid(1000);
         let hook = TypingHook {
-            account_id: account.account_id.as_str(),
+            account_id: about.chat.account_id.as_str(),
             time,
             action: TypingAction {
                 typing: Typing {
-                    user: Person { id: manager.user_ref_id.as_str(), ..Person::default() },
-                    conversation: Conversation::of(chat),
+                    user: Person { id: user.as_str(), ..Person::default() },
+                    conversation: Conversation::of(about.chat),
                     expired_at: time + 5,
+                    post_id,
                 },
             },
         };
-        Some(Self { kind: "typing", scope_id: account.scope_id.clone(), body: to_json(&hook) })
+        let v2 = about.connection.hook_version == HookVersion::V2;
+        v2.then(|| Self::new(about, "typing", HookVersion::V2, &hook))
     }
 }
 
@@ -427,27 +497,109 @@ pub(crate) fn http_client() -> amochats::Result<reqwest::Client> {
         .map_err(|error| failed(format!("the HTTP client cannot be set up: {error}")))
 }
 
+/// The same JSON, with what Go's encoder escapes. These characters occur inside strings alone.
+fn as_go(json: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(json.len());
+    for byte in json {
+        match byte {
+            b'<' => escaped.extend_from_slice(b"\\u003c"),
+            b'>' => escaped.extend_from_slice(b"\\u003e"),
+            b'&' => escaped.extend_from_slice(b"\\u0026"),
+            other => escaped.push(*other),
+        }
+    }
+    escaped
+}
+
 /// Signs and sends a webhook and writes it in the journal.
 pub(crate) async fn deliver(inner: &Inner, hook: Hook) -> HookOutcome {
-    let Some(url) = inner.state().webhook_url.clone() else { return HookOutcome::NoWebhookUrl };
-    let url = url.replace(":scope_id", hook.scope_id.as_str());
-    let signature = sign_body(&inner.secret, &hook.body);
-    let mut wire = hook.body;
-    if inner.config.hook_newline {
+    let switches = inner.switches();
+    let Some((url, secret)) = inner.state().channel(&hook.channel_id).and_then(|channel| {
+        let url = channel.webhook_url_for(hook.version)?;
+        Some((url.replace(":scope_id", hook.scope_id.as_str()), channel.key()))
+    }) else {
+        return HookOutcome::NoWebhookUrl;
+    };
+    let mut wire = match switches.hook_escaping {
+        HookEscaping::Plain => hook.body,
+        HookEscaping::Go => as_go(&hook.body),
+    };
+    let signature = sign_body(&secret, &wire);
+    if switches.hook_newline {
         wire.push(b'\n');
     }
+    let slow = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).is_slow(&hook.channel_id);
+    let lane = switches.slow_lane_ms.filter(|_| slow);
+    if let Some(delay) = lane {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    let note = lane.map(|delay| {
+        format!("it waited {delay} ms in the slow lane, since the receiver was late {LATE_MAX} times")
+    });
+    let sending = Sending {
+        kind: hook.kind.to_owned(),
+        channel_id: hook.channel_id.clone(),
+        url,
+        signature,
+        wire: wire.into(),
+        note,
+    };
+    let outcome = send(inner, sending, Some(&secret), switches.hook_timeout()).await;
+    inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).note(&hook.channel_id, &outcome);
+    outcome
+}
+
+/// Sends a webhook of the journal once more, as it was.
+pub(crate) async fn send_again(inner: &Inner, entry: &JournalEntry) -> HookOutcome {
+    let Some(raw) = &entry.raw else { return HookOutcome::NotConnected };
+    let secret = inner.state().channel(&raw.channel_id).map(Channel::key);
+    let sending = Sending {
+        kind: entry.summary.kind.clone(),
+        channel_id: raw.channel_id.clone(),
+        url: entry.summary.target.clone(),
+        signature: raw.signature.clone(),
+        wire: raw.wire.clone(),
+        note: Some(format!("number {} once more", entry.summary.seq)),
+    };
+    send(inner, sending, secret.as_ref(), inner.switches().hook_timeout()).await
+}
+
+/// What goes over the wire.
+struct Sending {
+    kind: String,
+    channel_id: ChannelId,
+    url: String,
+    signature: String,
+    wire: Bytes,
+    /// What the journal says besides.
+    note: Option<String>,
+}
+
+/// Sends and writes it in the journal.
+async fn send(
+    inner: &Inner,
+    sending: Sending,
+    secret: Option<&ChannelSecret>,
+    timeout: Duration,
+) -> HookOutcome {
+    let Sending { kind, channel_id, url, signature, wire, note } = sending;
     let (at_msec, started) = (inner.config.clock.now_msec(), Instant::now());
-    let (outcome, status, answer) = post(inner, &url, wire.clone(), &signature).await;
+    let (outcome, status, answer) = post(inner, &url, wire.clone(), &signature, timeout).await;
     let mut verdict = outcome.verdict();
-    let signed = diagnose_signature(std::slice::from_ref(&inner.secret), &[], &wire, Some(&signature));
-    verdict.sentence = format!("{}; signature {}: {signed}", verdict.sentence, signed.name());
+    if let Some(secret) = secret {
+        let signed = diagnose_signature(std::slice::from_ref(secret), &[], &wire, Some(&signature));
+        verdict.sentence = format!("{}; signature {}: {signed}", verdict.sentence, signed.name());
+    }
+    if let Some(note) = note {
+        verdict.sentence = format!("{}; {note}", verdict.sentence);
+    }
     let headers = [("content-type", CONTENT_TYPE), ("user-agent", USER_AGENT), ("x-signature", &signature)];
     inner.record(JournalEntry {
         summary: JournalSummary {
             seq: 0,
             at_msec,
             direction: Direction::Webhook,
-            kind: hook.kind.to_owned(),
+            kind,
             method: "POST".to_owned(),
             target: url,
             status,
@@ -457,6 +609,7 @@ pub(crate) async fn deliver(inner: &Inner, hook: Hook) -> HookOutcome {
         headers: shown_headers(headers.iter().map(|(name, value)| (*name, value.as_bytes()))),
         body: JournalBody::of(&wire),
         answer: JournalBody::of(&answer),
+        raw: Some(RawHook { channel_id, signature: signature.clone(), wire }),
     });
     outcome
 }
@@ -468,10 +621,11 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 async fn post(
     inner: &Inner,
     url: &str,
-    body: Vec<u8>,
+    body: Bytes,
     signature: &str,
+    timeout: Duration,
 ) -> (HookOutcome, Option<u16>, Vec<u8>) {
-    let deadline = tokio::time::Instant::now() + inner.config.hook_timeout;
+    let deadline = tokio::time::Instant::now() + timeout;
     let request = inner
         .http
         .post(url)
@@ -511,7 +665,6 @@ fn root_cause(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amochats::ChannelSecret;
 
     /// Vector W1 of the reference: known bytes, known signature.
     #[test]
@@ -539,13 +692,16 @@ mod tests {
                     id: "0371a0ff-b78a-4c7b-8538-a7d547e10692",
                     kind: "text",
                     text: "Ответ",
-                    markup: (),
+                    markup: None,
                     tag: "",
                     media: "",
                     thumbnail: "",
                     file_name: "",
                     file_size: 0,
+                    media_group_id: None,
+                    template: None,
                     reply_to: None,
+                    forwards: None,
                     post: None,
                 },
             },

@@ -1,5 +1,7 @@
 //! What went in and out, with what became of it: the developer's view.
 
+use amochats::ChannelId;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -20,6 +22,16 @@ pub struct JournalEntry {
     pub body: JournalBody,
     /// The body of the answer. Of a webhook's answer only where it was refused.
     pub answer: JournalBody,
+    #[serde(skip)]
+    pub(crate) raw: Option<RawHook>,
+}
+
+/// A webhook as it went out, to be sent again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RawHook {
+    pub(crate) channel_id: ChannelId,
+    pub(crate) signature: String,
+    pub(crate) wire: Bytes,
 }
 
 /// An entry without headers and bodies.
@@ -46,7 +58,7 @@ pub struct JournalSummary {
 }
 
 /// Which way a call went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// The channel called the chats API.
@@ -89,6 +101,15 @@ impl JournalBody {
     }
 }
 
+impl JournalEntry {
+    /// About how much memory it takes, in bytes.
+    fn weight(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let raw = self.raw.as_ref().map_or(0, |raw| raw.wire.len());
+        512 + raw + headers + self.body.text.len() + self.answer.text.len() + self.summary.target.len()
+    }
+}
+
 /// The headers that an entry shows.
 pub(crate) fn shown_headers<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<(String, String)> {
     const BLANKED: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
@@ -105,12 +126,20 @@ pub(crate) fn shown_headers<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8]
 pub(crate) struct Journal {
     entries: VecDeque<JournalEntry>,
     capacity: usize,
+    bytes: usize,
+    bytes_max: usize,
     next: u64,
 }
 
 impl Journal {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { entries: VecDeque::new(), capacity, next: 1 }
+    pub(crate) fn new(capacity: usize, bytes_max: usize) -> Self {
+        Self { entries: VecDeque::new(), capacity, bytes: 0, bytes_max, next: 1 }
+    }
+
+    /// Forgets all entries; their numbers do not come again.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
     }
 
     /// Adds an entry, whose number it sets and returns.
@@ -118,10 +147,12 @@ impl Journal {
         let seq = self.next;
         self.next += 1;
         entry.summary.seq = seq;
-        if self.entries.len() == self.capacity {
-            self.entries.pop_front();
-        }
+        self.bytes += entry.weight();
         self.entries.push_back(entry);
+        while self.entries.len() > self.capacity || (self.bytes > self.bytes_max && self.entries.len() > 1) {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.weight();
+        }
         seq
     }
 

@@ -29,22 +29,31 @@
 mod api;
 mod config;
 mod control;
+mod files;
 mod guard;
 mod hooks;
 mod journal;
+mod manager;
 mod page;
 mod persist;
 mod sandbox;
 mod state;
+mod switches;
+mod throttle;
 mod tls;
 
-pub use config::{Clock, Duplicates, NotConnected, Personality, SandboxConfig};
+pub use config::{Clock, Personality, SandboxConfig};
 pub use guard::own_page_only;
 pub use hooks::HookOutcome;
 pub use journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict};
-pub use sandbox::{Answered, Change, Sandbox};
+pub use manager::{Answered, Writing};
+pub use sandbox::{Change, Sandbox};
 pub use state::{
-    Account, Attachment, Author, Chat, Client, Connection, Content, Delivery, Lead, Manager, Message, Party,
-    Reaction,
+    Account, Attachment, Author, Channel, Chat, Client, Connection, Content, Delivery, Features, Lead,
+    Message, NewAccount, NewChannel, NewUser, Party, Reaction, User,
+};
+pub use switches::{
+    Absent, Answers, Duplicates, HookContacts, HookEscaping, RequiredFields, Signatures, Switches,
+    Transitions, UnknownFields,
 };
 pub use tls::Identity;

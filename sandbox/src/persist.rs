@@ -2,19 +2,22 @@
 
 use crate::config::SandboxConfig;
 use crate::sandbox::{Change, Inner};
-use crate::state::{Saved, State};
+use crate::state::{Saved, State, snapshot_json};
 use amochats::{Error, ErrorKind, Result};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 /// How long a change waits for others, so that one write takes them all.
 const GATHERING: Duration = Duration::from_millis(200);
+/// How many times as long as a write took the next one waits, so that a large state does not keep
+/// the machine busy with writing.
+const REST: u32 = 10;
 
 /// A state's file, which no other sandbox has.
 #[derive(Debug)]
@@ -56,8 +59,8 @@ impl StateFile {
                 })?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let state = State::new(config);
-                file.write(&Saved::of(&state).to_json())
+                let state = State::new(config)?;
+                file.write(&snapshot_json(&Saved::of(&state)))
                     .map_err(|error| says(format!("cannot be made: {error}")))?;
                 state
             }
@@ -100,11 +103,11 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 
 /// Writes the state after changes until the sandbox stops, and then once more.
 pub(crate) async fn keep(inner: Arc<Inner>, file: StateFile, mut changes: Receiver<Change>) {
-    let mut keeper = Keeper { inner, file: Arc::new(file), failing: false };
+    let mut keeper = Keeper { inner, file: Arc::new(file), failing: false, rest: GATHERING };
     while keeper.changed(&mut changes).await {
         let stopped = keeper.inner.stop.cancelled();
         // Either way it is time to write.
-        let _ = tokio::time::timeout(GATHERING, stopped).await;
+        let _ = tokio::time::timeout(keeper.rest, stopped).await;
         forget(&mut changes);
         keeper.write().await;
     }
@@ -119,6 +122,7 @@ struct Keeper {
     inner: Arc<Inner>,
     file: Arc<StateFile>,
     failing: bool,
+    rest: Duration,
 }
 
 impl Keeper {
@@ -141,10 +145,12 @@ impl Keeper {
 
     /// A failure is told once, until a write succeeds; the next change tries again.
     async fn write(&mut self) {
+        let started = Instant::now();
         let saved = Saved::of(&self.inner.state());
         let file = self.file.clone();
-        let written = tokio::task::spawn_blocking(move || file.write(&saved.to_json())).await;
+        let written = tokio::task::spawn_blocking(move || file.write(&snapshot_json(&saved))).await;
         let written = written.map_err(io::Error::other).flatten();
+        self.rest = (started.elapsed() * REST).max(GATHERING);
         let path = self.file.path.display();
         match &written {
             Ok(()) if self.failing => tracing::info!(%path, "the sandbox's state is written again"),

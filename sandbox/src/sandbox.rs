@@ -1,15 +1,20 @@
 //! The running sandbox and what a test or a program can do with it.
 
 use crate::config::{SandboxConfig, web_address};
-use crate::hooks::{self, Hook, HookOutcome};
+use crate::files::Files;
+use crate::hooks::{self, HookOutcome, Lanes};
 use crate::journal::{Journal, JournalEntry};
+use crate::manager::{Answered, Writing};
 use crate::persist::{self, StateFile};
-use crate::state::{Account, Author, Chat, Content, Message, Party, State};
+use crate::state::{
+    Account, Channel, Chat, Content, Line, Message, NewAccount, NewChannel, NewUser, Saved, State, User,
+    snapshot_json,
+};
+use crate::switches::Switches;
+use crate::throttle::Throttle;
 use crate::tls::TlsListener;
 use crate::{api, control};
-use amochats::{
-    AccountId, ChannelId, ChannelSecret, ConversationRefId, Error, ErrorKind, MessageRefId, Result, UserRefId,
-};
+use amochats::{AccountId, ChannelId, ConversationRefId, Error, ErrorKind, MessageRefId, Result, UserRefId};
 use axum::serve::Listener;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -29,7 +34,7 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(7);
 /// A local amoCRM that listens. It stops when dropped; [`Sandbox::shutdown`] also waits for it.
 #[derive(Debug)]
 pub struct Sandbox {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -38,20 +43,30 @@ pub struct Sandbox {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Change {
-    /// The webhook URL was set.
+    /// Everything: it was reset, or another state was put in its place.
+    Reset,
+    /// A channel, a switch or a fault.
     Settings,
-    /// An account was connected or disconnected.
+    /// An account: a user came, a channel was connected or disconnected.
     Account {
         /// Which.
         account_id: AccountId,
     },
     /// A chat is new or was read.
     Chat {
+        /// Its account.
+        account_id: AccountId,
+        /// Its channel.
+        channel_id: ChannelId,
         /// Which.
         conversation_ref_id: ConversationRefId,
     },
     /// A client is typing. A sandbox keeps nothing of it: show it now or never.
     Typing {
+        /// The chat's account.
+        account_id: AccountId,
+        /// The chat's channel.
+        channel_id: ChannelId,
         /// The chat.
         conversation_ref_id: ConversationRefId,
         /// How long to show it, in milliseconds.
@@ -59,6 +74,10 @@ pub enum Change {
     },
     /// A message is new, or changed in any way.
     Message {
+        /// The chat's account.
+        account_id: AccountId,
+        /// The chat's channel.
+        channel_id: ChannelId,
         /// The chat.
         conversation_ref_id: ConversationRefId,
         /// The message.
@@ -71,27 +90,19 @@ pub enum Change {
     },
 }
 
-/// A manager's message that was written, and what became of its webhook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// The chat; new where the manager wrote first.
-    pub conversation_ref_id: ConversationRefId,
-    /// The message.
-    pub message_ref_id: MessageRefId,
-    /// The webhook.
-    pub hook: HookOutcome,
-}
-
 /// What the servers, the page and the handle share.
 pub(crate) struct Inner {
     pub(crate) config: SandboxConfig,
-    pub(crate) secret: ChannelSecret,
     pub(crate) http: reqwest::Client,
     pub(crate) api_addr: SocketAddr,
     pub(crate) page_addr: SocketAddr,
     pub(crate) stop: CancellationToken,
     pub(crate) changes: broadcast::Sender<Change>,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) lanes: Mutex<Lanes>,
+    pub(crate) throttle: Mutex<Throttle>,
+    pub(crate) files: Mutex<Files>,
+    switches: Mutex<Switches>,
     state: Mutex<State>,
     journal: Mutex<Journal>,
 }
@@ -118,19 +129,21 @@ impl Sandbox {
         let page_listener = listen("page_addr", config.page_addr).await?;
         let (file, state) = match &config.state {
             Some(path) => StateFile::open(path, &config).map(|(file, state)| (Some(file), state))?,
-            None => (None, State::new(&config)),
+            None => (None, State::new(&config)?),
         };
-        let secret = ChannelSecret::new(state.channel.secret.as_str())?;
         let inner = Arc::new(Inner {
-            secret,
             http: hooks::http_client()?,
             api_addr: address(&api_listener)?,
             page_addr: address(&page_listener)?,
             stop: CancellationToken::new(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             tasks: TaskTracker::new(),
+            lanes: Mutex::default(),
+            throttle: Mutex::default(),
+            files: Mutex::default(),
+            switches: Mutex::new(config.switches.clone()),
             state: Mutex::new(state),
-            journal: Mutex::new(Journal::new(config.journal_capacity)),
+            journal: Mutex::new(Journal::new(config.journal_capacity, config.journal_bytes)),
             config,
         });
         let keeper = file.map(|file| {
@@ -168,42 +181,126 @@ impl Sandbox {
         self.inner.page_addr
     }
 
-    /// The channel's id.
+    /// The first channel's id.
     pub fn channel_id(&self) -> ChannelId {
-        self.inner.state().channel.id.clone()
+        self.first(|channel| channel.channel_id.clone())
     }
 
-    /// The channel's secret, as text.
+    /// The first channel's secret, as text.
     pub fn secret(&self) -> String {
-        self.inner.state().channel.secret.clone()
+        self.first(|channel| channel.secret.clone())
     }
 
-    /// The channel's code.
+    /// The first channel's code.
     pub fn channel_code(&self) -> String {
-        self.inner.state().channel.code.clone()
+        self.first(|channel| channel.code.clone())
     }
 
-    /// The channel's bot, which stands in `sender.ref_id` of messages by an unknown author.
+    /// The first channel's bot, which stands in `sender.ref_id` of messages by an unknown author.
     pub fn bot_ref_id(&self) -> UserRefId {
-        self.inner.state().channel.bot_ref_id.clone()
+        self.first(|channel| channel.bot_ref_id.clone())
     }
 
-    /// The accounts with their connections and managers.
+    fn first<T>(&self, of: impl FnOnce(&Channel) -> T) -> T {
+        of(&self.inner.state().channels[0])
+    }
+
+    /// The channels.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.inner.state().channels.clone()
+    }
+
+    /// The accounts with their connections and users.
     pub fn accounts(&self) -> Vec<Account> {
         self.inner.state().accounts.clone()
     }
 
-    /// Sets where webhooks go from now on; `:scope_id` is replaced by the scope.
+    /// Registers one more channel.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a field that cannot be used, and for an id that is taken.
+    pub fn add_channel(&self, new: NewChannel) -> Result<Channel> {
+        self.inner.add_channel(new)
+    }
+
+    /// Changes a channel: the one of the same id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for an unknown channel, and for a field that cannot be used.
+    pub fn update_channel(&self, channel: Channel) -> Result<()> {
+        self.inner.update_channel(channel)
+    }
+
+    /// Removes a channel with its connections. Its chats stay, to be read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for an unknown channel, and for the last one.
+    pub fn remove_channel(&self, channel: &ChannelId) -> Result<()> {
+        self.inner.remove_channel(channel)
+    }
+
+    /// Opens one more account.
+    ///
+    /// # Errors
+    /// As [`Sandbox::add_channel`].
+    pub fn add_account(&self, new: NewAccount) -> Result<Account> {
+        self.inner.add_account(new)
+    }
+
+    /// Adds a user to an account.
+    ///
+    /// # Errors
+    /// As [`Sandbox::add_channel`], and for an unknown account.
+    pub fn add_user(&self, account: &AccountId, new: NewUser) -> Result<User> {
+        self.inner.add_user(account, new)
+    }
+
+    /// Sets where webhooks of the first channel go from now on; `:scope_id` is replaced by the scope.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for what is no address of the web.
     pub fn set_webhook_url(&self, url: impl Into<String>) -> Result<()> {
-        self.inner.set_webhook_url(url.into())
+        let url = url.into();
+        web_address("webhook_url", &url)?;
+        let first = self.first(Channel::clone);
+        self.inner.update_channel(Channel { webhook_url: Some(url), ..first })
     }
 
-    /// The chats, the one with the latest message first.
+    /// How strict it is at present.
+    pub fn switches(&self) -> Switches {
+        self.inner.switches()
+    }
+
+    /// Sets how strict it is from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a value that cannot be used.
+    pub fn set_switches(&self, switches: Switches) -> Result<()> {
+        self.inner.set_switches(switches)
+    }
+
+    /// Forgets chats, messages, files and the journal, and sets switches as at the start. Channels,
+    /// accounts, users and connections stay.
+    pub fn reset(&self) {
+        self.inner.reset();
+    }
+
+    /// All that a state's file has, as JSON.
+    pub fn snapshot(&self) -> Vec<u8> {
+        self.inner.snapshot()
+    }
+
+    /// Puts a snapshot in the place of the present state.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] for what is no snapshot; then nothing is changed.
+    pub fn restore(&self, snapshot: &[u8]) -> Result<()> {
+        self.inner.restore(snapshot)
+    }
+
+    /// The chats, the one with the latest message first. All of them are copied.
     pub fn chats(&self) -> Vec<Chat> {
-        self.inner.state().chats()
+        self.inner.state().chats().cloned().collect()
     }
 
     /// The messages of a chat in the order of their times; none for an unknown chat.
@@ -219,6 +316,17 @@ impl Sandbox {
     /// Changes from now on. Who falls far behind gets `Lagged` and should look anew.
     pub fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.inner.changes.subscribe()
+    }
+
+    /// A manager writes, with all that a manager can say: several attachments, a quote, buttons, a
+    /// template. One message and one webhook for each attachment. Returns when the webhooks were
+    /// answered or given up.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for an unknown chat, user or quoted message, for what has
+    /// neither text nor attachment, and for what the channel cannot do.
+    pub async fn write(&self, chat: &ConversationRefId, writing: Writing) -> Result<Vec<Answered>> {
+        self.inner.write(chat, writing).await
     }
 
     /// A manager answers in a chat. Returns when the webhook was answered or given up.
@@ -256,16 +364,18 @@ impl Sandbox {
         message: &MessageRefId,
         emoji: Option<&str>,
     ) -> Result<Option<HookOutcome>> {
-        self.inner.react(chat, message, emoji).await
+        self.inner.react(chat, message, emoji, None).await
     }
 
-    /// A manager writes first, to a phone of which the channel knows nothing yet. Returns when the
-    /// webhook was answered or given up.
+    /// A manager writes first through the first channel, to a phone of which it knows nothing yet.
+    /// Returns when the webhook was answered or given up.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for an unknown account, an empty phone or an empty content.
     pub async fn write_first(&self, account: &AccountId, phone: &str, content: Content) -> Result<Answered> {
-        self.inner.write_first(account, phone, content).await
+        let line = Line::of(&self.channel_id(), account);
+        let mut sent = self.inner.write_first(&line, phone, Writing::of(content)).await?;
+        Ok(sent.swap_remove(0))
     }
 
     /// A manager types in a chat. `None` where no webhook is due: one was sent less than 5 s ago,
@@ -274,7 +384,7 @@ impl Sandbox {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for an unknown chat.
     pub async fn typing(&self, chat: &ConversationRefId) -> Result<Option<HookOutcome>> {
-        self.inner.typing(chat).await
+        self.inner.typing(chat, None, None).await
     }
 
     /// A manager has seen a chat.
@@ -319,15 +429,6 @@ fn address(listener: &TcpListener) -> Result<SocketAddr> {
     })
 }
 
-fn no_chat() -> Error {
-    Error::invalid("conversation_ref_id", "there is no such chat")
-}
-
-fn message_of(state: &State, chat: &ConversationRefId, id: &MessageRefId) -> Result<Message> {
-    let found = state.messages(chat).iter().find(|message| message.message_ref_id == *id);
-    found.cloned().ok_or_else(|| Error::invalid("message_ref_id", "there is no such message in this chat"))
-}
-
 impl Inner {
     pub(crate) fn api_url(&self) -> String {
         format!("{}://{}", if self.config.tls.is_some() { "https" } else { "http" }, self.api_addr)
@@ -368,139 +469,84 @@ impl Inner {
         let _ = self.changes.send(change);
     }
 
-    pub(crate) fn message_changed(&self, chat: &ConversationRefId, message: &MessageRefId) {
-        self.changed(Change::Message { conversation_ref_id: chat.clone(), message_ref_id: message.clone() });
+    pub(crate) fn switches(&self) -> Switches {
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set_webhook_url(&self, url: String) -> Result<()> {
-        web_address("webhook_url", &url)?;
-        self.state().webhook_url = Some(url);
+    pub(crate) fn set_switches(&self, switches: Switches) -> Result<()> {
+        switches.validate()?;
+        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = switches;
         self.changed(Change::Settings);
         Ok(())
     }
 
-    pub(crate) fn mark_read(&self, chat: &ConversationRefId) -> Result<()> {
-        let changed = {
-            let mut state = self.state();
-            state.chat(chat).ok_or_else(no_chat)?;
-            state.mark_read(chat)
-        };
-        if changed {
-            self.changed(Change::Chat { conversation_ref_id: chat.clone() });
-        }
+    pub(crate) fn message_changed(&self, line: &Line, chat: &ConversationRefId, message: &MessageRefId) {
+        self.changed(Change::Message {
+            account_id: line.account_id.clone(),
+            channel_id: line.channel_id.clone(),
+            conversation_ref_id: chat.clone(),
+            message_ref_id: message.clone(),
+        });
+    }
+
+    pub(crate) fn chat_changed(&self, line: &Line, chat: &ConversationRefId) {
+        self.changed(Change::Chat {
+            account_id: line.account_id.clone(),
+            channel_id: line.channel_id.clone(),
+            conversation_ref_id: chat.clone(),
+        });
+    }
+
+    pub(crate) fn add_channel(&self, new: NewChannel) -> Result<Channel> {
+        let channel = self.state().add_channel(new)?;
+        self.changed(Change::Settings);
+        Ok(channel)
+    }
+
+    pub(crate) fn update_channel(&self, channel: Channel) -> Result<()> {
+        self.state().replace_channel(channel)?;
+        self.changed(Change::Settings);
         Ok(())
     }
 
-    pub(crate) async fn answer(
-        self: &Arc<Self>,
-        chat: &ConversationRefId,
-        mut content: Content,
-        quoted: Option<&MessageRefId>,
-    ) -> Result<Answered> {
-        if content.text.trim().is_empty() && content.attachment.is_none() {
-            return Err(Error::invalid("content", "must have a text or an attachment"));
-        }
-        if let Some(attachment) = &content.attachment {
-            web_address("content.attachment.url", &attachment.url)?;
-        }
-        let now_msec = self.config.clock.now_msec();
-        let (message_ref_id, hook) = {
-            let mut state = self.state();
-            let account_id = state.chat(chat).ok_or_else(no_chat)?.account_id.clone();
-            let account = state.account(&account_id).cloned().expect("a chat belongs to an account");
-            let quoted = quoted.map(|id| message_of(&state, chat, id)).transpose()?;
-            if let Some(quoted) = &quoted {
-                content.quote(quoted);
-            }
-            let message = state.answer(chat, &account.managers[0], content, now_msec);
-            let chat = state.chat(chat).expect("it was found above");
-            let gen1 = self.config.personality == crate::Personality::Gen1;
-            let hook = Hook::message(&account, chat, &message, quoted.as_ref(), gen1, now_msec);
-            (message.message_ref_id.clone(), hook)
-        };
-        self.message_changed(chat, &message_ref_id);
-
-        // A task of its own: a page that goes away does not take the webhook with it.
-        let (inner, chat, id) = (self.clone(), chat.clone(), message_ref_id.clone());
-        let sending = self.tasks.spawn(async move {
-            let outcome = match hook {
-                Some(hook) => hooks::deliver(&inner, hook).await,
-                None => HookOutcome::NotConnected,
-            };
-            inner.state().change_message(&id, |message| message.hook = Some(outcome.verdict()));
-            inner.message_changed(&chat, &id);
-            Answered { conversation_ref_id: chat, message_ref_id: id, hook: outcome }
-        });
-        sending.await.map_err(|_| Error::new(ErrorKind::Closed, "the sandbox is stopping"))
+    pub(crate) fn remove_channel(&self, channel: &ChannelId) -> Result<()> {
+        self.state().remove_channel(channel)?;
+        self.changed(Change::Settings);
+        Ok(())
     }
 
-    pub(crate) async fn write_first(
-        self: &Arc<Self>,
-        account: &AccountId,
-        phone: &str,
-        content: Content,
-    ) -> Result<Answered> {
-        if phone.trim().is_empty() {
-            return Err(Error::invalid("phone", "must not be empty"));
-        }
-        if self.config.personality == crate::Personality::Gen1 {
-            return Err(Error::invalid("personality", "in the first generation only a client starts a chat"));
-        }
-        let chat = {
-            let mut state = self.state();
-            if state.account(account).is_none() {
-                return Err(Error::invalid("account_id", "there is no such account"));
-            }
-            state.open_chat(account, phone)
-        };
-        self.changed(Change::Chat { conversation_ref_id: chat.clone() });
-        self.answer(&chat, content, None).await
+    pub(crate) fn add_account(&self, new: NewAccount) -> Result<Account> {
+        let account = self.state().add_account(new)?;
+        self.changed(Change::Account { account_id: account.account_id.clone() });
+        Ok(account)
     }
 
-    pub(crate) async fn react(
-        self: &Arc<Self>,
-        chat: &ConversationRefId,
-        message: &MessageRefId,
-        emoji: Option<&str>,
-    ) -> Result<Option<HookOutcome>> {
-        if emoji.is_some_and(|emoji| emoji.trim().is_empty()) {
-            return Err(Error::invalid("emoji", "must not be empty"));
-        }
-        let now_msec = self.config.clock.now_msec();
-        let hook = {
-            let mut state = self.state();
-            let chat = state.chat(chat).cloned().ok_or_else(no_chat)?;
-            message_of(&state, &chat.conversation_ref_id, message)?;
-            let account = state.account(&chat.account_id).cloned().expect("a chat belongs to an account");
-            let manager = &account.managers[0];
-            let by = Author {
-                party: Party::Manager,
-                user_ref_id: manager.user_ref_id.clone(),
-                name: manager.name.clone(),
-            };
-            state.change_message(message, |message| message.set_reaction(by, emoji.map(str::to_owned)));
-            Hook::reaction(&account, &chat, message, manager, emoji, now_msec)
-        };
-        self.message_changed(chat, message);
-        let Some(hook) = hook else { return Ok(None) };
-        let inner = self.clone();
-        let sending = self.tasks.spawn(async move { hooks::deliver(&inner, hook).await });
-        sending.await.map(Some).map_err(|_| Error::new(ErrorKind::Closed, "the sandbox is stopping"))
+    pub(crate) fn add_user(&self, account: &AccountId, new: NewUser) -> Result<User> {
+        let user = self.state().add_user(account, new)?;
+        self.changed(Change::Account { account_id: account.clone() });
+        Ok(user)
     }
 
-    pub(crate) async fn typing(self: &Arc<Self>, chat: &ConversationRefId) -> Result<Option<HookOutcome>> {
-        let now_msec = self.config.clock.now_msec();
-        let hook = {
-            let mut state = self.state();
-            let chat = state.chat(chat).cloned().ok_or_else(no_chat)?;
-            let account = state.account(&chat.account_id).cloned().expect("a chat belongs to an account");
-            let manager = &account.managers[0];
-            let hook = Hook::typing(&account, &chat, manager, now_msec);
-            hook.filter(|_| state.typing_due(&chat.conversation_ref_id, &manager.user_ref_id, now_msec))
-        };
-        let Some(hook) = hook else { return Ok(None) };
-        let inner = self.clone();
-        let sending = self.tasks.spawn(async move { hooks::deliver(&inner, hook).await });
-        sending.await.map(Some).map_err(|_| Error::new(ErrorKind::Closed, "the sandbox is stopping"))
+    pub(crate) fn reset(&self) {
+        self.state().clear();
+        self.journal().clear();
+        *self.lanes.lock().unwrap_or_else(PoisonError::into_inner) = Lanes::default();
+        *self.throttle.lock().unwrap_or_else(PoisonError::into_inner) = Throttle::default();
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Files::default();
+        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = self.config.switches.clone();
+        self.changed(Change::Reset);
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        // The lock is held for the copy alone, not for the writing.
+        let saved = Saved::of(&self.state());
+        snapshot_json(&saved)
+    }
+
+    pub(crate) fn restore(&self, snapshot: &[u8]) -> Result<()> {
+        let state = Saved::from_json(snapshot)?.replace(&self.config)?;
+        *self.state() = state;
+        self.changed(Change::Reset);
+        Ok(())
     }
 }

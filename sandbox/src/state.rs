@@ -1,57 +1,33 @@
-//! The account's side of the chats: who is connected, which chats there are, what was said.
+//! The accounts' side of the chats: who is connected, which chats there are, what was said.
 
 mod accept;
 mod activity;
+mod lists;
+mod manager;
+mod people;
 mod saved;
 
-pub(crate) use saved::Saved;
+pub(crate) use lists::{ChatsWanted, PAGE_MAX};
+pub use people::{Account, Channel, Connection, Features, NewAccount, NewChannel, NewUser, User};
+pub(crate) use saved::{Saved, snapshot_json};
 
+use crate::api::Fault;
 use crate::config::SandboxConfig;
 use amochats::{
-    AccountId, ChannelId, ConversationId, ConversationRefId, HookVersion, MessageId, MessageRefId, ScopeId,
-    UserId, UserRefId,
+    AccountId, ChannelId, ConversationId, ConversationRefId, Markup, MessageId, MessageRefId, Result,
+    ScopeId, Template, UserId, UserRefId,
 };
+use axum::http::StatusCode;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
-
-/// An account that the channel may connect to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Account {
-    /// The account's amojo id.
-    pub account_id: AccountId,
-    /// The channel connected to it; the same before and after a connection.
-    pub scope_id: ScopeId,
-    /// The connection, if there is one.
-    pub connection: Option<Connection>,
-    /// Who can answer.
-    pub managers: Vec<Manager>,
-}
-
-/// How the channel is connected to an account.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Connection {
-    /// The channel's name in this account.
-    pub title: String,
-    /// The form of webhooks; v1 where the connection did not name one.
-    pub hook_version: HookVersion,
-    /// Whether the channel's time window is off.
-    pub is_time_window_disabled: bool,
-}
-
-/// A user of the CRM.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Manager {
-    /// The user's amojo id.
-    pub user_ref_id: UserRefId,
-    /// The name shown.
-    pub name: String,
-}
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// A chat of an account with one contact.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Chat {
     /// amoCRM's id.
     pub conversation_ref_id: ConversationRefId,
@@ -59,12 +35,18 @@ pub struct Chat {
     pub conversation_id: Option<ConversationId>,
     /// The account it belongs to.
     pub account_id: AccountId,
+    /// The channel it goes through.
+    pub channel_id: ChannelId,
     /// The contact.
     pub client: Client,
+    /// The contact in the CRM: made by the first message, one for all chats of the same client.
+    pub contact_id: Option<u64>,
     /// The lead, made by the first incoming message that was not silent.
     pub lead: Option<Lead>,
     /// The source given with a message; it pins the chat for good.
     pub source_external_id: Option<String>,
+    /// When the client wrote last, in Unix milliseconds; a channel's time window starts there.
+    pub client_wrote_at_msec: Option<i64>,
     /// Messages from the client that no manager has seen.
     pub unread: u32,
     /// What was said last.
@@ -91,7 +73,7 @@ pub struct Client {
 /// An incoming ("unsorted") lead.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Lead {
-    /// Counts the leads of the sandbox from 1.
+    /// The id in the CRM; counts the leads of the sandbox from 1.
     pub id: u64,
     /// When it came, in Unix milliseconds.
     pub created_at_msec: i64,
@@ -169,6 +151,15 @@ pub struct Content {
     /// Everything else that the channel sent about it (`location`, `contact`, `post`, …).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
+    /// The buttons or the list under a manager's message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub markup: Option<Markup>,
+    /// The template that a manager chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+    /// Common to the messages that one answer with several attachments became.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_group_id: Option<String>,
 }
 
 /// A file of a message.
@@ -188,14 +179,19 @@ impl Content {
         Self { kind: "text".into(), text: text.into(), ..Self::default() }
     }
 
+    /// A file of one of the vendor's types (`file`, `picture`, `video`, `voice`, `audio`, `sticker`).
+    pub fn media(kind: impl Into<String>, attachment: Attachment) -> Self {
+        Self { kind: kind.into(), attachment: Some(attachment), ..Self::default() }
+    }
+
     /// A picture at a public address.
     pub fn picture(url: impl Into<String>) -> Self {
-        Self::attached("picture", Attachment { url: url.into(), ..Attachment::default() })
+        Self::media("picture", Attachment { url: url.into(), ..Attachment::default() })
     }
 
     /// A file at a public address.
     pub fn file(url: impl Into<String>, file_name: impl Into<String>, file_size: u64) -> Self {
-        Self::attached("file", Attachment { url: url.into(), file_name: file_name.into(), file_size })
+        Self::media("file", Attachment { url: url.into(), file_name: file_name.into(), file_size })
     }
 
     /// The post under which it is a comment, by the integration's id.
@@ -205,17 +201,40 @@ impl Content {
 
     /// Makes it an answer to another message; text to a comment becomes a comment, too.
     pub(crate) fn quote(&mut self, quoted: &Message) {
-        let mut details = serde_json::json!({ "reply_to": { "message": { "id": quoted.message_ref_id } } });
+        let details = self.details.get_or_insert_with(|| serde_json::json!({}));
+        details["reply_to"] = serde_json::json!({ "message": { "id": quoted.message_ref_id } });
         if self.attachment.is_none()
             && let Some(id) = quoted.content.post_id()
         {
             details["post"] = serde_json::json!({ "id": id });
         }
-        self.details = Some(details);
     }
 
-    fn attached(kind: &str, attachment: Attachment) -> Self {
-        Self { kind: kind.into(), attachment: Some(attachment), ..Self::default() }
+    /// Makes it carry a forwarded message.
+    pub(crate) fn forward(&mut self, forwarded: &Message) {
+        if self.kind.is_empty() {
+            self.kind = "text".into();
+        }
+        let details = self.details.get_or_insert_with(|| serde_json::json!({}));
+        let message = serde_json::json!({
+            "id": forwarded.message_ref_id, "type": forwarded.content.kind, "text": forwarded.content.text,
+            "sender": { "name": forwarded.author.name },
+        });
+        details["forwards"] = serde_json::json!({
+            "messages": [message], "conversation_ref_id": forwarded.conversation_ref_id,
+        });
+    }
+
+    /// About how much memory it takes, in bytes.
+    fn weight(&self) -> usize {
+        let details = self.details.as_ref().map_or(0, |details| details.to_string().len());
+        let attachment = self
+            .attachment
+            .as_ref()
+            .map_or(0, |attachment| attachment.url.len() + attachment.file_name.len());
+        let template =
+            self.template.as_ref().and_then(|template| template.content.as_ref()).map_or(0, String::len);
+        self.kind.len() + self.text.len() + details + attachment + template
     }
 }
 
@@ -238,42 +257,92 @@ pub enum Delivery {
     },
 }
 
-/// The channel as it was registered.
-#[derive(Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Channel {
-    #[serde(rename = "channel_id")]
-    pub(crate) id: ChannelId,
-    pub(crate) secret: String,
-    pub(crate) code: String,
-    // The configuration's.
-    #[serde(skip)]
-    pub(crate) title: String,
-    pub(crate) bot_ref_id: UserRefId,
+/// A channel's line into an account: what a scope id names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) channel_id: ChannelId,
+    pub(crate) account_id: AccountId,
+    pub(crate) scope_id: ScopeId,
 }
 
-/// All that the sandbox knows.
+impl Line {
+    pub(crate) fn of(channel_id: &ChannelId, account_id: &AccountId) -> Self {
+        let scope_id = ScopeId::of(channel_id, account_id);
+        Self { channel_id: channel_id.clone(), account_id: account_id.clone(), scope_id }
+    }
+}
+
+impl Chat {
+    pub(crate) fn line(&self) -> Line {
+        Line::of(&self.channel_id, &self.account_id)
+    }
+}
+
+/// What a channel and an account agreed on: whose ids are whose.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Scope {
+    /// The chats, by the integration's ids.
+    conversations: BTreeMap<ConversationId, ConversationRefId>,
+    /// The clients that the integration named, by its ids.
+    participants: BTreeMap<UserId, UserRefId>,
+    /// All clients with their contacts: the integration may have named another one by the same id before.
+    clients: BTreeMap<UserRefId, Option<u64>>,
+    /// The messages, by the integration's ids, former ones too: a second message of the same id is known by it.
+    messages: BTreeMap<MessageId, MessageRefId>,
+}
+
+/// A chat with what was said in it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Room {
+    chat: Chat,
+    /// In the order of their times.
+    messages: Vec<Message>,
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    room: usize,
+    sent_at_msec: i64,
+}
+
+/// Where a chat stands in the list: the time of its last message, and its number.
+type Standing = (i64, usize);
+
+/// All that the sandbox knows. What is behind an `Arc` is shared with a snapshot that is being
+/// written, and copied only if it changes meanwhile.
 pub(crate) struct State {
-    pub(crate) channel: Channel,
+    pub(crate) channels: Vec<Channel>,
     pub(crate) accounts: Vec<Account>,
-    pub(crate) webhook_url: Option<String>,
-    chats: Vec<Chat>,
-    chat_index: HashMap<ConversationRefId, usize>,
-    clients: HashSet<(AccountId, UserRefId)>,
-    messages: HashMap<ConversationRefId, Vec<Message>>,
-    message_chats: HashMap<MessageRefId, ConversationRefId>,
-    by_conversation_id: HashMap<(AccountId, ConversationId), ConversationRefId>,
-    participants: HashMap<(AccountId, UserId), UserRefId>,
-    receipts: HashMap<(AccountId, MessageId), Value>,
+    scopes: BTreeMap<ScopeId, Arc<Scope>>,
+    /// In the order in which they were made.
+    rooms: Vec<Arc<Room>>,
+    room_of: HashMap<ConversationRefId, usize>,
+    places: HashMap<MessageRefId, Place>,
+    /// The chats that have messages.
+    standings: BTreeSet<Standing>,
     typing_shown: HashMap<(ConversationRefId, UserRefId), i64>,
     leads: u64,
+    contacts: u64,
+    /// About how much memory all of it takes.
+    weight: usize,
+    weight_max: usize,
     ids: Ids,
 }
+
+/// What a message or a chat takes besides its text, about, in bytes.
+const WEIGHT_MIN: usize = 1024;
 
 /// Draws ids; with a seed always the same ones.
 struct Ids(StdRng);
 
 impl Ids {
+    fn new(seed: Option<u64>) -> Self {
+        Self(seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64))
+    }
+
     fn uuid(&mut self) -> String {
         let mut bytes = [0; 16];
         self.0.fill_bytes(&mut bytes);
@@ -291,100 +360,101 @@ impl Ids {
 }
 
 impl State {
-    pub(crate) fn new(config: &SandboxConfig) -> Self {
-        let mut ids = Ids(match config.seed {
-            Some(seed) => StdRng::seed_from_u64(seed),
-            None => StdRng::from_os_rng(),
-        });
-        let channel = Channel {
-            id: config.channel_id.clone().unwrap_or_else(|| ids.uuid().into()),
-            secret: config.secret.clone().unwrap_or_else(|| ids.secret()),
-            code: config.channel_code.clone().unwrap_or_else(|| format!("amo.ext.{}", ids.digits())),
-            title: config.channel_title.clone(),
-            bot_ref_id: ids.uuid().into(),
-        };
-        let mut account_ids = config.accounts.clone();
-        if account_ids.is_empty() {
-            account_ids.push(ids.uuid().into());
-        }
-        let accounts = account_ids
-            .into_iter()
-            .map(|account_id| Account {
-                scope_id: ScopeId::of(&channel.id, &account_id),
-                account_id,
-                connection: None,
-                managers: vec![Manager { user_ref_id: ids.uuid().into(), name: "Manager".into() }],
-            })
-            .collect();
-        Self {
-            channel,
-            accounts,
+    pub(crate) fn new(config: &SandboxConfig) -> Result<Self> {
+        let mut state = Self::empty(config, Ids::new(config.seed));
+        let first = NewChannel {
+            channel_id: config.channel_id.clone(),
+            secret: config.secret.clone(),
+            code: config.channel_code.clone(),
+            title: Some(config.channel_title.clone()),
             webhook_url: config.webhook_url.clone(),
-            chats: Vec::new(),
-            chat_index: HashMap::new(),
-            clients: HashSet::new(),
-            messages: HashMap::new(),
-            message_chats: HashMap::new(),
-            by_conversation_id: HashMap::new(),
-            participants: HashMap::new(),
-            receipts: HashMap::new(),
+            ..NewChannel::default()
+        };
+        for channel in std::iter::once(&first).chain(&config.channels) {
+            state.add_channel(channel.clone())?;
+        }
+        for account_id in &config.accounts {
+            state
+                .add_account(NewAccount { account_id: Some(account_id.clone()), ..NewAccount::default() })?;
+        }
+        if config.accounts.is_empty() {
+            state.add_account(NewAccount::default())?;
+        }
+        Ok(state)
+    }
+
+    fn empty(config: &SandboxConfig, ids: Ids) -> Self {
+        Self {
+            channels: Vec::new(),
+            accounts: Vec::new(),
+            scopes: BTreeMap::new(),
+            rooms: Vec::new(),
+            room_of: HashMap::new(),
+            places: HashMap::new(),
+            standings: BTreeSet::new(),
             typing_shown: HashMap::new(),
             leads: 0,
+            contacts: 0,
+            weight: 0,
+            weight_max: config.memory_max,
             ids,
         }
     }
 
-    pub(crate) fn account(&self, account_id: &AccountId) -> Option<&Account> {
-        self.accounts.iter().find(|account| account.account_id == *account_id)
-    }
-
-    pub(crate) fn account_mut(&mut self, account_id: &AccountId) -> Option<&mut Account> {
-        self.accounts.iter_mut().find(|account| account.account_id == *account_id)
-    }
-
-    /// The chats, the one with the latest message first. One without messages is not shown.
-    pub(crate) fn chats(&self) -> Vec<Chat> {
-        let mut chats: Vec<Chat> =
-            self.chats.iter().filter(|chat| chat.last_message.is_some()).cloned().collect();
-        chats.reverse();
-        chats.sort_by_key(|chat| {
-            std::cmp::Reverse(chat.last_message.as_ref().map_or(0, |message| message.sent_at_msec))
-        });
-        chats
+    /// Forgets all chats and what was said in them; channels, accounts and connections stay.
+    pub(crate) fn clear(&mut self) {
+        self.scopes.clear();
+        self.rooms.clear();
+        self.room_of.clear();
+        self.places.clear();
+        self.standings.clear();
+        self.typing_shown.clear();
+        (self.leads, self.contacts, self.weight) = (0, 0, 0);
     }
 
     pub(crate) fn chat(&self, id: &ConversationRefId) -> Option<&Chat> {
-        self.chats.get(*self.chat_index.get(id)?)
+        Some(&self.rooms[*self.room_of.get(id)?].chat)
+    }
+
+    /// A chat of this line.
+    pub(crate) fn chat_on(&self, line: &Line, id: &ConversationRefId) -> Option<&Chat> {
+        self.chat(id).filter(|chat| chat.account_id == line.account_id && chat.channel_id == line.channel_id)
     }
 
     fn chat_mut(&mut self, id: &ConversationRefId) -> Option<&mut Chat> {
-        self.chats.get_mut(*self.chat_index.get(id)?)
+        Some(&mut Arc::make_mut(&mut self.rooms[*self.room_of.get(id)?]).chat)
+    }
+
+    fn scope(&self, line: &Line) -> Option<&Scope> {
+        self.scopes.get(&line.scope_id).map(AsRef::as_ref)
+    }
+
+    fn scope_mut(&mut self, line: &Line) -> &mut Scope {
+        Arc::make_mut(self.scopes.entry(line.scope_id.clone()).or_default())
     }
 
     /// The messages of a chat in the order of their times.
     pub(crate) fn messages(&self, id: &ConversationRefId) -> &[Message] {
-        self.messages.get(id).map_or(&[], Vec::as_slice)
+        self.room_of.get(id).map_or(&[], |&room| &self.rooms[room].messages)
     }
 
-    /// A manager saw the chat; whether anything was new.
-    pub(crate) fn mark_read(&mut self, id: &ConversationRefId) -> bool {
-        self.chat_mut(id).is_some_and(|chat| std::mem::take(&mut chat.unread) > 0)
+    /// The message of this id, of whatever chat.
+    pub(crate) fn message(&self, id: &MessageRefId) -> Option<&Message> {
+        let (room, at) = self.place(id)?;
+        Some(&self.rooms[room].messages[at])
     }
 
-    fn add_message(&mut self, message: Message) {
-        let id = message.conversation_ref_id.clone();
-        self.message_chats.insert(message.message_ref_id.clone(), id.clone());
-        let messages = self.messages.entry(id.clone()).or_default();
-        let at = messages.partition_point(|known| known.sent_at_msec <= message.sent_at_msec);
-        messages.insert(at, message);
-        self.refresh_last(&id);
+    /// A message of this line.
+    pub(crate) fn message_on(&self, line: &Line, id: &MessageRefId) -> Option<&Message> {
+        self.message(id).filter(|message| self.chat_on(line, &message.conversation_ref_id).is_some())
     }
 
-    fn refresh_last(&mut self, id: &ConversationRefId) {
-        let last = self.messages(id).last().cloned();
-        if let Some(chat) = self.chat_mut(id) {
-            chat.last_message = last;
-        }
+    fn place(&self, id: &MessageRefId) -> Option<(usize, usize)> {
+        let place = self.places.get(id)?;
+        let messages = &self.rooms[place.room].messages;
+        let first = messages.partition_point(|message| message.sent_at_msec < place.sent_at_msec);
+        let at = messages[first..].iter().position(|message| message.message_ref_id == *id)?;
+        Some((place.room, first + at))
     }
 
     /// Changes a message and says in which chat it is; nothing where there is none of this id.
@@ -393,98 +463,112 @@ impl State {
         id: &MessageRefId,
         change: impl FnOnce(&mut Message),
     ) -> Option<ConversationRefId> {
-        let chat = self.message_chats.get(id)?.clone();
-        let messages = self.messages.get_mut(&chat)?;
-        change(messages.iter_mut().find(|message| message.message_ref_id == *id)?);
-        self.refresh_last(&chat);
-        Some(chat)
-    }
-
-    /// A message of this account.
-    pub(crate) fn message(&self, account_id: &AccountId, id: &MessageRefId) -> Option<&Message> {
-        let chat = self.message_chats.get(id)?;
-        if self.chat(chat)?.account_id != *account_id {
-            return None;
+        let (number, at) = self.place(id)?;
+        let room = Arc::make_mut(&mut self.rooms[number]);
+        let message = &mut room.messages[at];
+        let before = message.content.weight();
+        change(message);
+        self.weight = self.weight.saturating_sub(before) + message.content.weight();
+        if at + 1 == room.messages.len() {
+            room.chat.last_message = room.messages.last().cloned();
         }
-        self.messages(chat).iter().find(|message| message.message_ref_id == *id)
+        Some(room.chat.conversation_ref_id.clone())
     }
 
-    /// A manager writes in a chat.
-    pub(crate) fn answer(
-        &mut self,
-        chat: &ConversationRefId,
-        manager: &Manager,
-        content: Content,
-        now_msec: i64,
-    ) -> Message {
-        let message = Message {
-            message_ref_id: self.ids.uuid().into(),
-            message_id: None,
-            conversation_ref_id: chat.clone(),
-            author: Author {
-                party: Party::Manager,
-                user_ref_id: manager.user_ref_id.clone(),
-                name: manager.name.clone(),
-            },
-            content,
-            sent_at_msec: now_msec,
-            delivery: Delivery::Sent,
-            edited: false,
-            reactions: Vec::new(),
-            hook: None,
-        };
-        if let Some(chat) = self.chat_mut(chat) {
-            chat.unread = 0;
+    fn add_message(&mut self, message: Message) {
+        let Some(&number) = self.room_of.get(&message.conversation_ref_id) else { return };
+        let place = Place { room: number, sent_at_msec: message.sent_at_msec };
+        self.places.insert(message.message_ref_id.clone(), place);
+        self.weight += WEIGHT_MIN + message.content.weight();
+        let room = Arc::make_mut(&mut self.rooms[number]);
+        let before = room.standing(number);
+        let at = room.messages.partition_point(|known| known.sent_at_msec <= message.sent_at_msec);
+        if at == room.messages.len() {
+            room.chat.last_message = Some(message.clone());
         }
-        self.add_message(message.clone());
-        message
-    }
-
-    /// A manager writes first: a chat of which the integration knows nothing yet.
-    pub(crate) fn open_chat(&mut self, account_id: &AccountId, phone: &str) -> ConversationRefId {
-        let client = Client {
-            user_ref_id: self.ids.uuid().into(),
-            user_id: None,
-            name: phone.to_owned(),
-            phone: Some(phone.to_owned()),
-            email: None,
-            avatar: None,
-        };
-        self.add_chat(account_id, None, client)
+        room.messages.insert(at, message);
+        let after = room.standing(number);
+        if before != after {
+            if let Some(before) = before {
+                self.standings.remove(&before);
+            }
+            self.standings.extend(after);
+        }
     }
 
     fn add_chat(
         &mut self,
-        account_id: &AccountId,
+        line: &Line,
         conversation_id: Option<ConversationId>,
         client: Client,
     ) -> ConversationRefId {
         let id: ConversationRefId = self.ids.uuid().into();
+        self.weight += WEIGHT_MIN;
+        let scope = self.scope_mut(line);
         if let Some(own) = &conversation_id {
-            self.by_conversation_id.insert((account_id.clone(), own.clone()), id.clone());
+            scope.conversations.insert(own.clone(), id.clone());
         }
-        self.clients.insert((account_id.clone(), client.user_ref_id.clone()));
-        self.chat_index.insert(id.clone(), self.chats.len());
-        self.chats.push(Chat {
+        let contact_id = *scope.clients.entry(client.user_ref_id.clone()).or_default();
+        let chat = Chat {
             conversation_ref_id: id.clone(),
             conversation_id,
-            account_id: account_id.clone(),
+            account_id: line.account_id.clone(),
+            channel_id: line.channel_id.clone(),
             client,
+            contact_id,
             lead: None,
             source_external_id: None,
+            client_wrote_at_msec: None,
             unread: 0,
             last_message: None,
-        });
+        };
+        self.add_room(Room { chat, messages: Vec::new() });
         id
     }
 
-    /// Whether a typing webhook is due: at most one in 5 s per chat and user.
-    pub(crate) fn typing_due(&mut self, chat: &ConversationRefId, user: &UserRefId, now_msec: i64) -> bool {
-        let key = (chat.clone(), user.clone());
-        if self.typing_shown.get(&key).is_some_and(|last| (0..5000).contains(&(now_msec - last))) {
-            return false;
+    /// Takes a chat that is whole into all indices.
+    fn add_room(&mut self, room: Room) {
+        let number = self.rooms.len();
+        self.room_of.insert(room.chat.conversation_ref_id.clone(), number);
+        for message in &room.messages {
+            let place = Place { room: number, sent_at_msec: message.sent_at_msec };
+            self.places.insert(message.message_ref_id.clone(), place);
         }
-        self.typing_shown.insert(key, now_msec);
-        true
+        self.standings.extend(room.standing(number));
+        self.rooms.push(Arc::new(room));
+    }
+
+    /// The contact of the chat's client, made if the CRM has none yet.
+    fn contact_of(&mut self, id: &ConversationRefId) -> Option<u64> {
+        let chat = self.chat(id)?;
+        let (line, client) = (chat.line(), chat.client.user_ref_id.clone());
+        let next = self.contacts + 1;
+        let contact = *self.scope_mut(&line).clients.entry(client).or_default().get_or_insert(next);
+        self.contacts = self.contacts.max(contact);
+        self.chat_mut(id)?.contact_id = Some(contact);
+        Some(contact)
+    }
+
+    /// The source whose name webhooks of this chat carry: the one that a message named, for good.
+    pub(crate) fn source_of<'a>(&self, chat: &'a Chat) -> Option<&'a str> {
+        chat.source_external_id.as_deref()
+    }
+
+    /// Whether there is room for so many more bytes.
+    pub(crate) fn room_for(&self, bytes: usize) -> Result<(), Fault> {
+        if self.weight.saturating_add(bytes) <= self.weight_max {
+            return Ok(());
+        }
+        Err(Fault::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "sandbox_full",
+            "the sandbox holds as much as it may: reset it, or give it more memory",
+        ))
+    }
+}
+
+impl Room {
+    fn standing(&self, number: usize) -> Option<Standing> {
+        self.chat.last_message.as_ref().map(|message| (message.sent_at_msec, number))
     }
 }

@@ -5,7 +5,7 @@ mod support;
 use amochats::{ApiRequest, WebhookKind, parse_webhook, verify_webhook};
 use amochats_sandbox::{Change, Content, Delivery, HookOutcome, Party, Personality, SandboxConfig};
 use serde_json::{Value, json};
-use support::{Answer, Channel, Receiver, config, secret, text, wait_for};
+use support::{ACCOUNT, Answer, CHANNEL, Channel, Receiver, config, secret, text, wait_for};
 
 impl Channel {
     async fn edit(&self, payload: &Value) -> Answer {
@@ -242,7 +242,12 @@ async fn typing_is_told_to_who_looks() {
             let answer = channel.under_scope("typing", &body).await;
             assert_eq!((answer.status, answer.text.as_str()), (204, ""));
             let change = wait_for(&mut changes, |change| matches!(change, Change::Typing { .. })).await;
-            assert_eq!(change, Change::Typing { conversation_ref_id: chat.as_str().into(), duration_ms });
+            let Change::Typing { account_id, channel_id, conversation_ref_id, duration_ms: shown } = change
+            else {
+                panic!("typing was waited for");
+            };
+            assert_eq!((account_id, channel_id), (ACCOUNT.into(), CHANNEL.into()));
+            assert_eq!((conversation_ref_id.as_str(), shown), (chat.as_str(), duration_ms));
         }
         for (body, error_type) in [
             (json!({ "conversation_id": "c-9", "sender": { "id": "u-1" } }), "conversation_not_found"),
@@ -260,7 +265,7 @@ async fn a_client_reacts_and_takes_it_back() {
         let channel = Channel::connected(SandboxConfig { personality, ..config() }).await;
         channel.send(&text("m-1", "c-1", "u-1", "hi")).await.ok();
         let (chat, id) = (channel.chat(), channel.message(0).message_ref_id);
-        let manager = channel.sandbox.accounts()[0].managers[0].user_ref_id.clone();
+        let manager = channel.sandbox.accounts()[0].users[0].user_ref_id.clone();
         let shown = || -> Vec<(Party, String)> {
             channel.message(0).reactions.into_iter().map(|r| (r.author.party, r.emoji)).collect()
         };
@@ -307,7 +312,7 @@ async fn a_manager_reacts_by_a_webhook() {
     channel.send(&text("m-1", "c-1", "u-1", "hi")).await.ok();
     let (chat, id) = (channel.chat(), channel.message(0).message_ref_id);
     let chat = chat.as_str().into();
-    let manager = channel.sandbox.accounts()[0].managers[0].user_ref_id.clone();
+    let manager = channel.sandbox.accounts()[0].users[0].user_ref_id.clone();
     for (emoji, kind) in [(Some("🔥"), "react"), (None, "unreact")] {
         let outcome = channel.sandbox.react(&chat, &id, emoji).await.expect("known");
         assert_eq!(outcome, Some(HookOutcome::Accepted));

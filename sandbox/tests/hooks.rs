@@ -3,7 +3,7 @@
 mod support;
 
 use amochats::{ChannelSecret, WebhookKind, parse_webhook, verify_webhook};
-use amochats_sandbox::{Content, Delivery, HookOutcome, Personality, SandboxConfig};
+use amochats_sandbox::{Content, Delivery, HookOutcome, Personality, SandboxConfig, Switches};
 use serde_json::json;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -38,10 +38,7 @@ async fn an_answer_is_a_v2_webhook_signed_without_its_final_line_feed() {
          \"timestamp\":1704067200,\"msec_timestamp\":1704067200000,\
          \"message\":{{\"id\":\"{}\",\"type\":\"text\",\"text\":\"Ответ <1>\",\"markup\":null,\"tag\":\"\",\
          \"media\":\"\",\"thumbnail\":\"\",\"file_name\":\"\",\"file_size\":0}}}}}}",
-        chat.client.user_ref_id,
-        account.managers[0].user_ref_id,
-        chat.conversation_ref_id,
-        sent.message_ref_id,
+        chat.client.user_ref_id, account.users[0].user_ref_id, chat.conversation_ref_id, sent.message_ref_id,
     );
     assert_eq!(body, expected);
     assert_eq!(hook.headers["x-signature"], hmac_hex(body.as_bytes()).as_str());
@@ -82,7 +79,8 @@ async fn openssl_makes_the_same_signature() {
 
 #[tokio::test]
 async fn the_line_feed_can_be_switched_off() {
-    let config = SandboxConfig { hook_newline: false, ..config() };
+    let config =
+        SandboxConfig { switches: Switches { hook_newline: false, ..Switches::default() }, ..config() };
     let (channel, mut receiver) = with_receiver(Some(200), config).await;
     channel.send(&text("m-1", "c-1", "u-1", "hi")).await.ok();
     let chat = channel.sandbox.chats().remove(0);
@@ -168,7 +166,7 @@ async fn typing_is_told_at_most_every_five_seconds() {
     let (channel, mut receiver) = with_receiver(Some(200), config).await;
     channel.send(&text("m-1", "c-1", "u-1", "hi")).await.ok();
     let chat = channel.sandbox.chats().remove(0).conversation_ref_id;
-    let manager = channel.sandbox.accounts().remove(0).managers.remove(0).user_ref_id;
+    let manager = channel.sandbox.accounts().remove(0).users.remove(0).user_ref_id;
 
     assert_eq!(channel.sandbox.typing(&chat).await.expect("known"), Some(HookOutcome::Accepted));
     assert_eq!(
@@ -207,7 +205,8 @@ async fn a_webhook_is_sent_once_and_only_200_counts() {
 
 #[tokio::test]
 async fn a_slow_receiver_is_cut_off() {
-    let config = SandboxConfig { hook_timeout: Duration::from_millis(50), ..config() };
+    let config =
+        SandboxConfig { switches: Switches { hook_timeout_ms: 50, ..Switches::default() }, ..config() };
     let (channel, _receiver) = with_receiver(None, config).await;
     channel.send(&text("m-1", "c-1", "u-1", "hi")).await.ok();
     let chat = channel.sandbox.chats().remove(0).conversation_ref_id;

@@ -4,7 +4,7 @@ mod support;
 
 use amochats_sandbox::{Content, Direction, SandboxConfig};
 use serde_json::{Value, json};
-use support::{ACCOUNT, Channel, Receiver, config, text};
+use support::{ACCOUNT, CHANNEL, Channel, Receiver, config, text};
 
 struct Page<'a>(&'a Channel);
 
@@ -46,8 +46,8 @@ async fn a_manager_answers_by_the_page() {
 
     let state = page.get("/api/state").await;
     assert_eq!(state["api"], format!("http://{}", channel.sandbox.api_addr()));
-    assert_eq!(state["webhook_url"], receiver.url);
-    assert_eq!(state["accounts"][0]["connection"]["hook_version"], "v2");
+    assert_eq!(state["channels"][0]["webhook_url"], receiver.url);
+    assert_eq!(state["accounts"][0]["connections"][0]["hook_version"], "v2");
     let chats = page.get("/api/chats").await;
     assert_eq!(
         (&chats["chats"][0]["unread"], &chats["chats"][0]["client"]["name"]),
@@ -67,7 +67,7 @@ async fn a_manager_answers_by_the_page() {
     page.post("/api/chats", &first).await;
     assert_eq!(receiver.next().await.json()["message"]["receiver"]["phone"], "+15550100");
 
-    let seen = page.get(&format!("/api/chats/{chat}")).await;
+    let seen = page.get(&format!("/api/chats/{chat}/messages")).await;
     let texts: Vec<_> =
         seen["messages"].as_array().expect("a list").iter().map(|m| m["content"]["text"].clone()).collect();
     assert_eq!(texts, ["<b>hi</b>", "hello", "look"]);
@@ -82,7 +82,7 @@ async fn a_manager_answers_by_the_page() {
     let (status, sent) = page.post(&format!("/api/chats/{chat}/reactions"), &reaction).await;
     assert_eq!((status, &sent["hook"]["name"]), (200, &json!("accepted")));
     assert_eq!(receiver.next().await.json()["action"]["reaction"]["emoji"], "🔥");
-    let seen = page.get(&format!("/api/chats/{chat}")).await;
+    let seen = page.get(&format!("/api/chats/{chat}/messages")).await;
     assert_eq!(seen["messages"][0]["reactions"][0]["emoji"], "🔥");
     assert_eq!(seen["messages"][3]["content"]["details"]["reply_to"]["message"]["id"], *id);
 
@@ -175,7 +175,7 @@ async fn changes_come_as_events() {
     let chat = channel.sandbox.chats().remove(0);
     let message = chat.last_message.expect("one").message_ref_id;
     until(&format!(
-        "event: change\ndata: {{\"type\":\"message\",\"conversation_ref_id\":\"{}\",\"message_ref_id\":\"{message}\"}}",
+        "event: change\ndata: {{\"type\":\"message\",\"account_id\":\"{ACCOUNT}\",\"channel_id\":\"{CHANNEL}\",\"conversation_ref_id\":\"{}\",\"message_ref_id\":\"{message}\"}}",
         chat.conversation_ref_id
     ))
     .await;

@@ -164,7 +164,11 @@ async fn the_same_state_makes_the_same_file() {
     let other = Some("http://127.0.0.1:10/".to_owned());
     let config = SandboxConfig { webhook_url: other.clone(), ..only(&path) };
     Sandbox::start(config).await.expect("loaded").shutdown().await;
-    assert_eq!(read(&path)["webhook_url"], json!(other), "the address that is given is the new one");
+    assert_eq!(
+        read(&path)["channels"][0]["webhook_url"],
+        json!(other),
+        "the address that is given is the new one"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +195,7 @@ async fn the_file_is_whole_at_any_time_and_follows_without_a_shutdown() {
         channel.send(&text(&format!("m-{i}"), "c-1", "u-1", "hi")).await.ok();
     }
     let whole = reader.await.expect("always whole");
-    assert_eq!(whole["accounts"][0]["connection"]["hook_version"], "v2");
+    assert_eq!(whole["accounts"][0]["connections"][0]["hook_version"], "v2");
     assert_eq!(mode(), 0o600);
 }
 
@@ -224,19 +228,19 @@ async fn a_file_that_cannot_be_used_is_refused_and_left_alone() {
         (good[..good.len() / 2].to_owned(), "is not a state that a sandbox kept"),
         ("{}".to_owned(), "is not a state that a sandbox kept"),
         (with("/format", json!("else")), "is not a state that a sandbox kept"),
-        (with("/version", json!(2)), "has the form 2 and this version knows 1"),
-        (with("/chats/0/unread", json!("private words")), "chats[0].unread cannot be read"),
-        (with("/channel/secret", json!("")), "channel.secret cannot be a secret"),
-        (with("/channel/channel_id", json!("../x")), "channel.channel_id: must be letters"),
-        (with("/webhook_url", json!("file:///")), "webhook_url: must be an address"),
+        (with("/version", json!(3)), "has the form 3 and this version knows 2"),
+        (with("/chats/0/chat/unread", json!("private words")), "chats[0].chat.unread cannot be read"),
+        (with("/channels/0/secret", json!("")), "channels: the secret"),
+        (with("/channels/0/channel_id", json!("../x")), "channels: channel_id: must be letters"),
+        (with("/channels/0/webhook_url", json!("file:///")), "webhook_url: must be an address"),
         (with("/accounts", json!([])), "there is no account"),
-        (with("/accounts/0/managers", json!([])), "an account has no manager"),
+        (with("/accounts/0/users", json!([])), "an account has no user"),
         (twice("/accounts"), "an account is there twice"),
-        (with("/chats/0/account_id", json!("else")), "a chat is of no account"),
+        (with("/chats/0/chat/account_id", json!("else")), "a chat is of no account"),
         (twice("/chats"), "two chats have the same id"),
         (twice("/chats/0/messages"), "two messages have the same id"),
-        (with("/chats/0/unread", json!(3)), "more messages are unread than there are"),
-        (with("/chats/0/lead/id", json!(u64::MAX)), "a lead has a number that was not given yet"),
+        (with("/chats/0/chat/unread", json!(3)), "more messages are unread than there are"),
+        (with("/chats/0/chat/lead/id", json!(u64::MAX)), "a lead has a number that was not given yet"),
         (with("/chats/0/messages/0/sent_at_msec", json!(i64::MAX)), "not in the order of their times"),
         (with("/chats/0/messages/0/conversation_ref_id", json!("else")), "a message is in another chat"),
     ] {
@@ -283,7 +287,7 @@ async fn without_its_folder_it_goes_on_and_writes_when_it_can() {
     fs::create_dir(&inner).expect("writable");
     let path = inner.join("sandbox.json");
     let channel = Channel::connected(kept_in(&path)).await;
-    until(&path, |file| !file["accounts"][0]["connection"].is_null()).await;
+    until(&path, |file| !file["accounts"][0]["connections"][0].is_null()).await;
     fs::remove_dir_all(&inner).expect("writable");
 
     let mut changes = channel.sandbox.subscribe();

@@ -4,7 +4,7 @@ use super::process::{Log, ready, run, stop_on_signal};
 use super::secret::Secrets;
 use super::{Exit, Failure};
 use amochats::AccountId;
-use amochats_sandbox::{Identity, Personality, Sandbox as LocalCrm, SandboxConfig};
+use amochats_sandbox::{Identity, Personality, Sandbox as LocalCrm, SandboxConfig, Switches};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -119,8 +119,10 @@ impl Sandbox {
                 Habits::Kommo => Personality::Kommo,
                 Habits::Gen1 => Personality::Gen1,
             },
-            clock_window: self.clock_window.0,
-            strict: self.strict,
+            switches: Switches {
+                date_window_s: self.clock_window.0.map(|window| window.as_secs()),
+                ..if self.strict { Switches::strict() } else { Switches::default() }
+            },
             tls,
             state: self.state,
             seed: self.seed,
@@ -134,6 +136,7 @@ impl Sandbox {
                 "page": format!("http://{}", sandbox.page_addr()),
                 "channel_id": sandbox.channel_id(),
                 "secret": sandbox.secret(),
+                "channels": sandbox.channels(),
                 "accounts": sandbox.accounts().iter().map(|account| account.account_id.clone()).collect::<Vec<_>>(),
             }))?;
             stop.cancelled().await;

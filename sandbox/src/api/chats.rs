@@ -18,10 +18,11 @@ pub(super) async fn create_chat(
     Path(id): Path<String>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
-    serve_scope(&inner, &call, "create_chat", &id, |state, account_id| {
-        let chat = CreateChat::from_json(&call.body).map_err(bodies::refused)?;
-        let (conversation, client) = state.create_chat(account_id, &chat);
-        inner.changed(Change::Chat { conversation_ref_id: conversation.clone() });
+    serve_scope(&inner, &call, "create_chat", &id, |state, line, reading| {
+        let chat = reading.read(&call.body, CreateChat::from_json)?;
+        state.room_for(call.body.len())?;
+        let (conversation, client) = state.create_chat(line, &chat);
+        inner.chat_changed(line, &conversation);
         let mut user = Map::new();
         user.insert("id".into(), json!(client.user_ref_id));
         user.insert("client_id".into(), json!(client.user_id));
@@ -41,9 +42,9 @@ pub(super) async fn history(
     Path((id, chat)): Path<(String, String)>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
-    serve_scope(&inner, &call, "history", &id, |state, account_id| {
+    serve_scope(&inner, &call, "history", &id, |state, line, _| {
         let (offset, limit) = page(&call.path_and_query)?;
-        let chat = state.chat(&ConversationRefId::from(chat)).filter(|chat| chat.account_id == *account_id);
+        let chat = state.chat_on(line, &ConversationRefId::from(chat));
         let messages: Vec<Value> = chat.map_or_else(Vec::new, |chat| {
             let messages = state.messages(&chat.conversation_ref_id);
             messages.iter().rev().skip(offset).take(limit).map(|message| entry(chat, message)).collect()
@@ -93,6 +94,9 @@ fn entry(chat: &Chat, message: &Message) -> Value {
             body[name] = value.clone();
         }
     }
+    if let Some(group) = &content.media_group_id {
+        body["media_group_id"] = json!(group);
+    }
     let mut entry = json!({
         "timestamp": message.sent_at_msec.div_euclid(1000),
         "msec_timestamp": message.sent_at_msec,
@@ -131,10 +135,10 @@ pub(super) async fn typing(
     Path(id): Path<String>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
-    serve_scope(&inner, &call, "typing", &id, |state, account_id| {
-        let typing = Typing::from_json(&call.body).map_err(bodies::refused);
+    serve_scope(&inner, &call, "typing", &id, |state, line, reading| {
+        let typing = reading.read(&call.body, Typing::from_json);
         let seen = typing.and_then(|typing| {
-            let chat = state.typing_client(account_id, &typing)?;
+            let chat = state.typing_client(line, &typing)?;
             Ok((chat, typing.duration_ms.unwrap_or(TYPING_MS)))
         });
         // Kommo has no 400 here.
@@ -142,7 +146,12 @@ pub(super) async fn typing(
             Personality::Kommo => Fault { status: StatusCode::NOT_FOUND, ..fault },
             Personality::Ru | Personality::Gen1 => fault,
         })?;
-        inner.changed(Change::Typing { conversation_ref_id, duration_ms });
+        inner.changed(Change::Typing {
+            account_id: line.account_id.clone(),
+            channel_id: line.channel_id.clone(),
+            conversation_ref_id,
+            duration_ms,
+        });
         Ok(Answer::NoContent)
     })
 }
@@ -152,14 +161,14 @@ pub(super) async fn react(
     Path(id): Path<String>,
     Extension(call): Extension<Arc<Call>>,
 ) -> Reply {
-    serve_scope(&inner, &call, "react", &id, |state, account_id| {
-        let reaction = Reaction::from_json(&call.body).map_err(bodies::refused)?;
+    serve_scope(&inner, &call, "react", &id, |state, line, reading| {
+        let reaction = reading.read(&call.body, Reaction::from_json)?;
         let kommo = inner.config.personality == Personality::Kommo;
         if kommo && reaction.kind == ReactionKind::React && reaction.emoji.is_none() {
             return Err(bodies::invalid("emoji: is required where type is react"));
         }
-        let (chat, message) = state.react(account_id, &reaction)?;
-        inner.message_changed(&chat, &message);
+        let (chat, message) = state.react(line, &reaction)?;
+        inner.message_changed(line, &chat, &message);
         Ok(Answer::Done)
     })
 }

@@ -5,6 +5,7 @@
 //! may lack `Date` and `Content-MD5`, and live clients send them without signing them.
 
 use super::Fault;
+use crate::switches::{Signatures, Switches};
 use amochats::{
     CONTENT_MD5_HEADER, CONTENT_TYPE, ChannelSecret, SIGNATURE_HEADER, SignatureVerdict, canonical_string,
     content_md5, diagnose_signature, parse_date, sign_body,
@@ -15,9 +16,20 @@ use std::time::{Duration, SystemTime};
 /// What the checks go by.
 pub(crate) struct Rules<'a> {
     pub(crate) secret: &'a ChannelSecret,
-    pub(crate) strict: bool,
-    pub(crate) window: Option<Duration>,
+    pub(crate) switches: &'a Switches,
+    /// Whether the method existed before autumn 2019, when the canonical form came.
+    pub(crate) old_method: bool,
     pub(crate) now: SystemTime,
+}
+
+impl Rules<'_> {
+    fn takes_body_only(&self) -> bool {
+        match self.switches.signatures {
+            Signatures::Any => true,
+            Signatures::AnyOnOldMethods => self.old_method,
+            Signatures::Canonical => false,
+        }
+    }
 }
 
 /// The request as it came.
@@ -39,20 +51,22 @@ pub(crate) enum Scheme {
 pub(crate) fn verify(rules: &Rules<'_>, request: &Signed<'_>) -> Result<Scheme, Fault> {
     let signature = header(request.headers, SIGNATURE_HEADER)?;
     if let Some(signature) = signature
-        && !rules.strict
+        && rules.takes_body_only()
         && !request.body.is_empty()
         && signature == sign_body(rules.secret, request.body)
     {
-        content_type(header(request.headers, "Content-Type")?)?;
+        content_type(rules, header(request.headers, "Content-Type")?)?;
         return Ok(Scheme::BodyOnly);
     }
     let signature = present(signature, SIGNATURE_HEADER)?;
     let date = present(header(request.headers, "Date")?, "Date")?;
     let declared = present(header(request.headers, "Content-Type")?, "Content-Type")?;
     let md5 = present(header(request.headers, CONTENT_MD5_HEADER)?, CONTENT_MD5_HEADER)?;
-    content_type(Some(declared))?;
+    content_type(rules, Some(declared))?;
     date_in_window(rules, date)?;
-    md5_of_body(md5, request.body)?;
+    if rules.switches.check_md5 {
+        md5_of_body(md5, request.body)?;
+    }
     let canonical = |method: &str, path: &str| canonical_text(method, md5, declared, date, path);
     let path = request.path_and_query.split_once('?').map_or(request.path_and_query, |(path, _)| path);
     if signature == sign_body(rules.secret, canonical(request.method, path).as_bytes()) {
@@ -90,8 +104,9 @@ fn present<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str, Fault> {
     })
 }
 
-fn content_type(value: Option<&str>) -> Result<(), Fault> {
+fn content_type(rules: &Rules<'_>, value: Option<&str>) -> Result<(), Fault> {
     match value {
+        _ if !rules.switches.check_content_type => Ok(()),
         Some(CONTENT_TYPE) => Ok(()),
         Some(_) => Err(forbidden(
             "content_type",
@@ -108,7 +123,7 @@ fn date_in_window(rules: &Rules<'_>, date: &str) -> Result<(), Fault> {
             "the Date is not a date of RFC 2822 such as \"Wed, 15 Dec 2021 23:12:55 +0000\" (is the day of the week right?)",
         )
     })?;
-    let Some(window) = rules.window else { return Ok(()) };
+    let Some(window) = rules.switches.date_window_s.map(Duration::from_secs) else { return Ok(()) };
     let (distance, side) = match rules.now.duration_since(sent) {
         Ok(past) => (past, "old"),
         Err(future) => (future.duration(), "in the future"),
@@ -198,7 +213,7 @@ fn diagnose(
         return "the signature matches the five parts joined by nothing: join them by LF".into();
     }
     match diagnose_signature(secrets, &[], request.body, Some(signature)) {
-        SignatureVerdict::Valid if rules.strict => {
+        SignatureVerdict::Valid if !rules.takes_body_only() => {
             "the signature covers the body alone; this sandbox is strict and takes the canonical form only".into()
         }
         SignatureVerdict::Valid => "the signature matches the body without its final newline, or in upper case".into(),

@@ -1,19 +1,18 @@
 //! A message from the channel finds its chat, its people and its lead.
 
-use super::{Account, Attachment, Author, Client, Content, Delivery, Lead, Message, Party, State};
+use super::{Attachment, Author, Client, Content, Delivery, Lead, Line, Message, Party, State};
 use crate::api::Fault;
 use amochats::{
-    AccountId, ConversationId, ConversationRefId, MessageId, MessageRefId, NewMessage, Sender, UserRefId,
+    ConversationId, ConversationRefId, MessageId, MessageRefId, NewMessage, QuotedMessage, Sender, UserRefId,
 };
 use axum::http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Where a message from the channel went; all ids are amoCRM's.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) message: MessageRefId,
     pub(crate) conversation: ConversationRefId,
-    pub(crate) sender: UserRefId,
     pub(crate) receiver: Option<UserRefId>,
 }
 
@@ -22,41 +21,36 @@ pub(super) fn refused(error_type: &'static str, description: impl Into<String>) 
 }
 
 impl State {
-    /// The answer that the message with this `msgid` got, if there was one.
-    pub(crate) fn receipt(&self, account_id: &AccountId, message: &MessageId) -> Option<&Value> {
-        self.receipts.get(&(account_id.clone(), message.clone()))
-    }
-
-    pub(crate) fn keep_receipt(&mut self, account_id: &AccountId, message: &MessageId, answer: Value) {
-        self.receipts.insert((account_id.clone(), message.clone()), answer);
+    /// The message that was taken with this `msgid`, if there was one.
+    pub(crate) fn taken(&self, line: &Line, own: &MessageId) -> Option<&Message> {
+        self.message(self.scope(line)?.messages.get(own)?)
     }
 
     /// Takes a message of a connected account. Nothing is changed where it is refused.
     pub(crate) fn accept(
         &mut self,
-        account_id: &AccountId,
+        line: &Line,
         message: &NewMessage,
-        details: Option<Value>,
+        mut details: Option<Value>,
         now_msec: i64,
     ) -> Result<Accepted, Fault> {
-        let account = self
-            .account(account_id)
-            .ok_or_else(|| refused("account_not_found", "account_id: the channel has no such account"))?;
-        let author = self.author(account, message)?;
+        let author = self.author(line, message)?;
         let known_chat =
-            self.find_chat(account_id, &message.conversation_id, message.conversation_ref_id.as_ref())?;
+            self.find_chat(line, &message.conversation_id, message.conversation_ref_id.as_ref())?;
         let client = message.receiver.as_ref().unwrap_or(&message.sender);
-        let client_ref = self.known_client(account_id, client)?;
+        let client_ref = self.known_client(line, client)?;
+        self.fill_in(line, known_chat.as_ref(), message, &mut details)?;
 
         // Nothing fails from here on.
         let client_ref = client_ref.unwrap_or_else(|| self.ids.uuid().into());
-        self.participants.insert((account_id.clone(), client.user_id.clone()), client_ref.clone());
-        self.clients.insert((account_id.clone(), client_ref.clone()));
+        let scope = self.scope_mut(line);
+        scope.participants.insert(client.user_id.clone(), client_ref.clone());
+        scope.clients.entry(client_ref.clone()).or_default();
         let chat_id = known_chat.unwrap_or_else(|| {
             let contact = contact(client, &client_ref);
-            self.add_chat(account_id, Some(message.conversation_id.clone()), contact)
+            self.add_chat(line, Some(message.conversation_id.clone()), contact)
         });
-        self.pair(&chat_id, message, client, &client_ref);
+        self.pair(line, &chat_id, message, client, &client_ref);
         let incoming = message.receiver.is_none();
         let author = author.unwrap_or_else(|| Author {
             party: Party::Client,
@@ -66,11 +60,12 @@ impl State {
         let accepted = Accepted {
             message: self.ids.uuid().into(),
             conversation: chat_id.clone(),
-            sender: author.user_ref_id.clone(),
             receiver: (!incoming).then_some(client_ref),
         };
-        if incoming && !message.silent {
-            self.notify(&chat_id, now_msec);
+        self.scope_mut(line).messages.insert(message.message_id.clone(), accepted.message.clone());
+        self.contact_of(&chat_id);
+        if incoming {
+            self.client_wrote(&chat_id, message.silent, now_msec);
         }
         self.add_message(Message {
             message_ref_id: accepted.message.clone(),
@@ -88,11 +83,11 @@ impl State {
     }
 
     /// Who wrote an outgoing message; none where the client wrote.
-    fn author(&self, account: &Account, message: &NewMessage) -> Result<Option<Author>, Fault> {
+    fn author(&self, line: &Line, message: &NewMessage) -> Result<Option<Author>, Fault> {
         let Some(id) = &message.sender.user_ref_id else { return Ok(None) };
-        let party = if *id == self.channel.bot_ref_id {
+        let party = if self.channel(&line.channel_id).is_some_and(|channel| channel.bot_ref_id == *id) {
             Some(Party::Bot)
-        } else if account.managers.iter().any(|manager| manager.user_ref_id == *id) {
+        } else if self.account(&line.account_id).is_some_and(|account| account.user(id).is_some()) {
             Some(Party::Manager)
         } else {
             None
@@ -112,13 +107,13 @@ impl State {
 
     pub(super) fn find_chat(
         &self,
-        account_id: &AccountId,
+        line: &Line,
         id: &ConversationId,
         ref_id: Option<&ConversationRefId>,
     ) -> Result<Option<ConversationRefId>, Fault> {
-        let by_own_id = self.by_conversation_id.get(&(account_id.clone(), id.clone()));
+        let by_own_id = self.chat_by_own_id(line, id);
         let Some(wanted) = ref_id else { return Ok(by_own_id.cloned()) };
-        if self.chat(wanted).is_none_or(|chat| chat.account_id != *account_id) {
+        if self.chat_on(line, wanted).is_none() {
             return Err(refused(
                 "conversation_not_found",
                 "payload.conversation_ref_id: there is no such chat; it is the conversation.id of a webhook",
@@ -133,25 +128,66 @@ impl State {
         Ok(Some(wanted.clone()))
     }
 
+    pub(super) fn chat_by_own_id(&self, line: &Line, id: &ConversationId) -> Option<&ConversationRefId> {
+        self.scope(line)?.conversations.get(id)
+    }
+
     /// The amojo id of a client who was seen before, by either id.
-    fn known_client(&self, account_id: &AccountId, client: &Sender) -> Result<Option<UserRefId>, Fault> {
-        let by_own_id = self.participants.get(&(account_id.clone(), client.user_id.clone()));
+    fn known_client(&self, line: &Line, client: &Sender) -> Result<Option<UserRefId>, Fault> {
+        let scope = self.scope(line);
+        let by_own_id = scope.and_then(|scope| scope.participants.get(&client.user_id));
         let Some(wanted) = &client.user_ref_id else { return Ok(by_own_id.cloned()) };
         // An outgoing message's sender was looked at before: here it is always the client.
-        let known = self.clients.contains(&(account_id.clone(), wanted.clone()));
+        let known = scope.is_some_and(|scope| scope.clients.contains_key(wanted));
         if known { Ok(Some(wanted.clone())) } else { Err(user_not_found()) }
+    }
+
+    /// Fills in what a quote or a forward only names, as the service does.
+    fn fill_in(
+        &self,
+        line: &Line,
+        chat: Option<&ConversationRefId>,
+        message: &NewMessage,
+        details: &mut Option<Value>,
+    ) -> Result<(), Fault> {
+        let known = |quoted: &QuotedMessage| match quoted {
+            QuotedMessage::ByRefId(id) => Some(self.message_on(line, id)),
+            QuotedMessage::ById(own) => Some(self.taken(line, own)),
+            QuotedMessage::Described(_) => None,
+        };
+        if let Some(found) = message.reply_to.as_ref().and_then(known) {
+            let found = found.filter(|found| Some(&found.conversation_ref_id) == chat).ok_or_else(|| {
+                refused("quoted_not_found", "payload.reply_to.message: there is no such message in this chat")
+            })?;
+            if let Some(Value::Object(details)) = details {
+                details.insert("reply_to".to_owned(), json!({ "message": embedded(found) }));
+            }
+        }
+        if let Some(found) = message.forward.as_ref().map(|forward| &forward.message).and_then(known) {
+            let found = found.ok_or_else(|| {
+                refused("forwarded_not_found", "payload.forwards.messages[0]: there is no such message")
+            })?;
+            if let Some(Value::Object(details)) = details {
+                let forwards = json!({
+                    "messages": [embedded(found)], "conversation_ref_id": found.conversation_ref_id,
+                });
+                details.insert("forwards".to_owned(), forwards);
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the integration's ids of chat and client, which a manager who wrote first did not know.
     fn pair(
         &mut self,
+        line: &Line,
         id: &ConversationRefId,
         message: &NewMessage,
         client: &Sender,
         client_ref: &UserRefId,
     ) {
+        self.scope_mut(line).conversations.insert(message.conversation_id.clone(), id.clone());
         let Some(chat) = self.chat_mut(id) else { return };
-        let account_id = chat.account_id.clone();
         chat.conversation_id = Some(message.conversation_id.clone());
         // The first source pins the chat for good.
         if chat.source_external_id.is_none() {
@@ -166,19 +202,31 @@ impl State {
                 ..fresh
             };
         }
-        self.by_conversation_id.insert((account_id, message.conversation_id.clone()), id.clone());
     }
 
-    /// Something new from a client: unread, and a lead if the chat has none.
-    fn notify(&mut self, id: &ConversationRefId, now_msec: i64) {
+    /// Something new from a client: unless it is silent, unread, and a lead if the chat has none.
+    fn client_wrote(&mut self, id: &ConversationRefId, silent: bool, now_msec: i64) {
         let next = self.leads + 1;
+        if silent {
+            return;
+        }
         let Some(chat) = self.chat_mut(id) else { return };
+        chat.client_wrote_at_msec = Some(now_msec);
         chat.unread += 1;
         if chat.lead.is_none() {
             chat.lead = Some(Lead { id: next, created_at_msec: now_msec });
             self.leads = next;
         }
     }
+}
+
+/// A message inside another, as the page shows it.
+fn embedded(message: &Message) -> Value {
+    json!({
+        "id": message.message_ref_id, "msgid": message.message_id, "type": message.content.kind,
+        "text": message.content.text, "sender": { "name": message.author.name },
+        "msec_timestamp": message.sent_at_msec,
+    })
 }
 
 /// The words that two public clients saw at the vendor.
@@ -223,5 +271,6 @@ pub(super) fn content_of(sent: &amochats::Content, details: Option<Value>) -> Co
             file_size: media.file_size.unwrap_or(0),
         }),
         details,
+        ..Content::default()
     }
 }

@@ -1,21 +1,16 @@
 //! The state as its file has it: what was said and agreed, without what follows from it.
 
-use super::{Account, Channel, Chat, Client, Connection, Ids, Lead, Manager, Message, State};
-use crate::config::{SandboxConfig, path_id, web_address};
-use amochats::{
-    AccountId, ChannelSecret, ConversationId, ConversationRefId, Error, ErrorKind, MessageId, Result,
-    ScopeId, UserId, UserRefId,
-};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use super::{Account, Channel, Ids, Room, Scope, State};
+use crate::config::SandboxConfig;
+use amochats::{Error, ErrorKind, Result, ScopeId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 /// What the file calls itself.
 const FORMAT: &str = "amochats-sandbox";
 /// Counts the forms of the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What every version has: it tells what a file is before the rest is read.
 #[derive(Deserialize)]
@@ -24,46 +19,18 @@ struct Header {
     version: u32,
 }
 
-/// The file. All in it has one order, so that the same state makes the same file.
+/// The file. All in it has one order, so that the same state makes the same file. Made in no time:
+/// chats are shared with the state until one of them changes.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Saved {
     format: String,
     version: u32,
-    channel: Channel,
-    webhook_url: Option<String>,
-    accounts: Vec<SavedAccount>,
+    channels: Vec<Channel>,
+    accounts: Vec<Account>,
+    scopes: BTreeMap<ScopeId, Arc<Scope>>,
     /// In the order in which they were made.
-    chats: Vec<SavedChat>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct SavedAccount {
-    account_id: AccountId,
-    connection: Option<Connection>,
-    managers: Vec<Manager>,
-    /// The clients that the integration named, by its ids.
-    participants: BTreeMap<UserId, UserRefId>,
-    /// All clients: the integration may have named another one by the same id before.
-    clients: BTreeSet<UserRefId>,
-    /// The answers to messages, by which a second one of the same id is known.
-    receipts: BTreeMap<MessageId, Value>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct SavedChat {
-    conversation_ref_id: ConversationRefId,
-    account_id: AccountId,
-    conversation_id: Option<ConversationId>,
-    /// All ids of the integration that lead here.
-    conversation_ids: BTreeSet<ConversationId>,
-    client: Client,
-    lead: Option<Lead>,
-    source_external_id: Option<String>,
-    unread: u32,
-    messages: Vec<Message>,
+    chats: Vec<Arc<Room>>,
 }
 
 fn unusable(rule: impl Into<String>) -> Error {
@@ -74,63 +41,23 @@ fn damaged(place: &str) -> Error {
     unusable(format!("is damaged: {place}"))
 }
 
+/// The state as JSON.
+pub(crate) fn snapshot_json(saved: &Saved) -> Vec<u8> {
+    let mut json = serde_json::to_vec(saved).expect("its keys are text, its values can be written");
+    json.push(b'\n');
+    json
+}
+
 impl Saved {
     pub(crate) fn of(state: &State) -> Self {
-        let of_account = |account: &Account| {
-            let id = &account.account_id;
-            SavedAccount {
-                account_id: id.clone(),
-                connection: account.connection.clone(),
-                managers: account.managers.clone(),
-                participants: state
-                    .participants
-                    .iter()
-                    .filter(|((of, _), _)| of == id)
-                    .map(|((_, own), user)| (own.clone(), user.clone()))
-                    .collect(),
-                clients: state
-                    .clients
-                    .iter()
-                    .filter(|(of, _)| of == id)
-                    .map(|(_, user)| user.clone())
-                    .collect(),
-                receipts: state
-                    .receipts
-                    .iter()
-                    .filter(|((of, _), _)| of == id)
-                    .map(|((_, own), answer)| (own.clone(), answer.clone()))
-                    .collect(),
-            }
-        };
-        let mut names: HashMap<&ConversationRefId, BTreeSet<ConversationId>> = HashMap::new();
-        for ((_, own), chat) in &state.by_conversation_id {
-            names.entry(chat).or_default().insert(own.clone());
-        }
-        let of_chat = |chat: &Chat| SavedChat {
-            conversation_ref_id: chat.conversation_ref_id.clone(),
-            account_id: chat.account_id.clone(),
-            conversation_id: chat.conversation_id.clone(),
-            conversation_ids: names.get(&chat.conversation_ref_id).cloned().unwrap_or_default(),
-            client: chat.client.clone(),
-            lead: chat.lead.clone(),
-            source_external_id: chat.source_external_id.clone(),
-            unread: chat.unread,
-            messages: state.messages(&chat.conversation_ref_id).to_vec(),
-        };
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
-            channel: state.channel.clone(),
-            webhook_url: state.webhook_url.clone(),
-            accounts: state.accounts.iter().map(of_account).collect(),
-            chats: state.chats.iter().map(of_chat).collect(),
+            channels: state.channels.clone(),
+            accounts: state.accounts.clone(),
+            scopes: state.scopes.clone(),
+            chats: state.rooms.clone(),
         }
-    }
-
-    pub(crate) fn to_json(&self) -> Vec<u8> {
-        let mut json = serde_json::to_vec_pretty(self).expect("its keys are text, its values can be written");
-        json.push(b'\n');
-        json
     }
 
     /// Reads a file. Its errors hold nothing of the content but names of fields.
@@ -156,82 +83,104 @@ impl Saved {
     pub(crate) fn restore(self, config: &SandboxConfig) -> Result<State> {
         self.check()?;
         self.agree(config)?;
-        let Self { mut channel, webhook_url, accounts, chats, .. } = self;
-        channel.title.clone_from(&config.channel_title);
-        let mut state = State {
-            channel,
-            accounts: Vec::new(),
-            webhook_url: config.webhook_url.clone().or(webhook_url),
-            chats: Vec::new(),
-            chat_index: HashMap::new(),
-            clients: HashSet::new(),
-            messages: HashMap::new(),
-            message_chats: HashMap::new(),
-            by_conversation_id: HashMap::new(),
-            participants: HashMap::new(),
-            receipts: HashMap::new(),
-            typing_shown: HashMap::new(),
-            leads: chats.iter().filter_map(|chat| chat.lead.as_ref()).map(|lead| lead.id).max().unwrap_or(0),
-            ids: Ids(StdRng::from_os_rng()),
-        };
-        for account in accounts {
-            state.restore_account(account);
-        }
-        for chat in chats {
-            state.restore_chat(chat);
+        let mut state = self.into_state(config);
+        if let Some(url) = &config.webhook_url {
+            state.channels[0].webhook_url = Some(url.clone());
         }
         Ok(state)
     }
 
+    /// The state of a snapshot, whoever's it is.
+    pub(crate) fn replace(self, config: &SandboxConfig) -> Result<State> {
+        self.check()?;
+        Ok(self.into_state(config))
+    }
+
+    fn into_state(self, config: &SandboxConfig) -> State {
+        let mut state = State::empty(config, Ids::new(None));
+        state.channels = self.channels;
+        state.accounts = self.accounts;
+        state.scopes = self.scopes;
+        let contacts = state.scopes.values().flat_map(|scope| scope.clients.values()).flatten();
+        state.contacts = contacts.copied().max().unwrap_or(0);
+        for room in self.chats {
+            let mut room = Arc::unwrap_or_clone(room);
+            room.chat.last_message = room.messages.last().cloned();
+            state.leads = state.leads.max(room.chat.lead.as_ref().map_or(0, |lead| lead.id));
+            state.weight += super::WEIGHT_MIN;
+            state.weight += room
+                .messages
+                .iter()
+                .map(|message| super::WEIGHT_MIN + message.content.weight())
+                .sum::<usize>();
+            state.add_room(room);
+        }
+        state
+    }
+
     /// What the sandbox relies on, in a file that somebody may have changed.
     fn check(&self) -> Result<()> {
-        let channel = &self.channel;
-        path_id("channel.channel_id", channel.id.as_str()).map_err(|error| damaged(error.message()))?;
-        ChannelSecret::new(channel.secret.as_str())
-            .map_err(|_| damaged("channel.secret cannot be a secret"))?;
-        if let Some(url) = &self.webhook_url {
-            web_address("webhook_url", url).map_err(|error| damaged(error.message()))?;
+        let part = |what: &str, error: &Error| damaged(&format!("{what}: {}", error.message()));
+        let mut channels = HashSet::new();
+        for channel in &self.channels {
+            channel.check().map_err(|error| part("channels", &error))?;
+            if !channels.insert(&channel.channel_id) {
+                return Err(damaged("a channel is there twice"));
+            }
+        }
+        if self.channels.is_empty() {
+            return Err(damaged("there is no channel"));
         }
         if self.accounts.is_empty() {
             return Err(damaged("there is no account"));
         }
         let mut accounts = HashSet::new();
         for account in &self.accounts {
-            path_id("accounts.account_id", account.account_id.as_str())
-                .map_err(|error| damaged(error.message()))?;
-            if account.managers.is_empty() {
-                return Err(damaged("an account has no manager"));
+            account.check().map_err(|error| part("accounts", &error))?;
+            if account.users.is_empty() {
+                return Err(damaged("an account has no user"));
             }
             if !accounts.insert(&account.account_id) {
                 return Err(damaged("an account is there twice"));
             }
+            let known = |connection: &super::Connection| {
+                channels.contains(&connection.channel_id)
+                    && connection.scope_id == ScopeId::of(&connection.channel_id, &account.account_id)
+            };
+            if !account.connections.iter().all(known) {
+                return Err(damaged("a connection is of no channel"));
+            }
         }
-        let (mut chats, mut names, mut messages) = (HashSet::new(), HashSet::new(), HashSet::new());
-        for chat in &self.chats {
+        let (mut chats, mut messages) = (HashMap::new(), HashMap::new());
+        for Room { chat, messages: said } in self.chats.iter().map(AsRef::as_ref) {
             if !accounts.contains(&chat.account_id) {
                 return Err(damaged("a chat is of no account"));
             }
-            let mut new = chats.insert(&chat.conversation_ref_id);
-            new &= chat.conversation_ids.iter().all(|own| names.insert((&chat.account_id, own)));
-            if !new {
+            if chats.insert(&chat.conversation_ref_id, chat.line().scope_id).is_some() {
                 return Err(damaged("two chats have the same id"));
             }
-            for message in &chat.messages {
+            for message in said {
                 if message.conversation_ref_id != chat.conversation_ref_id {
                     return Err(damaged("a message is in another chat than it says"));
                 }
-                if !messages.insert(&message.message_ref_id) {
+                if messages.insert(&message.message_ref_id, &chat.conversation_ref_id).is_some() {
                     return Err(damaged("two messages have the same id"));
                 }
             }
-            if chat.unread as usize > chat.messages.len() {
+            if chat.unread as usize > said.len() {
                 return Err(damaged("more messages are unread than there are"));
             }
             if chat.lead.as_ref().is_some_and(|lead| lead.id > self.chats.len() as u64) {
                 return Err(damaged("a lead has a number that was not given yet"));
             }
-            if !chat.messages.is_sorted_by_key(|message| message.sent_at_msec) {
+            if !said.is_sorted_by_key(|message| message.sent_at_msec) {
                 return Err(damaged("the messages of a chat are not in the order of their times"));
+            }
+        }
+        for (id, scope) in &self.scopes {
+            let own_chats = scope.conversations.values().all(|chat| chats.get(chat) == Some(id));
+            if !own_chats || !scope.messages.values().all(|message| messages.contains_key(message)) {
+                return Err(damaged("an id of the integration leads nowhere"));
             }
         }
         Ok(())
@@ -245,59 +194,33 @@ impl Saved {
                 format!("the state has another {what}; leave it out, or choose another file"),
             )
         };
-        if config.channel_id.as_ref().is_some_and(|id| *id != self.channel.id) {
+        let first = &self.channels[0];
+        if config.channel_id.as_ref().is_some_and(|id| *id != first.channel_id) {
             return Err(other("channel_id", "channel"));
         }
-        if config.secret.as_ref().is_some_and(|secret| *secret != self.channel.secret) {
+        if config.secret.as_ref().is_some_and(|secret| *secret != first.secret) {
             return Err(other("secret", "secret"));
         }
-        if config.channel_code.as_ref().is_some_and(|code| *code != self.channel.code) {
+        if config.channel_code.as_ref().is_some_and(|code| *code != first.code) {
             return Err(other("channel_code", "code"));
         }
+        let known = |new: &super::NewChannel| {
+            let id = new.channel_id.as_ref();
+            self.channels.iter().any(|channel| {
+                Some(&channel.channel_id) == id
+                    && new.secret.as_ref().is_none_or(|secret| *secret == channel.secret)
+            })
+        };
+        if !config.channels.iter().all(known) {
+            return Err(other("channels", "channel"));
+        }
         let kept: HashSet<_> = self.accounts.iter().map(|account| &account.account_id).collect();
-        if !config.accounts.is_empty() && config.accounts.iter().collect::<HashSet<_>>() != kept {
+        if !config.accounts.iter().all(|account| kept.contains(account)) {
             return Err(Error::invalid(
                 "accounts",
                 "the state has other accounts; leave them out, or choose another file",
             ));
         }
         Ok(())
-    }
-}
-
-impl State {
-    fn restore_account(&mut self, saved: SavedAccount) {
-        let id = saved.account_id;
-        self.clients.extend(saved.clients.into_iter().map(|user| (id.clone(), user)));
-        self.participants.extend(saved.participants.into_iter().map(|(own, user)| ((id.clone(), own), user)));
-        self.receipts.extend(saved.receipts.into_iter().map(|(own, answer)| ((id.clone(), own), answer)));
-        self.accounts.push(Account {
-            scope_id: ScopeId::of(&self.channel.id, &id),
-            account_id: id,
-            connection: saved.connection,
-            managers: saved.managers,
-        });
-    }
-
-    fn restore_chat(&mut self, saved: SavedChat) {
-        let id = saved.conversation_ref_id;
-        for own in saved.conversation_ids {
-            self.by_conversation_id.insert((saved.account_id.clone(), own), id.clone());
-        }
-        for message in &saved.messages {
-            self.message_chats.insert(message.message_ref_id.clone(), id.clone());
-        }
-        self.chat_index.insert(id.clone(), self.chats.len());
-        self.chats.push(Chat {
-            conversation_ref_id: id.clone(),
-            conversation_id: saved.conversation_id,
-            account_id: saved.account_id,
-            client: saved.client,
-            lead: saved.lead,
-            source_external_id: saved.source_external_id,
-            unread: saved.unread,
-            last_message: saved.messages.last().cloned(),
-        });
-        self.messages.insert(id, saved.messages);
     }
 }

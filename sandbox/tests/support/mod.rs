@@ -109,8 +109,9 @@ impl Channel {
     pub(crate) async fn start(config: SandboxConfig) -> Self {
         let date = format_date(config.clock.now()).expect("in the calendar");
         let sandbox = Sandbox::start(config).await.expect("it starts");
-        let account = sandbox.accounts()[0].clone();
-        Self { http: http(), scope: account.scope_id, account: account.account_id, date, sandbox }
+        let account = sandbox.accounts()[0].account_id.clone();
+        let scope = ScopeId::of(&sandbox.channel_id(), &account);
+        Self { http: http(), scope, account, date, sandbox }
     }
 
     /// Started and connected with webhooks v2.
