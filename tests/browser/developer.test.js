@@ -138,7 +138,7 @@ test("channels, accounts and users are added, and chats are switched between the
   const page = await open(t, `${up.page}/#/channels`);
   const { area, crm } = parts(page);
   const fill = async (button, fields, submit) => {
-    await page.getByRole("button", { name: button }).click();
+    await page.getByRole("button", { name: button, exact: true }).click();
     const dialog = page.getByRole("dialog");
     for (const [label, value] of Object.entries(fields)) await dialog.getByLabel(label).fill(value);
     await dialog.getByRole("button", { name: submit }).click();

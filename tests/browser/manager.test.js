@@ -137,7 +137,7 @@ test("an error of the delivery is said in words", async (t) => {
   const { id } = message(await hooks.next(isMessage));
   await channel.reports(id, { status_code: -1, error_code: 905, error: "The client has blocked the bot" });
   await seen(crm.message("Are you there?", "error"));
-  assert.match(await crm.message("Are you there?").innerText(), /The client has blocked the bot error 905/);
+  assert.match(await crm.message("Are you there?").innerText(), /The client has blocked the bot\s+error 905/);
   await picture(page, "delivery-error");
 });
 
@@ -235,7 +235,7 @@ test("buttons stand under a message", async (t) => {
   await page.getByLabel("Text of button 1").fill("Take it");
   await page.getByRole("button", { name: "Add a button" }).click();
   await page.getByLabel("Text of button 2").fill("Show more");
-  await page.getByRole("button", { name: "Use" }).click();
+  await page.getByRole("button", { name: "Use", exact: true }).click();
   await crm.input.fill("The blue one is left");
   await crm.send.click();
   const { markup } = message(await hooks.next(isMessage));

@@ -24,6 +24,13 @@ const quietly = (promise) => promise.catch(() => {
   // The sandbox is away: the events say so, and ask for all when it is back.
 });
 
+/** Reads everything anew. */
+function readAll() {
+  quietly(readServer());
+  quietly(loadJournal());
+  refresh({ all: true });
+}
+
 function Bar() {
   const link = useStore((store) => store.link);
   const theme = useStore((store) => store.theme);
@@ -102,14 +109,11 @@ function follow() {
   api.follow({
     live: () => set({ link: "on" }),
     lost: () => set({ link: "off" }),
-    reload() {
-      quietly(readServer());
-      quietly(loadJournal());
-      refresh({ all: true });
-    },
+    reload: readAll,
     change(change) {
       const chat = change.conversation_ref_id;
-      if (change.type === "journal") followJournal();
+      if (change.type === "reset") readAll();
+      else if (change.type === "journal") followJournal();
       else if (change.type === "typing") clientTypes(chat, change.duration_ms);
       else if (change.type === "message" || change.type === "chat") {
         if (change.type === "message") clientTypes(chat, 0);

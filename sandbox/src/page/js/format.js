@@ -64,7 +64,7 @@ export function said({ content }) {
 /** Only the web's addresses become links. */
 export function webAddress(text) {
   try {
-    const url = new URL(text, location.href);
+    const url = new URL(text);
     return url.protocol === "http:" || url.protocol === "https:" ? url.href : null;
   } catch {
     return null;
@@ -74,7 +74,7 @@ export function webAddress(text) {
 export function fileName({ file_name: name, url }, otherwise) {
   if (name) return name;
   try {
-    return decodeURIComponent(new URL(url, location.href).pathname.split("/").pop()) || otherwise;
+    return decodeURIComponent(new URL(url).pathname.split("/").pop()) || otherwise;
   } catch {
     return otherwise;
   }
@@ -101,15 +101,3 @@ export function pretty(text) {
 
 /** A word for the shell. */
 export const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`);
-
-/** A journal entry as a command that sends the same bytes again. */
-export function asCurl(entry, base) {
-  const target = entry.direction === "request" ? base + entry.target : entry.target;
-  const lines = [`curl -i -X ${entry.method} ${quoted(target)}`];
-  for (const [name, value] of entry.headers) {
-    if (!/^(host|content-length|connection|accept-encoding|transfer-encoding)$/i.test(name)) lines.push(`-H ${quoted(`${name}: ${value}`)}`);
-  }
-  // A signature is over the exact bytes, so that its final line feed is kept, too.
-  if (entry.body.bytes > 0) lines.push(`--data-binary ${quoted(entry.body.text)}`);
-  return lines.join(" \\\n  ");
-}

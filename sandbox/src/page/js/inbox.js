@@ -206,4 +206,5 @@ export const react = (message, emoji) => api.post(`${api.chatPath(message.conver
   message_ref_id: message.message_ref_id, emoji, user_ref_id: writers().user?.user_ref_id,
 });
 
-export const type = (id) => api.post(`${api.chatPath(id)}/typing`, { user_ref_id: writers().user?.user_ref_id });
+/** The manager types; under a post, where it is an answer to a comment. */
+export const type = (id, post) => api.post(`${api.chatPath(id)}/typing`, { user_ref_id: writers().user?.user_ref_id, post_id: post });

@@ -20,18 +20,18 @@ function show(entries, patch = {}) {
 /** Reads the newest entries, newest first. */
 export async function loadJournal() {
   const mine = ++asked;
-  const { entries } = await api.get("journal", { ...filtered(), limit: PAGE });
-  if (mine === asked) show(entries.reverse(), { more: entries.length === PAGE });
+  const { entries, more } = await api.get("journal", { ...filtered(), limit: PAGE });
+  if (mine === asked) show(entries.reverse(), { more });
 }
 
 export async function loadOlderEntries() {
   const { entries, more } = state.journal;
   if (!more || entries.length === 0) return;
   const mine = asked;
-  const older = (await api.get("journal", { ...filtered(), limit: PAGE, before: entries.at(-1).seq })).entries.reverse();
+  const older = await api.get("journal", { ...filtered(), limit: PAGE, before: entries.at(-1).seq });
   if (mine !== asked) return;
   const known = new Set(state.journal.entries.map((entry) => entry.seq));
-  show([...state.journal.entries, ...older.filter((entry) => !known.has(entry.seq))], { more: older.length === PAGE });
+  show([...state.journal.entries, ...older.entries.reverse().filter((entry) => !known.has(entry.seq))], { more: older.more });
 }
 
 let again = false;
@@ -46,11 +46,11 @@ export async function followJournal() {
     while (again) {
       again = false;
       const mine = asked;
-      const newest = (await api.get("journal", { ...filtered(), after: state.journal.entries[0]?.seq ?? 0, limit: PAGE })).entries.reverse();
+      const { entries, more } = await api.get("journal", { ...filtered(), after: state.journal.entries[0]?.seq ?? 0, limit: PAGE });
       if (mine !== asked) continue;
       // More came than a page holds: the list starts anew, so that it has no gap.
-      if (newest.length === PAGE) await loadJournal();
-      else if (newest.length > 0) show([...newest, ...state.journal.entries]);
+      if (more) await loadJournal();
+      else if (entries.length > 0) show([...entries.reverse(), ...state.journal.entries]);
       if (narrowed()) {
         const [last] = (await api.get("journal", { limit: 1 })).entries.slice(-1);
         set({ journal: { ...state.journal, last: last ?? null } });

@@ -206,7 +206,7 @@ export function Composer({ id, chat, quoted, unquote, sent, handle }) {
     change({ text: event.currentTarget.value });
     if (!latest.current.text.trim() || Date.now() - typedAt.current < TYPING_EVERY_MS) return;
     typedAt.current = Date.now();
-    type(id).catch(() => {});
+    type(id, quoted?.content.details?.post?.id).catch(() => {});
   };
   const keys = (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);

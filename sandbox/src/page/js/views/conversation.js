@@ -38,6 +38,7 @@ class Messages extends Component {
   atEnd = true;
 
   componentDidMount() {
+    this.props.handle.current = this;
     this.toEnd();
     this.observer = new ResizeObserver(() => { if (this.atEnd) this.toEnd(); });
     this.observer.observe(this.list);
@@ -53,17 +54,24 @@ class Messages extends Component {
   }
 
   componentDidUpdate({ open: before }, _, was) {
-    const { open, thread } = this.props;
+    const { open } = this.props;
     if (this.list.clientHeight === 0) return;
     const older = before.messages[0] !== open.messages[0] && before.messages.at(-1) === open.messages.at(-1) && before.messages.length > 0;
     if (older && !this.atEnd) this.list.scrollTop = was.top + this.list.scrollHeight - was.height;
     else if (this.atEnd) this.toEnd();
     // A thread, or a page of short messages, may not fill the list.
-    if (!thread && open.previous && this.list.scrollHeight <= this.list.clientHeight) attempt("No older messages", loadOlder);
+    if (open.previous && this.list.scrollHeight <= this.list.clientHeight) attempt("No older messages", loadOlder);
   }
 
   toEnd() {
     this.list.scrollTop = this.list.scrollHeight;
+    this.scrolled();
+  }
+
+  /** Brings a message into the middle. */
+  show(id) {
+    this.atEnd = false;
+    this.list.querySelector(`[data-id="${CSS.escape(id)}"]`)?.scrollIntoView({ block: "center" });
     this.scrolled();
   }
 
@@ -159,8 +167,7 @@ export function Conversation() {
       setMarked(null);
       requestAnimationFrame(() => {
         setMarked(found.message_ref_id);
-        const node = messages.current?.list.querySelector(`[data-id="${CSS.escape(found.message_ref_id)}"]`);
-        node?.scrollIntoView({ block: "center" });
+        messages.current?.show(found.message_ref_id);
       });
     },
   };
@@ -178,7 +185,7 @@ export function Conversation() {
           <button type="button" class="link-button" onClick=${() => setThread(null)}>Show the whole chat</button></p>`}
       <div class="messages-box">
         ${open.loaded && html`
-          <${Messages} key=${id} ref=${messages} open=${open} marked=${marked} me=${me} act=${act} thread=${thread} onThread=${setThread} onEnd=${setAtEnd} />`}
+          <${Messages} key=${id} handle=${messages} open=${open} marked=${marked} me=${me} act=${act} thread=${thread} onThread=${setThread} onEnd=${setAtEnd} />`}
         ${!atEnd && html`
           <button type="button" class="to-end" onClick=${() => { messages.current?.toEnd(); }}>
             <${Icon} name="down" />${fresh > 0 ? counted(fresh, "new message") : "Newest"}</button>`}

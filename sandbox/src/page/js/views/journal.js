@@ -1,7 +1,7 @@
 // The journal: what went in and out, whether its signature was good, and the bytes themselves.
 
 import { html, useEffect, useRef, useState } from "../../vendor/preact-htm.js";
-import { asCurl, bytes, exact, full, iso, pretty } from "../format.js";
+import { bytes, exact, full, iso, pretty } from "../format.js";
 import { Icon } from "../icons.js";
 import { entry as read, filter, loadOlderEntries, replay } from "../log.js";
 import { attempt, go, notify, useStore } from "../store.js";
@@ -63,7 +63,6 @@ const EXPLAINED = {
 
 function Entry({ seq }) {
   const [shown, setShown] = useState(null);
-  const server = useStore((state) => state.server);
   useEffect(() => {
     let stale = false;
     setShown(null);
@@ -75,9 +74,8 @@ function Entry({ seq }) {
   const entry = shown;
   const webhook = entry.direction === "webhook";
   const again = () => attempt("Not replayed", async () => {
-    const answer = await replay(entry.seq);
-    notify("The webhook was sent again");
-    if (answer.seq) go("journal", answer.seq);
+    const { hook } = await replay(entry.seq);
+    notify(`Sent again: ${hook.sentence}`, hook.ok ? "info" : "error");
   });
   const explained = EXPLAINED[entry.verdict.name];
   return html`
@@ -88,7 +86,7 @@ function Entry({ seq }) {
         <div class="entry-title"><h2>${kindOf(entry)}</h2><p class="muted">${full(entry.at_msec)} · ${entry.duration_ms} ms · number ${entry.seq}</p></div>
         <${Status} status=${entry.status} />
         <div class="entry-acts">
-          <${Copy} text=${asCurl(entry, server?.api ?? "")} label="as curl" class="button quiet small">Copy as curl</${Copy}>
+          ${entry.curl && html`<${Copy} text=${entry.curl} label="as curl" class="button quiet small">Copy as curl</${Copy}>`}
           ${webhook && html`<button type="button" class="button quiet small" onClick=${again}><${Icon} name="replay" />Replay</button>`}
         </div>
       </header>
@@ -115,7 +113,7 @@ function Filters({ journal }) {
   return html`
     <div class="filters" role="group" aria-label="Filter the journal">
       <label class="search"><${Icon} name="search" /><span class="sr">Search the journal</span>
-        <input type="search" placeholder="Path, header, body" value=${by.q} onInput=${(event) => change({ q: event.currentTarget.value })} /></label>
+        <input type="search" placeholder="Path, verdict, body" value=${by.q} onInput=${(event) => change({ q: event.currentTarget.value })} /></label>
       <div class="filter-row">
         <${Segments} label="Direction" value=${by.direction} options=${[["", "All"], ["request", "Requests"], ["webhook", "Webhooks"]]} onChange=${(direction) => change({ direction })} />
         <${Segments} label="Verdict" value=${by.ok} options=${[["", "Any"], ["true", "Good"], ["false", "Bad"]]} onChange=${(ok) => change({ ok })} />

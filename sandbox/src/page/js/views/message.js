@@ -161,8 +161,7 @@ export class Message extends Component {
     const incoming = author.party === "client";
     const status = incoming ? "received" : delivery.state;
     const { details } = content;
-    const buttons = content.buttons ?? details?.markup?.buttons;
-    const list = content.list_message ?? details?.markup?.list_message;
+    const { buttons, list_message: list } = content.markup ?? {};
     return html`
       <li class="message" data-testid="message" data-direction=${incoming ? "in" : "out"} data-status=${status} data-id=${message.message_ref_id}
         data-first=${String(first)} data-marked=${String(marked)} data-thread=${String(thread)}>
