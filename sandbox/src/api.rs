@@ -5,15 +5,17 @@ mod chats;
 pub(crate) mod verify;
 
 use crate::config::Personality;
+use crate::faults::{FaultName, Side, Struck, value_of};
 use crate::hooks::millis;
 use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict, shown_headers};
+use crate::plug::Plug;
 use crate::sandbox::{Change, Inner};
 use crate::state::{Channel, Connection, Line, Message, Party, State as Chats};
 use crate::switches::{Absent, Answers, Duplicates, Switches};
 use amochats::{AccountId, CONTENT_TYPE, ChannelId, MessageRefId, NewMessage, ScopeId};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{ConnectInfo, Extension, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -173,26 +175,62 @@ struct Call {
     path_and_query: String,
     headers: HeaderMap,
     body: Bytes,
+    /// How far a fault put the service's clock ahead.
+    clock_ahead: Duration,
 }
 
-/// Reads the whole request, lets it be answered, and writes both in the journal.
-async fn record(State(inner): Shared, request: Request, next: Next) -> Response {
+/// The kind of call that a path names, as the journal has it.
+fn kind_of(method: &str, path: &str, body: &[u8]) -> &'static str {
+    let Some(rest) = path.strip_prefix("/v2/origin/custom/") else { return "unknown" };
+    let parts: Vec<&str> = rest.split('/').collect();
+    match (method, &parts[..]) {
+        ("POST", [_, "connect"]) => "connect",
+        ("DELETE", [_, "disconnect"]) => "disconnect",
+        ("POST", [_]) if is_edit(body) => "edit_message",
+        ("POST", [_]) => "new_message",
+        ("POST", [_, "chats"]) => "create_chat",
+        ("GET", [_, "chats", _, "history"]) => "history",
+        ("POST", [_, _, "delivery_status"]) => "delivery_status",
+        ("POST", [_, "typing"]) => "typing",
+        ("POST", [_, "react"]) => "react",
+        _ => "unknown",
+    }
+}
+
+fn is_edit(body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|body: Value| body["event_type"] == "edit_message")
+}
+
+/// Reads the whole request, lets it be answered, and writes both in the journal. Faults strike here.
+async fn record(
+    State(inner): Shared,
+    ConnectInfo(plug): ConnectInfo<Plug>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (at_msec, started) = (inner.config.clock.now_msec(), Instant::now());
     let (mut parts, body) = request.into_parts();
     let path_and_query = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let call = |body: Bytes| Call {
+    let read = read(body).await;
+    let bytes = read.as_ref().ok().cloned().unwrap_or_default();
+    let struck = inner.draws().draw(Side::Api, kind_of(parts.method.as_str(), parts.uri.path(), &bytes));
+    let call = Arc::new(Call {
         method: parts.method.to_string(),
-        path_and_query: path_and_query.clone(),
+        path_and_query,
         headers: parts.headers.clone(),
-        body,
-    };
-    let (call, response) = match read(body).await {
-        Ok(body) => {
-            let call = Arc::new(call(body));
+        body: bytes,
+        clock_ahead: Duration::from_secs(value_of(&struck, FaultName::Skew).unwrap_or(0)),
+    });
+    if let Some(ms) = value_of(&struck, FaultName::Latency) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+    let response = match (read, instead(&struck)) {
+        (_, Some(fault)) => Reply::fault(fault).into_response(),
+        (Err(fault), None) => Reply::fault(fault).into_response(),
+        (Ok(_), None) => {
             parts.extensions.insert(call.clone());
-            (call, next.run(Request::from_parts(parts, Body::empty())).await)
+            next.run(Request::from_parts(parts, Body::empty())).await
         }
-        Err(fault) => (Arc::new(call(Bytes::new())), Reply::fault(fault).into_response()),
     };
     // What the router itself refuses, a path that is not UTF-8, carries no note.
     let response = match response.extensions().get::<Note>() {
@@ -202,6 +240,13 @@ async fn record(State(inner): Shared, request: Request, next: Next) -> Response 
     let note = response.extensions().get::<Note>().cloned().expect("each reply carries one");
     let (head, body) = response.into_parts();
     let answer = axum::body::to_bytes(body, usize::MAX).await.expect("the body is in memory");
+    let silent = [FaultName::Drop, FaultName::Lost].iter().any(|fault| value_of(&struck, *fault).is_some());
+    if silent {
+        plug.pull_after(0);
+    } else if value_of(&struck, FaultName::Cut).is_some() {
+        // A status line and a part of the headers.
+        plug.pull_after(40);
+    }
     inner.record(JournalEntry {
         summary: JournalSummary {
             seq: 0,
@@ -210,9 +255,10 @@ async fn record(State(inner): Shared, request: Request, next: Next) -> Response 
             kind: note.kind.to_owned(),
             method: call.method.clone(),
             target: call.path_and_query.clone(),
-            status: Some(head.status.as_u16()),
+            status: (!silent).then(|| head.status.as_u16()),
             duration_ms: millis(started.elapsed()),
             verdict: note.verdict,
+            faults: struck.iter().map(Struck::label).collect(),
         },
         headers: shown_headers(call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))),
         body: JournalBody::of(&call.body),
@@ -220,6 +266,23 @@ async fn record(State(inner): Shared, request: Request, next: Next) -> Response 
         raw: None,
     });
     Response::from_parts(head, Body::from(answer))
+}
+
+/// What is answered in place of the call; it is not carried out.
+fn instead(struck: &[Struck]) -> Option<Fault> {
+    let fault =
+        |status, said: &str| Fault::new(status, "fault", format!("a fault struck: {said}, nothing was done"));
+    let status = value_of(struck, FaultName::Status).and_then(|code| u16::try_from(code).ok());
+    if let Some(status) = status.and_then(|code| StatusCode::from_u16(code).ok()) {
+        return Some(fault(status, "this status"));
+    }
+    if let Some(seconds) = value_of(struck, FaultName::RateLimit) {
+        let limited = fault(StatusCode::TOO_MANY_REQUESTS, "too many requests");
+        return Some(Fault { retry_after: u32::try_from(seconds).ok(), ..limited });
+    }
+    // Nobody will read this one.
+    let dropped = value_of(struck, FaultName::Drop).is_some();
+    dropped.then(|| fault(StatusCode::SERVICE_UNAVAILABLE, "no answer"))
 }
 
 async fn read(body: Body) -> Result<Bytes, Fault> {
@@ -277,7 +340,12 @@ fn serve(
     };
     let outcome = secret.and_then(|secret| {
         let old_method = matches!(kind, "connect" | "new_message");
-        let rules = Rules { secret: &secret, switches: &switches, old_method, now: inner.config.clock.now() };
+        let rules = Rules {
+            secret: &secret,
+            switches: &switches,
+            old_method,
+            now: inner.config.clock.now() + call.clock_ahead,
+        };
         let scheme = verify(&rules, &request)?;
         Ok((scheme, act(&mut reading)?))
     });

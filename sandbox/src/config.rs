@@ -1,5 +1,6 @@
 //! What a sandbox is told before it starts.
 
+use crate::faults::Faults;
 use crate::state::NewChannel;
 use crate::switches::Switches;
 use crate::tls::Identity;
@@ -39,6 +40,8 @@ pub struct SandboxConfig {
     pub personality: Personality,
     /// How strict it is, and what it does where the vendor's pages are silent.
     pub switches: Switches,
+    /// Faults from the start.
+    pub faults: Faults,
     /// Makes all ids the same in every run. Without it, and after a state was loaded, they are drawn
     /// at random: an id never comes twice.
     pub seed: Option<u64>,
@@ -78,6 +81,7 @@ impl Default for SandboxConfig {
             webhook_url: None,
             personality: Personality::default(),
             switches: Switches::default(),
+            faults: Faults::default(),
             seed: None,
             state: None,
             journal_capacity: 1000,
@@ -130,6 +134,7 @@ impl SandboxConfig {
         if self.journal_capacity == 0 {
             return Err(Error::invalid("journal_capacity", "must be at least 1"));
         }
+        self.faults.validate()?;
         self.switches.validate()
     }
 }

@@ -45,6 +45,8 @@ fn routes(inner: &Inner) -> Vec<(&'static str, &'static str, MethodRouter<Arc<In
         ("post", "/api/accounts/{id}/users", post(settings::add_user)),
         ("get", "/api/switches", get(settings::switches)),
         ("patch", "/api/switches", patch(settings::set_switches)),
+        ("get", "/api/faults", get(settings::faults)),
+        ("put", "/api/faults", put(settings::set_faults)),
         ("post", "/api/reset", post(settings::reset)),
         ("get", "/api/snapshot", get(settings::snapshot)),
         ("put", "/api/snapshot", put(settings::restore).layer(snapshots)),

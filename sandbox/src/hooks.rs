@@ -3,6 +3,7 @@
 //! The field order and the empty values are those of captured webhooks. The signature covers the
 //! body without the line feed that goes after it on the wire.
 
+use crate::faults::{FaultName, Side, Struck, value_of};
 use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, RawHook, Verdict, shown_headers};
 use crate::sandbox::Inner;
 use crate::state::{Channel, Chat, Connection, Message, Party};
@@ -13,6 +14,7 @@ use amochats::{
 };
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +39,8 @@ pub enum HookOutcome {
     NoWebhookUrl,
     /// Not sent: the channel is not connected to the account.
     NotConnected,
+    /// Not sent: a fault struck it.
+    Dropped,
 }
 
 impl HookOutcome {
@@ -65,6 +69,7 @@ impl HookOutcome {
             ),
             Self::Unreachable(reason) => ("unreachable", format!("the receiver cannot be reached: {reason}")),
             Self::NoWebhookUrl => ("no_webhook_url", "not sent: the channel has no webhook URL".to_owned()),
+            Self::Dropped => ("dropped", "not sent: a fault struck it".to_owned()),
             Self::NotConnected => {
                 ("not_connected", "not sent: the channel is not connected to this account".to_owned())
             }
@@ -96,6 +101,8 @@ pub(crate) struct About<'a> {
 #[derive(Default)]
 pub(crate) struct Lanes(HashMap<ChannelId, u32>);
 
+/// How long a webhook waits for the one that is to overtake it, where the fault does not say.
+const REORDER_MS: u64 = 2000;
 /// From here on a receiver is slow.
 const LATE_MAX: u32 = 3;
 
@@ -511,6 +518,24 @@ fn as_go(json: &[u8]) -> Vec<u8> {
     escaped
 }
 
+/// The same webhook, made so many seconds earlier.
+fn made_earlier(body: Vec<u8>, seconds: u64) -> Vec<u8> {
+    let Ok(mut hook) = serde_json::from_slice::<Value>(&body) else { return body };
+    // The flat form says no time but the message's.
+    if let Some(time) = hook["time"].as_i64() {
+        hook["time"] = Value::from(time.saturating_sub_unsigned(seconds));
+    }
+    to_json(&hook)
+}
+
+/// The same JSON as another encoder writes it.
+fn reserialised(body: &[u8]) -> Vec<u8> {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(hook) => serde_json::to_vec_pretty(&hook).expect("it was JSON before"),
+        Err(_) => body.to_vec(),
+    }
+}
+
 /// Signs and sends a webhook and writes it in the journal.
 pub(crate) async fn deliver(inner: &Inner, hook: Hook) -> HookOutcome {
     let switches = inner.switches();
@@ -520,13 +545,28 @@ pub(crate) async fn deliver(inner: &Inner, hook: Hook) -> HookOutcome {
     }) else {
         return HookOutcome::NoWebhookUrl;
     };
-    let mut wire = match switches.hook_escaping {
-        HookEscaping::Plain => hook.body,
-        HookEscaping::Go => as_go(&hook.body),
+    let struck = inner.draws().draw(Side::Hook, hook.kind);
+    let body = match value_of(&struck, FaultName::StaleClock) {
+        Some(seconds) => made_earlier(hook.body, seconds),
+        None => hook.body,
     };
-    let signature = sign_body(&secret, &wire);
+    let mut wire = match switches.hook_escaping {
+        HookEscaping::Plain => body,
+        HookEscaping::Go => as_go(&body),
+    };
+    let mut signature = sign_body(&secret, &wire);
     if switches.hook_newline {
         wire.push(b'\n');
+    }
+    if value_of(&struck, FaultName::BadSignature).is_some() {
+        let other = if signature.starts_with('0') { "1" } else { "0" };
+        signature.replace_range(..1, other);
+    }
+    if value_of(&struck, FaultName::Reserialised).is_some() {
+        wire = reserialised(&wire);
+    }
+    if value_of(&struck, FaultName::Truncated).is_some() {
+        wire.truncate(wire.len() / 2);
     }
     let slow = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).is_slow(&hook.channel_id);
     let lane = switches.slow_lane_ms.filter(|_| slow);
@@ -543,8 +583,34 @@ pub(crate) async fn deliver(inner: &Inner, hook: Hook) -> HookOutcome {
         signature,
         wire: wire.into(),
         note,
+        faults: struck.iter().map(Struck::label).collect(),
     };
+    if value_of(&struck, FaultName::Drop).is_some() {
+        record(
+            inner,
+            sending,
+            inner.config.clock.now_msec(),
+            0,
+            &HookOutcome::Dropped,
+            None,
+            &[],
+            Some(&secret),
+        );
+        return HookOutcome::Dropped;
+    }
+    if let Some(ms) = value_of(&struck, FaultName::Reorder) {
+        let most = Duration::from_millis(if ms == 0 { REORDER_MS } else { ms });
+        // Either way it goes now.
+        let _ = tokio::time::timeout(most, inner.hook_sent.notified()).await;
+    }
+    if let Some(ms) = value_of(&struck, FaultName::Latency) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+    if value_of(&struck, FaultName::Duplicate).is_some() {
+        send(inner, sending.clone(), Some(&secret), switches.hook_timeout()).await;
+    }
     let outcome = send(inner, sending, Some(&secret), switches.hook_timeout()).await;
+    inner.hook_sent.notify_waiters();
     inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).note(&hook.channel_id, &outcome);
     outcome
 }
@@ -560,11 +626,13 @@ pub(crate) async fn send_again(inner: &Inner, entry: &JournalEntry) -> HookOutco
         signature: raw.signature.clone(),
         wire: raw.wire.clone(),
         note: Some(format!("number {} once more", entry.summary.seq)),
+        faults: Vec::new(),
     };
     send(inner, sending, secret.as_ref(), inner.switches().hook_timeout()).await
 }
 
 /// What goes over the wire.
+#[derive(Clone)]
 struct Sending {
     kind: String,
     channel_id: ChannelId,
@@ -573,6 +641,7 @@ struct Sending {
     wire: Bytes,
     /// What the journal says besides.
     note: Option<String>,
+    faults: Vec<String>,
 }
 
 /// Sends and writes it in the journal.
@@ -582,9 +651,25 @@ async fn send(
     secret: Option<&ChannelSecret>,
     timeout: Duration,
 ) -> HookOutcome {
-    let Sending { kind, channel_id, url, signature, wire, note } = sending;
     let (at_msec, started) = (inner.config.clock.now_msec(), Instant::now());
-    let (outcome, status, answer) = post(inner, &url, wire.clone(), &signature, timeout).await;
+    let (outcome, status, answer) =
+        post(inner, &sending.url, sending.wire.clone(), &sending.signature, timeout).await;
+    record(inner, sending, at_msec, millis(started.elapsed()), &outcome, status, &answer, secret);
+    outcome
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one journal entry")]
+fn record(
+    inner: &Inner,
+    sending: Sending,
+    at_msec: i64,
+    duration_ms: u64,
+    outcome: &HookOutcome,
+    status: Option<u16>,
+    answer: &[u8],
+    secret: Option<&ChannelSecret>,
+) {
+    let Sending { kind, channel_id, url, signature, wire, note, faults } = sending;
     let mut verdict = outcome.verdict();
     if let Some(secret) = secret {
         let signed = diagnose_signature(std::slice::from_ref(secret), &[], &wire, Some(&signature));
@@ -603,15 +688,15 @@ async fn send(
             method: "POST".to_owned(),
             target: url,
             status,
-            duration_ms: millis(started.elapsed()),
+            duration_ms,
             verdict,
+            faults,
         },
         headers: shown_headers(headers.iter().map(|(name, value)| (*name, value.as_bytes()))),
         body: JournalBody::of(&wire),
-        answer: JournalBody::of(&answer),
+        answer: JournalBody::of(answer),
         raw: Some(RawHook { channel_id, signature: signature.clone(), wire }),
     });
-    outcome
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -55,6 +55,8 @@ pub struct JournalSummary {
     pub duration_ms: u64,
     /// What became of it.
     pub verdict: Verdict,
+    /// The faults that struck, such as `latency=200`.
+    pub faults: Vec<String>,
 }
 
 /// Which way a call went.

@@ -29,6 +29,7 @@
 mod api;
 mod config;
 mod control;
+mod faults;
 mod files;
 mod guard;
 mod hooks;
@@ -36,6 +37,7 @@ mod journal;
 mod manager;
 mod page;
 mod persist;
+mod plug;
 mod sandbox;
 mod state;
 mod switches;
@@ -43,6 +45,7 @@ mod throttle;
 mod tls;
 
 pub use config::{Clock, Personality, SandboxConfig};
+pub use faults::{FaultName, FaultRule, Faults, Side};
 pub use guard::own_page_only;
 pub use hooks::HookOutcome;
 pub use journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict};

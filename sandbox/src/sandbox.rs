@@ -1,11 +1,13 @@
 //! The running sandbox and what a test or a program can do with it.
 
 use crate::config::{SandboxConfig, web_address};
+use crate::faults::{Draws, Faults};
 use crate::files::Files;
 use crate::hooks::{self, HookOutcome, Lanes};
 use crate::journal::{Journal, JournalEntry};
 use crate::manager::{Answered, Writing};
 use crate::persist::{self, StateFile};
+use crate::plug::{Plug, Plugged};
 use crate::state::{
     Account, Channel, Chat, Content, Line, Message, NewAccount, NewChannel, NewUser, Saved, State, User,
     snapshot_json,
@@ -21,7 +23,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -102,7 +104,9 @@ pub(crate) struct Inner {
     pub(crate) lanes: Mutex<Lanes>,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) files: Mutex<Files>,
+    pub(crate) hook_sent: Notify,
     switches: Mutex<Switches>,
+    draws: Mutex<Draws>,
     state: Mutex<State>,
     journal: Mutex<Journal>,
 }
@@ -141,7 +145,9 @@ impl Sandbox {
             lanes: Mutex::default(),
             throttle: Mutex::default(),
             files: Mutex::default(),
+            hook_sent: Notify::new(),
             switches: Mutex::new(config.switches.clone()),
+            draws: Mutex::new(Draws::new(config.faults.clone())),
             state: Mutex::new(state),
             journal: Mutex::new(Journal::new(config.journal_capacity, config.journal_bytes)),
             config,
@@ -154,15 +160,15 @@ impl Sandbox {
             tokio::spawn(persist::keep(inner.clone(), file, changes))
         });
         match &inner.config.tls {
-            None => inner.serve(api_listener, api::router(inner.clone())),
+            None => inner.serve_api(api_listener),
             Some(identity) => {
-                inner.serve(
-                    TlsListener::new(api_listener, identity, inner.api_addr),
-                    api::router(inner.clone()),
-                );
+                let listener = TlsListener::new(api_listener, identity, inner.api_addr);
+                inner.serve_api(listener);
             }
         }
-        inner.serve(page_listener, control::router(inner.clone()));
+        let pages = axum::serve(page_listener, control::router(inner.clone()));
+        let stop = inner.stop.clone().cancelled_owned();
+        inner.serve(pages.with_graceful_shutdown(stop).into_future());
         Ok(Self { inner, keeper })
     }
 
@@ -279,7 +285,20 @@ impl Sandbox {
         self.inner.set_switches(switches)
     }
 
-    /// Forgets chats, messages, files and the journal, and sets switches as at the start. Channels,
+    /// The faults at present.
+    pub fn faults(&self) -> Faults {
+        self.inner.draws().faults().clone()
+    }
+
+    /// Sets the faults from now on; their draws begin anew.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a rule that cannot be.
+    pub fn set_faults(&self, faults: Faults) -> Result<()> {
+        self.inner.set_faults(faults)
+    }
+
+    /// Forgets chats, messages, files and the journal, and sets switches and faults as at the start. Channels,
     /// accounts, users and connections stay.
     pub fn reset(&self) {
         self.inner.reset();
@@ -434,11 +453,15 @@ impl Inner {
         format!("{}://{}", if self.config.tls.is_some() { "https" } else { "http" }, self.api_addr)
     }
 
-    fn serve<L: Listener<Addr = SocketAddr>>(self: &Arc<Self>, listener: L, router: axum::Router) {
-        let stop = self.stop.clone();
+    fn serve_api<L: Listener<Addr = SocketAddr>>(self: &Arc<Self>, listener: L) {
+        let service = api::router(self.clone()).into_make_service_with_connect_info::<Plug>();
+        let stop = self.stop.clone().cancelled_owned();
+        self.serve(axum::serve(Plugged(listener), service).with_graceful_shutdown(stop).into_future());
+    }
+
+    fn serve(&self, serving: impl Future<Output = std::io::Result<()>> + Send + 'static) {
         self.tasks.spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-            if let Err(error) = served {
+            if let Err(error) = serving.await {
                 tracing::error!(%error, "a listener of the sandbox ended");
             }
         });
@@ -476,6 +499,17 @@ impl Inner {
     pub(crate) fn set_switches(&self, switches: Switches) -> Result<()> {
         switches.validate()?;
         *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = switches;
+        self.changed(Change::Settings);
+        Ok(())
+    }
+
+    pub(crate) fn draws(&self) -> MutexGuard<'_, Draws> {
+        self.draws.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_faults(&self, faults: Faults) -> Result<()> {
+        faults.validate()?;
+        *self.draws() = Draws::new(faults);
         self.changed(Change::Settings);
         Ok(())
     }
@@ -534,6 +568,7 @@ impl Inner {
         *self.throttle.lock().unwrap_or_else(PoisonError::into_inner) = Throttle::default();
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Files::default();
         *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = self.config.switches.clone();
+        *self.draws() = Draws::new(self.config.faults.clone());
         self.changed(Change::Reset);
     }
 

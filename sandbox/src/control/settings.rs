@@ -2,6 +2,7 @@
 
 use super::{Answer, Body, Path, Refused, Shared, not_found};
 use crate::config::web_address;
+use crate::faults::Faults;
 use crate::state::{Channel, Features, NewAccount, NewChannel, NewUser};
 use crate::switches::Switches;
 use amochats::{AccountId, ChannelId, Error, UserRefId};
@@ -25,6 +26,7 @@ pub(super) async fn state(State(inner): Shared) -> Json<Value> {
         "companion_url": inner.config.companion_url,
         "personality": inner.config.personality.name(),
         "switches": inner.switches(),
+        "faults": inner.draws().shown(),
     }))
 }
 
@@ -126,6 +128,15 @@ pub(super) async fn set_switches(State(inner): Shared, Body(change): Body<Value>
     })?;
     inner.set_switches(switches)?;
     Ok(Json(json!(inner.switches())))
+}
+
+pub(super) async fn faults(State(inner): Shared) -> Json<Value> {
+    Json(inner.draws().shown())
+}
+
+pub(super) async fn set_faults(State(inner): Shared, Body(faults): Body<Faults>) -> Answer {
+    inner.set_faults(faults)?;
+    Ok(Json(inner.draws().shown()))
 }
 
 pub(super) async fn reset(State(inner): Shared) -> Json<Value> {
