@@ -24,7 +24,7 @@ const FILES: &[(&str, &str, &str)] = files! {
         "js/api.js" "js/app.js" "js/commands.js" "js/format.js" "js/icons.js" "js/inbox.js" "js/log.js"
         "js/store.js" "js/ui.js"
         "js/views/channels.js" "js/views/chats.js" "js/views/composer.js" "js/views/controls.js"
-        "js/views/conversation.js" "js/views/dialogs.js" "js/views/journal.js" "js/views/message.js"
+        "js/views/conversation.js" "js/views/dialogs.js" "js/views/faults.js" "js/views/journal.js" "js/views/message.js"
         "js/views/side.js" "js/views/welcome.js";
 };
 

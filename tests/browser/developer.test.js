@@ -140,7 +140,7 @@ test("channels, accounts and users are added, and chats are switched between the
   const fill = async (button, fields, submit) => {
     await page.getByRole("button", { name: button, exact: true }).click();
     const dialog = page.getByRole("dialog");
-    for (const [label, value] of Object.entries(fields)) await dialog.getByLabel(label).fill(value);
+    for (const [label, value] of Object.entries(fields)) await dialog.getByLabel(label, { exact: true }).fill(value);
     await dialog.getByRole("button", { name: submit }).click();
     await dialog.waitFor({ state: "detached" });
   };
@@ -194,6 +194,35 @@ test("strictness is switched", async (t) => {
   const { switches } = await up.control("GET", "state");
   assert.deepEqual([switches.signatures, switches.check_md5, switches.date_window_s], ["canonical", false, null]);
   await picture(page, "controls-light");
+});
+
+test("faults are switched on with a probability, strike, and are switched off", async (t) => {
+  const up = await sandbox(t);
+  const page = await open(t, `${up.page}/#/controls`);
+  const calls = page.getByRole("region", { name: "Faults of calls" });
+  await calls.getByRole("switch", { name: /^Error/ }).click();
+  await seen(calls.getByLabel("Error: status"));
+  const rules = async () => (await up.control("GET", "faults")).rules.map(({ on, fault, value, probability }) => [on, fault, value, probability]);
+  assert.deepEqual(await rules(), [["api", "status", 503, 1]]);
+  const { status } = await up.channel.call("POST", `/v2/origin/custom/${up.scope}`, {});
+  assert.equal(status, 503);
+  await seen(calls.getByText("struck 1 time"));
+  await seen(page.getByText("Faults are on"));
+  // Less likely, by the keys of the slider.
+  const likely = calls.getByLabel("Error: how likely");
+  await likely.focus();
+  await page.keyboard.press("Home");
+  await seen(calls.getByText("5 %", { exact: true }));
+  await page.waitForFunction(async () => (await (await fetch("/api/faults")).json()).rules[0]?.probability === 0.05);
+  await calls.getByLabel("Error: status").fill("500");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(async () => (await (await fetch("/api/faults")).json()).rules[0]?.value === 500);
+  await page.getByRole("region", { name: "Faults of webhooks" }).getByRole("switch", { name: /^Twice/ }).click();
+  await page.waitForFunction(async () => (await (await fetch("/api/faults")).json()).rules.length === 2);
+  await picture(page, "faults-light");
+  await page.getByRole("button", { name: "Switch all faults off" }).click();
+  await page.getByText("Faults are on").waitFor({ state: "detached" });
+  assert.deepEqual(await rules(), []);
 });
 
 test("a snapshot is downloaded, the sandbox emptied, the snapshot restored", async (t) => {

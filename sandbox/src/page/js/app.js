@@ -48,7 +48,7 @@ function Rail() {
   const items = useStore((store) => store.chats.items);
   const companion = useStore((store) => store.server?.companion_url);
   const chatId = useStore((store) => store.chatId);
-  const faults = useStore((store) => store.faulty);
+  const faults = useStore((store) => store.server?.faults.rules.length > 0);
   const unread = items.reduce((sum, chat) => sum + chat.unread, 0);
   // Who comes back from another view finds the chat that was open; who is there already, the list.
   const address = (key) => (key === "chats" && view !== "chats" && chatId ? `#/chats/${encodeURIComponent(chatId)}` : `#/${key}`);
@@ -70,7 +70,7 @@ function Ticker() {
   if (!last) return html`<footer class="ticker"><span class="muted">Nothing has gone in or out yet.</span></footer>`;
   return html`
     <footer class="ticker">
-      <a href=${`#/journal/${last.seq}`} data-testid="ticker" aria-label=${`Last: ${last.kind}, ${last.verdict.sentence}`}>
+      <a href=${`#/journal/${last.seq}`} data-testid="ticker"><span class="sr">The last: </span>
         <${Arrow} entry=${last} /><b>${last.kind === "unknown" ? last.method : last.kind.replaceAll("_", " ")}</b><${Status} status=${last.status} />
         <${Verdict} entry=${last} /><span class="ticker-words">${last.verdict.sentence}</span><time>${exact(last.at_msec)}</time>
       </a>
@@ -130,7 +130,7 @@ function keys(event) {
   else if (event.key === "Escape" && event.target.id === "chat-search") event.target.blur();
   if (writing || event.ctrlKey || event.metaKey || event.altKey) return;
   const run = {
-    "/": () => { go("chats", state.chatId); requestAnimationFrame(() => document.getElementById("chat-search").focus()); },
+    "/": () => { go("chats", state.chatId); set({ searching: true }); },
     "?": () => openDialog("keys"),
     n: () => state.server?.personality !== "gen1" && openDialog("write-first"),
     t: () => setTheme(THEMES[(THEMES.findIndex(([key]) => key === state.theme) + 1) % THEMES.length][0]),

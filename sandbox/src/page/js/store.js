@@ -26,8 +26,8 @@ export let state = {
   journal: { entries: [], more: false, loaded: false, filter: { kind: "", direction: "", ok: "", q: "" }, kinds: [], last: null },
   /** What is beside the conversation, if it was chosen: `phone` or `contact`. */
   side: null,
-  /** Whether any fault is on. */
-  faulty: false,
+  /** Whether the search box is to be focused, once it is in sight. */
+  searching: false,
   /** The dialog that is open, by name, with what it is about. */
   dialog: null,
   /** A sentence for a moment, said by screen readers, too. */

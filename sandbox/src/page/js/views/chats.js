@@ -4,7 +4,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "../../vendor
 import { counted, full, iso, number, said, when } from "../format.js";
 import { Icon, Ticks } from "../icons.js";
 import { choose, loadMoreChats, search } from "../inbox.js";
-import { attempt, go, openDialog, useStore } from "../store.js";
+import { attempt, go, openDialog, set, useStore } from "../store.js";
 import { Avatar, Empty, IconButton } from "../ui.js";
 
 /** The height of a row, as in the style sheet. */
@@ -92,6 +92,8 @@ export function ChatList() {
   const openId = useStore((state) => state.chatId);
   const typing = useStore((state) => state.typing);
   const query = useStore((state) => state.search);
+  const searching = useStore((state) => state.searching);
+  const view = useStore((state) => state.route.view);
   const server = useStore((state) => state.server);
   const { items, total, loaded, next } = chats;
   const { list, look, start, end } = useWindow(items.length, loaded);
@@ -100,6 +102,11 @@ export function ChatList() {
   useEffect(() => {
     if (next && end > items.length - 15) attempt("No more chats", loadMoreChats);
   }, [end, items.length, next]);
+  useEffect(() => {
+    if (!searching || view !== "chats") return;
+    document.getElementById("chat-search").focus();
+    set({ searching: false });
+  }, [searching, view]);
   // Another search begins at the top.
   useEffect(() => { if (list.current) list.current.scrollTop = 0; }, [query]);
 

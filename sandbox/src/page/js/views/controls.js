@@ -1,12 +1,13 @@
 // Faults, strictness and the sandbox's data.
 
-import { html, useEffect, useState } from "../../vendor/preact-htm.js";
+import { html } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
 import { Icon } from "../icons.js";
 import { refresh } from "../inbox.js";
 import { loadJournal } from "../log.js";
-import { attempt, notify, openDialog, set, useStore } from "../store.js";
+import { attempt, notify, openDialog, set, state, useStore } from "../store.js";
 import { Segments, Switch } from "../ui.js";
+import { Faults } from "./faults.js";
 
 /** The switches by what they are about; of each choice the words, of each number its unit. */
 const STRICTNESS = [
@@ -55,9 +56,8 @@ function Strictness({ name, label, hint, form, value, change }) {
 
 function Switches({ switches }) {
   const change = (name) => (value) => attempt("Not changed", async () => {
-    await api.patch("switches", { [name]: value });
-    const server = await api.get("state");
-    set({ server });
+    const fresh = await api.patch("switches", { [name]: value });
+    set({ server: { ...state.server, switches: fresh } });
   });
   return STRICTNESS.map(([title, rows]) => html`
     <section class="card big" key=${title} aria-label=${title}>
@@ -103,13 +103,13 @@ function Data() {
 }
 
 export function Controls() {
-  const server = useStore((state) => state.server);
+  const server = useStore((store) => store.server);
   if (!server) return null;
   return html`
     <div class="page-view">
       <header class="view-head"><div><h2>Controls</h2><p class="muted">Make it fail, make it strict, start anew. All of it can be done by the control API as well.</p></div></header>
       <div class="cards">
-        <div><${Data} /></div>
+        <div><${Faults} /><${Data} /></div>
         <div><${Switches} switches=${server.switches} /></div>
       </div>
     </div>`;
