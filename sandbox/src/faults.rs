@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_a_run_and_a_count_ends_it() {
-        let faults = Faults { seed: 3, rules: vec!["hook:drop@0.5#4".parse().expect("whole")] };
+        let faults = Faults { seed: 5, rules: vec!["hook:drop@0.3#4".parse().expect("whole")] };
         let run = || {
             let mut draws = Draws::new(faults.clone());
             (0..40).map(|_| draws.draw(Side::Hook, "typing").len()).collect::<Vec<_>>()

@@ -230,7 +230,7 @@ async fn a_file_that_cannot_be_used_is_refused_and_left_alone() {
         (with("/format", json!("else")), "is not a state that a sandbox kept"),
         (with("/version", json!(3)), "has the form 3 and this version knows 2"),
         (with("/chats/0/chat/unread", json!("private words")), "chats[0].chat.unread cannot be read"),
-        (with("/channels/0/secret", json!("")), "channels: the secret"),
+        (with("/channels/0/secret", json!("")), "channels: secret: must not be empty"),
         (with("/channels/0/channel_id", json!("../x")), "channels: channel_id: must be letters"),
         (with("/channels/0/webhook_url", json!("file:///")), "webhook_url: must be an address"),
         (with("/accounts", json!([])), "there is no account"),

@@ -52,11 +52,11 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// The only one, if one is given.
-    pub(super) fn optional(self) -> Result<Option<ChannelSecret>, Failure> {
+    /// All of them; none is fine, too.
+    pub(super) fn several(self) -> Result<Vec<ChannelSecret>, Failure> {
         let given =
             !self.secret.is_empty() || !self.secret_file.is_empty() || env::var_os(VARIABLE).is_some();
-        given.then(|| self.one()).transpose()
+        if given { self.all() } else { Ok(Vec::new()) }
     }
 
     /// The only one.
