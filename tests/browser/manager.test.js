@@ -357,7 +357,7 @@ test("older messages come by scrolling up, and what is read stays in its place",
   // Who reads far up is told of what is new, and goes there by one click.
   await crm.list.evaluate((list) => { list.scrollTop = 0; });
   await channel.writes("The newest of all");
-  await page.getByRole("button", { name: "1 new message" }).click();
+  await page.getByRole("button", { name: "1 new message", exact: true }).click();
   await page.waitForFunction(() => {
     const list = document.querySelector("[data-testid=messages]");
     return list.scrollHeight - list.scrollTop - list.clientHeight < 5;

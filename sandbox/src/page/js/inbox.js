@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { go, set, state } from "./store.js";
 
 const PAGE = 50;
+/** Who scrolls on wants more at once. */
+const MORE = 200;
 /** How many pages are read in search of a quoted message. */
 const QUOTE_PAGES = 40;
 
@@ -24,7 +26,7 @@ export async function loadMoreChats() {
   const mine = asked;
   set({ chats: { ...state.chats, loading: true } });
   try {
-    const page = await api.get("chats", { ...listed(), before: next });
+    const page = await api.get("chats", { ...listed(), limit: MORE, before: next });
     if (mine !== asked) return;
     const known = new Set(state.chats.items.map((chat) => chat.conversation_ref_id));
     const items = [...state.chats.items, ...page.chats.filter((chat) => !known.has(chat.conversation_ref_id))];

@@ -25,7 +25,7 @@ const STRICTNESS = [
     ["duplicates", "The same msgid again", "Documented is only that it is not accepted.", { reject: "400", replay: "First answer" }],
     ["not_connected", "Channel not connected", "Not known of the real service.", { forbidden: "403", not_found: "404" }],
     ["unknown_channel", "Channel does not exist", "Documented for connect: 404.", { forbidden: "403", not_found: "404" }],
-    ["answers", "Answers to new messages", "Which year's form.", { current: "Current", 2021: "2021", 2020: "2020" }],
+    ["answers", "Answers to new messages", "Which year's form.", [["current", "Current"], ["2021", "2021"], ["2020", "2020"]]],
     ["old_delivery_status", "Old delivery status", "Its form of before 2025 is taken, too."],
     ["transitions", "Delivery states", "What was read stays read, or the last report counts.", { forward: "Forward", any: "Any" }],
   ]],
@@ -51,7 +51,7 @@ function Strictness({ name, label, hint, form, value, change }) {
         </span>
       </div>`;
   }
-  return html`<div class="toggle">${words}<${Segments} label=${label} value=${String(value)} options=${Object.entries(form ?? { [value]: value })} onChange=${change} /></div>`;
+  return html`<div class="toggle">${words}<${Segments} label=${label} value=${String(value)} options=${Array.isArray(form) ? form : Object.entries(form ?? { [value]: value })} onChange=${change} /></div>`;
 }
 
 function Switches({ switches }) {

@@ -136,7 +136,7 @@ export function Conversation() {
   const [dropping, setDropping] = useState(false);
   const messages = useRef();
   const composer = useRef();
-  const seenCount = useRef(0);
+  const lastSeen = useRef(null);
 
   useEffect(() => {
     setQuoted(null);
@@ -145,8 +145,9 @@ export function Conversation() {
     setAtEnd(true);
     attempt("The chat was not opened", () => openChat(id));
   }, [id]);
-  if (atEnd) seenCount.current = open?.messages.length ?? 0;
-  const fresh = (open?.messages.length ?? 0) - seenCount.current;
+  if (atEnd) lastSeen.current = open?.messages.at(-1)?.message_ref_id;
+  const at = atEnd ? -1 : open?.messages.findLastIndex((message) => message.message_ref_id === lastSeen.current) ?? -1;
+  const fresh = at < 0 ? 0 : open.messages.length - 1 - at;
 
   if (!id || !open || open.id !== id) return html`<section class="conversation" aria-label="Conversation"><${Welcome} /></section>`;
 
