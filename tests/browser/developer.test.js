@@ -182,6 +182,21 @@ test("channels, accounts and users are added, and chats are switched between the
   await crm.chat("Reader").waitFor({ state: "detached" });
 });
 
+test("what a channel can do is switched", async (t) => {
+  const up = await sandbox(t);
+  const { conversation_id: chat } = await up.channel.writes("Hello");
+  const page = await open(t, `${up.page}/#/channels`, { expected: /400/ });
+  await page.getByText("What the channel can do").click();
+  await page.getByRole("switch", { name: "Reactions" }).click();
+  await page.waitForFunction(async () => (await (await fetch("/api/state")).json()).channels[0].features.reactions === false);
+  await page.goto(`${up.page}/#/chats/${chat}`);
+  const bubble = parts(page).crm.message("Hello");
+  await bubble.hover();
+  await bubble.getByRole("button", { name: "React", exact: true }).click();
+  await bubble.getByRole("button", { name: "React with 🔥" }).click();
+  await seen(page.getByText(/^No reaction: /));
+});
+
 test("strictness is switched", async (t) => {
   const up = await sandbox(t);
   const page = await open(t, `${up.page}/#/controls`);

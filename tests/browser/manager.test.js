@@ -152,8 +152,9 @@ test("a quote shows what it answers and leads there", async (t) => {
   assert.equal(message(await hooks.next(isMessage)).reply_to.message.id, first.msgid);
   await seen(crm.message("About this").getByTestId("quoted"));
   // More than a page is written meanwhile; the quote leads through all of it.
-  for (let i = 0; i < 70; i += 1) await channel.writes(`Number ${i}`, { at: Date.now() + i });
-  await channel.writes("Do you remember?", { at: Date.now() + 1000, reply_to: { message: { id: first.msgid } } });
+  const now = Date.now();
+  await Promise.all(Array.from({ length: 70 }, (_, i) => channel.writes(`Number ${i}`, { at: now + i })));
+  await channel.writes("Do you remember?", { at: now + 1000, reply_to: { message: { id: first.msgid } } });
   await page.reload();
   await crm.message("Do you remember?").getByTestId("quoted").click();
   await seen(page.locator(`[data-id="${first.msgid}"][data-marked=true]`));
@@ -161,6 +162,22 @@ test("a quote shows what it answers and leads there", async (t) => {
     const box = document.querySelector(`[data-id="${id}"]`).getBoundingClientRect();
     return box.top > 0 && box.bottom < innerHeight;
   }, first.msgid);
+});
+
+test("a message is forwarded to another chat", async (t) => {
+  const { page, crm, hooks, first, channel } = await chatting(t, "Call me after five");
+  await channel.writes("Hello", { conversation: "chat-bo", user: "bo", name: "Bo Larsen" });
+  const bubble = crm.message("Call me after five");
+  await bubble.hover();
+  await bubble.getByRole("button", { name: "Forward" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Find a chat").fill("larsen");
+  await dialog.getByRole("radio").nth(1).waitFor({ state: "detached" });
+  await dialog.getByLabel("Bo Larsen").check();
+  await dialog.getByRole("button", { name: "Forward" }).click();
+  const hook = await hooks.next(isMessage);
+  assert.deepEqual([hook.message.conversation.client_id, message(hook).forwards.messages[0].id], ["chat-bo", first.msgid]);
+  await seen(crm.messages.filter({ hasText: "Forwarded" }));
 });
 
 test("reactions go both ways", async (t) => {
@@ -276,6 +293,7 @@ test("a manager writes first", async (t) => {
 test("what is refused is said in the dialog and nothing is lost", async (t) => {
   const { page: url } = await sandbox(t);
   const page = await open(t, url, { expected: /400/ });
+  await seen(page.getByRole("button", { name: "Write first" }));
   await page.keyboard.press("n");
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Phone").fill(" ");
@@ -327,7 +345,7 @@ test("an edited message says so", async (t) => {
 
 test("older messages come by scrolling up, and what is read stays in its place", async (t) => {
   const { page, crm, channel } = await chatting(t, "Number 0");
-  for (let i = 1; i < 170; i += 1) await channel.writes(`Number ${i}`);
+  await Promise.all(Array.from({ length: 169 }, (_, i) => channel.writes(`Number ${i + 1}`)));
   await page.reload();
   await seen(crm.message("Number 169"));
   const loaded = () => crm.messages.count();

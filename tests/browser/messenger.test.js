@@ -59,12 +59,10 @@ test("the client sees the manager type, until the answer is there", async (t) =>
   await fromPhone(phone, "Anybody there?");
   await crm.chats.first().click();
   assert.equal(await phone.typing.isVisible(), false);
-  await crm.input.pressSequentially("One mo");
-  // Typing is not kept, so who goes on typing is told of again; a person does not stop to wait.
-  let hidden = true;
-  const visible = phone.typing.waitFor({ state: "visible", timeout: 20_000 }).finally(() => { hidden = false; });
-  while (hidden) await crm.input.pressSequentially(".", { delay: 200 });
-  await visible;
+  // Typing is not kept: who does not listen yet never hears of it.
+  await seen(phone.online);
+  await crm.input.pressSequentially("One moment");
+  await phone.typing.waitFor({ state: "visible" });
   await picture(page, "typing");
   const answer = await crm.input.inputValue();
   await crm.input.press("Enter");

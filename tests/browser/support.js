@@ -236,6 +236,7 @@ export function parts(page) {
       input: frame.getByTestId("phone-input"),
       send: frame.getByTestId("phone-send"),
       typing: frame.getByTestId("phone-typing"),
+      online: frame.getByRole("status").filter({ hasText: /^online$/ }),
       whose: frame.getByLabel("Whose phone"),
       messages: frame.getByTestId("phone-message"),
       message: named(frame, "phone-message"),

@@ -132,7 +132,7 @@ function keys(event) {
   const run = {
     "/": () => { go("chats", state.chatId); set({ searching: true }); },
     "?": () => openDialog("keys"),
-    n: () => state.server?.personality !== "gen1" && openDialog("write-first"),
+    n: () => state.server && state.server.personality !== "gen1" && openDialog("write-first"),
     t: () => setTheme(THEMES[(THEMES.findIndex(([key]) => key === state.theme) + 1) % THEMES.length][0]),
     1: () => go("chats", state.chatId), 2: () => go("journal"), 3: () => go("channels"), 4: () => go("controls"),
   }[event.key];

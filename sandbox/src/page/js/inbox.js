@@ -13,11 +13,16 @@ const listed = () => ({ ...state.scope, q: state.search.trim(), limit: PAGE });
 
 /** Grows with every question for the list, so that a late answer to an earlier one is not shown. */
 let asked = 0;
+/** Grows with every change that was read, which an answer on its way may not know of. */
+let refreshed = 0;
 
 export async function loadChats() {
   const mine = ++asked;
+  const before = refreshed;
   const { chats, next, total } = await api.get("chats", listed());
-  if (mine === asked) set({ chats: { items: chats, next, total, loaded: true, loading: false } });
+  if (mine !== asked) return;
+  set({ chats: { items: chats, next, total, loaded: true, loading: false } });
+  if (refreshed !== before) refresh();
 }
 
 export async function loadMoreChats() {
@@ -40,11 +45,15 @@ export async function loadMoreChats() {
 export async function refreshChats(changed = []) {
   const mine = asked;
   const first = await api.get("chats", listed());
-  if (mine !== asked) return;
+  if (mine !== asked) {
+    refreshed += 1;
+    return;
+  }
   const fresh = new Map(first.chats.map((chat) => [chat.conversation_ref_id, chat]));
   const below = state.chats.items.filter((chat) => !fresh.has(chat.conversation_ref_id));
   const stale = changed.filter((id) => below.some((chat) => chat.conversation_ref_id === id));
   const again = new Map(await Promise.all(stale.map(async (id) => [id, (await api.get(api.chatPath(id))).chat])));
+  refreshed += 1;
   if (mine !== asked) return;
   const short = state.chats.items.length <= PAGE;
   const items = first.next ? [...first.chats, ...below.map((chat) => again.get(chat.conversation_ref_id) ?? chat)] : first.chats;
@@ -79,6 +88,9 @@ function merge(known, fresh) {
   return merged;
 }
 
+/** Whether something changed in the chat that is being opened. */
+let missed = false;
+
 /** Of each message, behind which cursor its page began, to read that page again. */
 let cursors = new Map();
 
@@ -94,11 +106,13 @@ export async function openChat(id) {
   }
   if (state.open?.id === id) return;
   cursors = new Map();
+  missed = false;
   set({ open: { id, chat: state.chats.items.find((chat) => chat.conversation_ref_id === id) ?? null, messages: [], previous: null, loaded: false } });
   try {
     const [{ chat }, { messages, previous }] = await Promise.all([api.get(api.chatPath(id)), page(id)]);
     if (state.open?.id !== id) return;
     set({ open: { ...state.open, chat, messages, previous, loaded: true } });
+    if (missed) refresh({ chat: id });
     await seen();
   } catch (error) {
     if (error.status === 404) go("chats");
@@ -129,6 +143,7 @@ export async function reach(find) {
 /** Reads the open chat anew: its end, and the pages of messages that changed further up. */
 async function refreshOpen(changed = []) {
   const { id, loaded } = state.open ?? {};
+  if (!loaded) missed = true;
   if (!id || !loaded) return;
   const pages = new Set([undefined, ...changed.map((message) => cursors.get(message))]);
   try {

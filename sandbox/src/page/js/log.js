@@ -9,6 +9,8 @@ const filtered = () => state.journal.filter;
 const narrowed = () => Object.values(filtered()).some(Boolean);
 
 let asked = 0;
+/** Grows with every entry that was read, which an answer on its way may not know of. */
+let followed = 0;
 
 function show(entries, patch = {}) {
   const kinds = [...new Set([...state.journal.kinds, ...entries.map((entry) => entry.kind)])].sort();
@@ -20,8 +22,11 @@ function show(entries, patch = {}) {
 /** Reads the newest entries, newest first. */
 export async function loadJournal() {
   const mine = ++asked;
+  const before = followed;
   const { entries, more } = await api.get("journal", { ...filtered(), limit: PAGE });
-  if (mine === asked) show(entries.reverse(), { more });
+  if (mine !== asked) return;
+  show(entries.reverse(), { more });
+  if (followed !== before) followJournal();
 }
 
 export async function loadOlderEntries() {
@@ -47,6 +52,7 @@ export async function followJournal() {
       again = false;
       const mine = asked;
       const { entries, more } = await api.get("journal", { ...filtered(), after: state.journal.entries[0]?.seq ?? 0, limit: PAGE });
+      followed += 1;
       if (mine !== asked) continue;
       // More came than a page holds: the list starts anew, so that it has no gap.
       if (more) await loadJournal();

@@ -5,7 +5,7 @@ import * as api from "../api.js";
 import { connectCommand, curlCommand } from "../commands.js";
 import { Icon } from "../icons.js";
 import { attempt, notify, openDialog, useStore } from "../store.js";
-import { Avatar, Command, Empty, Fact, Segments } from "../ui.js";
+import { Avatar, Command, Empty, Fact, Segments, Switch } from "../ui.js";
 
 function Webhook({ channel }) {
   const [url, setUrl] = useState(null);
@@ -30,6 +30,23 @@ function Webhook({ channel }) {
     </form>`;
 }
 
+/** What was agreed when the channel was registered. */
+const FEATURES = [
+  ["typing", "Typing", "Webhooks tell that a manager types."], ["quoting", "Quotes and forwards", ""],
+  ["reactions", "Reactions", ""], ["write_first", "Write first", "Managers begin chats with a phone number."],
+];
+
+function Features({ channel }) {
+  const change = (patch) => attempt("Not saved", () => api.patch(`channels/${encodeURIComponent(channel.channel_id)}`, { features: { ...channel.features, ...patch } }));
+  return html`
+    <details class="how">
+      <summary>What the channel can do</summary>
+      <div class="rows">
+        ${FEATURES.map(([name, label, hint]) => html`<${Switch} key=${name} label=${label} hint=${hint} checked=${channel.features[name]} onChange=${(on) => change({ [name]: on })} />`)}
+      </div>
+    </details>`;
+}
+
 function ChannelCard({ channel, server }) {
   const connected = server.accounts.filter((account) => account.connections.some((one) => one.channel_id === channel.channel_id));
   return html`
@@ -43,6 +60,7 @@ function ChannelCard({ channel, server }) {
         <${Fact} name="Bot id" value=${channel.bot_ref_id} />
       </dl>
       <${Webhook} channel=${channel} />
+      <${Features} channel=${channel} />
     </section>`;
 }
 

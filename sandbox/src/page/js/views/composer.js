@@ -103,15 +103,19 @@ function Templates({ accountId, draft, change, close }) {
   const [chosen, setChosen] = useState(null);
   const [buttons, setButtons] = useState(false);
   useEffect(() => {
-    api.get("crm/templates", { account_id: accountId })
-      .then(({ templates: found }) => setTemplates(found.map((template) => ({ ...template, params: markersOf(template.content ?? "") }))))
-      .catch(() => setTemplates([]));
+    api.get("crm").then(({ accounts }) => {
+      const found = accounts.find(({ account_id: id }) => id === accountId)?.templates ?? [];
+      setTemplates(found.map(({ id, fields }) => ({ ...fields, id, params: markersOf(fields.content ?? "") })));
+    }).catch(() => setTemplates([]));
   }, []);
   const use = (template, values = {}) => {
     change({
       text: filled(template, values),
       buttons: (template.buttons ?? []).map(({ text, url }) => ({ text, url: url ?? "" })),
-      template: { id: template.id, params: template.params.map((key) => ({ key, value: values[key] ?? "" })) },
+      template: {
+        id: template.id, external_id: template.external_id, content: template.content,
+        params: template.params.map((key) => ({ key, value: values[key] ?? "" })),
+      },
     });
     close();
   };

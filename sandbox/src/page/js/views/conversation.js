@@ -4,7 +4,7 @@ import { Component, html, useEffect, useRef, useState } from "../../vendor/preac
 import { counted, day, dayKey } from "../format.js";
 import { Icon } from "../icons.js";
 import { loadOlder, openChat, reach, react, writers } from "../inbox.js";
-import { attempt, go, notify, set, useStore } from "../store.js";
+import { attempt, go, notify, openDialog, set, useStore } from "../store.js";
 import { Avatar, IconButton } from "../ui.js";
 import { Composer } from "./composer.js";
 import { Message, Post, quotedOf } from "./message.js";
@@ -157,6 +157,7 @@ export function Conversation() {
       setQuoted(message);
       composer.current?.focus();
     },
+    forward: (message) => openDialog("forward", { message, chat: open.chat }),
     react: (message, emoji) => attempt("No reaction", () => react(message, emoji)),
     async jump(is) {
       setThread(null);

@@ -1,9 +1,11 @@
 // The dialogs, one for each thing that needs a few words first.
 
-import { html, useState } from "../../vendor/preact-htm.js";
+import { html, useEffect, useState } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
+import { said } from "../format.js";
+import { writers } from "../inbox.js";
 import { go, notify, set, state, useStore } from "../store.js";
-import { Field, FormDialog } from "../ui.js";
+import { Avatar, Field, FormDialog } from "../ui.js";
 
 function WriteFirst() {
   const server = useStore((store) => store.server);
@@ -28,6 +30,30 @@ function WriteFirst() {
         <${Field} label="As"><select name="user_ref_id">${account.users.map((one) => html`<option key=${one.user_ref_id} value=${one.user_ref_id}>${one.name}</option>`)}</select></${Field}>`}
       <${Field} label="Phone"><input name="phone" type="tel" autocomplete="off" required autofocus placeholder="+15550100" /></${Field}>
       <${Field} label="Message"><textarea name="text" rows="3" required></textarea></${Field}>
+    </${FormDialog}>`;
+}
+
+/** To another chat of the same channel and account, since that is what a channel can do. */
+function Forward({ message, chat }) {
+  const [chats, setChats] = useState([]);
+  const [q, setQ] = useState("");
+  useEffect(() => {
+    let stale = false;
+    api.get("chats", { account_id: chat.account_id, channel_id: chat.channel_id, q: q.trim(), limit: 20 }).then((found) => stale || setChats(found.chats), () => {});
+    return () => { stale = true; };
+  }, [q]);
+  const submit = async ({ to }) => {
+    await api.post(`${api.chatPath(to)}/messages`, { forward: message.message_ref_id, user_ref_id: writers().user?.user_ref_id });
+    go("chats", to);
+  };
+  return html`
+    <${FormDialog} title="Forward" submit="Forward" onSubmit=${submit} lead=${said(message)}>
+      <${Field} label="Find a chat"><input type="search" autocomplete="off" autofocus value=${q} onInput=${(event) => setQ(event.currentTarget.value)} /></${Field}>
+      <fieldset class="choices"><legend class="sr">To</legend>
+        ${chats.map((one) => html`
+          <label key=${one.conversation_ref_id} class="choice"><input type="radio" name="to" required value=${one.conversation_ref_id} />
+            <${Avatar} id=${one.client.user_ref_id} name=${one.client.name} size="s" /><span>${one.client.name}</span></label>`)}
+      </fieldset>
     </${FormDialog}>`;
 }
 
@@ -95,7 +121,7 @@ function Keys() {
     </${FormDialog}>`;
 }
 
-const DIALOGS = { "write-first": WriteFirst, channel: NewChannel, account: NewAccount, user: NewUser, reset: Reset, keys: Keys };
+const DIALOGS = { forward: Forward, "write-first": WriteFirst, channel: NewChannel, account: NewAccount, user: NewUser, reset: Reset, keys: Keys };
 
 export function Dialogs() {
   const dialog = useStore((store) => store.dialog);

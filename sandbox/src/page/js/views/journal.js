@@ -95,6 +95,7 @@ function Entry({ seq }) {
           <${Icon} name=${entry.verdict.ok ? "check" : "alert"} />
           <div><p><b>${entry.verdict.sentence}</b></p>${explained && html`<p>${explained}</p>`}</div>
         </div>
+        ${entry.faults?.length > 0 && html`<p class="note error"><${Icon} name="bolt" />A fault struck: ${entry.faults.join(", ")}</p>`}
         <p class="entry-line"><b>${entry.method}</b> <span>${entry.target}</span></p>
         <section class="entry-part">
           <header><h3>Headers</h3></header>

@@ -141,8 +141,9 @@ function Reactions({ message, me, react }) {
     </div>`;
 }
 
-const Actions = ({ message, quote, react }) => html`
+const Actions = ({ message, quote, react, forward }) => html`
   <div class="actions">
+    <${IconButton} icon="forward" label="Forward" class="small" onClick=${() => forward(message)} />
     <${IconButton} icon="reply" label="Quote" class="small" data-testid="quote" onClick=${() => quote(message)} />
     <${Popover} icon="smile" label="React" panelLabel="Choose a reaction" class="react small">
       ${(close) => EMOJI.map((emoji) => html`
@@ -181,7 +182,7 @@ export class Message extends Component {
               <time datetime=${iso(at)} title=${full(at)}>${clock(at)}</time>
               ${!incoming && html`<${Ticks} state=${status} />`}
             </span>
-            <${Actions} message=${message} quote=${act.quote} react=${act.react} />
+            <${Actions} message=${message} quote=${act.quote} react=${act.react} forward=${act.forward} />
           </div>
           ${buttons?.length > 0 && html`<${Markup} rows=${buttons} />`}
           <${Reactions} message=${message} me=${me} react=${act.react} />
