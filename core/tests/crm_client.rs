@@ -8,10 +8,12 @@ use amochats::crm::{
 };
 use amochats::{ANSWER_MAX, CrmClient, CrmClientBuilder, Error, ErrorKind, Region, TokenStore};
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use peer::{Recorded, Then, answer, peer, peer_with};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 const CHAT: &str = "6cbab3d5-c4c1-46ff-b710-ad59ad10805f";
@@ -214,6 +216,138 @@ async fn talks_and_subscriptions() {
     assert_eq!((listed, &*line), (vec![made], "GET /api/v4/webhooks"));
     let ((), line, body) = sent!("204 No Content", "", |c| c.unsubscribe("https://example.test"));
     assert_eq!((&*line, &*body), ("DELETE /api/v4/webhooks", r#"{"destination":"https://example.test"}"#));
+}
+
+#[tokio::test]
+async fn one_object_is_changed_and_deleted_by_its_path() {
+    let change = SourceChange { id: 9, name: Some("m".into()), ..SourceChange::default() };
+    let (made, line, body) = sent!("200 OK", r#"{"id":9,"name":"m"}"#, |c| c.update_source(&change));
+    assert_eq!((made.id, &*line, &*body), (9, "PATCH /api/v4/sources/9", r#"{"name":"m"}"#));
+    let ((), line, body) = sent!("204 No Content", "", |c| c.delete_source(9));
+    assert_eq!((&*line, &*body), ("DELETE /api/v4/sources/9", ""));
+    let change = TemplateChange { id: 7, content: Some("d".into()), ..TemplateChange::default() };
+    let (made, line, body) = sent!("200 OK", r#"{"id":7}"#, |c| c.update_template(&change));
+    assert_eq!((made.id, &*line, &*body), (7, "PATCH /api/v4/chats/templates/7", r#"{"content":"d"}"#));
+    let ((), line, body) = sent!("204 No Content", "", |c| c.delete_template(7));
+    assert_eq!((&*line, &*body), ("DELETE /api/v4/chats/templates/7", ""));
+}
+
+#[tokio::test]
+async fn a_call_can_be_made_in_the_name_of_another_user() {
+    let (url, mut requests) = peer(answer("200 OK", "", ACCOUNT)).await;
+    let client = client(&url);
+    client.as_user(501).as_user(502).account().await.expect("accepted");
+    client.account().await.expect("accepted");
+    client.as_user(501).legacy_account("a", "b").await.expect_err("another form");
+    let users: Vec<_> = drain(&mut requests)
+        .iter()
+        .map(|request| request.header("X-Context-User-ID").map(str::to_owned))
+        .collect();
+    assert_eq!(users, [Some("502".to_owned()), None, None]);
+}
+
+#[tokio::test]
+async fn a_domain_and_a_code_are_asked_for_without_an_access_token() {
+    let (url, mut requests) =
+        peer(answer("200 OK", "", r#"{"subdomain":"shop","domain":"shop.kommo.com"}"#)).await;
+    let client = unpaced(&url).build().expect("valid");
+    let domain = client.current_domain(&token("refresh-1")).await.expect("accepted");
+    assert_eq!(domain.domain.as_deref(), Some("shop.kommo.com"));
+    let request = requests.recv().await.expect("the request arrived");
+    assert_eq!(request.line, "GET /oauth2/account/current/subdomain HTTP/1.1");
+    assert_eq!(
+        (request.header("X-Refresh-Token"), request.header("Authorization")),
+        (Some("refresh-1"), None)
+    );
+
+    let (url, mut requests) = peer(answer("202 Accepted", "", "")).await;
+    let client = unpaced(&url).build().expect("valid");
+    client.exchange_api_key(&integration(), "a@example.com", "api-key", Some("s")).await.expect("accepted");
+    let request = requests.recv().await.expect("the request arrived");
+    assert_eq!(request.line, "POST /oauth2/exchange_api_key HTTP/1.1");
+    assert_eq!(
+        String::from_utf8_lossy(&request.body),
+        r#"{"login":"a@example.com","api_key":"api-key","client_uuid":"client","client_secret":"secret-of-integration","state":"s"}"#
+    );
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page_to_its_end_or_its_first_error() {
+    let page = |request: &Recorded| {
+        let number = |n: u32| request.line.contains(&format!("page={n}&"));
+        let of = |id: u32, next: &str| {
+            answer(
+                "200 OK",
+                "",
+                &format!(
+                    r#"{{"_links":{{{next}}},"_embedded":{{"users":[{{"id":{id}}},{{"id":{}}}]}}}}"#,
+                    id + 1
+                ),
+            )
+        };
+        let more = r#""next":{"href":"x"}"#;
+        if number(1) {
+            of(1, more)
+        } else if number(2) {
+            of(3, "")
+        } else {
+            answer("400 Bad Request", "", "")
+        }
+    };
+    let (url, mut requests) = peer_with(page).await;
+    let users = client(&url).users_all();
+    assert!(drain(&mut requests).is_empty(), "nothing is read ahead");
+    let ids: Vec<i64> = users.map_ok(|user| user.id).try_collect().await.expect("two pages");
+    assert_eq!(ids, [1, 2, 3, 4]);
+    assert_eq!(drain(&mut requests).len(), 2);
+
+    let empty = r#"{"_links":{"next":{"href":"x"}},"_embedded":{"chat_templates":[]}}"#;
+    let (url, mut requests) = peer(answer("200 OK", "", empty)).await;
+    let none: Vec<_> =
+        client(&url).templates_all(Some("e")).try_collect().await.expect("an empty page is the last");
+    assert!(none.is_empty());
+    let request = drain(&mut requests).pop().expect("one");
+    assert!(request.line.contains("filter%5Bexternal_id%5D=e"), "{}", request.line);
+    let (url, _requests) = peer(answer("403 Forbidden", "", "")).await;
+    let refused: Result<Vec<_>, _> = client(&url).users_all().try_collect().await;
+    assert_eq!(refused.expect_err("a no").kind(), ErrorKind::Forbidden);
+}
+
+#[tokio::test]
+async fn http_2_over_tls_is_spoken_where_offered() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let mut config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks them")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], own.signing_key.into())
+        .expect("a matching key");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let url = format!("https://localhost:{}", listener.local_addr().expect("bound").port());
+    let (recorded, mut requests) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let stream = acceptor.accept(stream).await.expect("a handshake");
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        while let Some(request) = connection.accept().await {
+            let (request, mut respond) = request.expect("a request");
+            recorded.send(request.into_parts().0).ok();
+            let mut body = respond.send_response(http::Response::new(()), false).expect("answered");
+            body.send_data(ACCOUNT.into(), true).expect("answered");
+        }
+    });
+    let client =
+        unpaced(&url).token(token("access-1")).add_root_certificate(own.cert.pem()).build().expect("valid");
+    // One connection carries both calls: the peer takes no other.
+    for _ in 0..2 {
+        client.account().await.expect("accepted");
+        let request = requests.recv().await.expect("the request arrived");
+        assert_eq!(request.version, http::Version::HTTP_2);
+        assert_eq!(request.headers["authorization"], "Bearer access-1");
+    }
 }
 
 /// Links a chat at a peer that does `then`; a call that writes, so it is sent once.

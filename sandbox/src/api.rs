@@ -5,6 +5,7 @@ mod chats;
 pub(crate) mod verify;
 
 use crate::config::Personality;
+use crate::crm;
 use crate::faults::{FaultName, Side, Struck, value_of};
 use crate::hooks::millis;
 use crate::journal::{Direction, JournalBody, JournalEntry, JournalSummary, Verdict, shown_headers};
@@ -41,7 +42,7 @@ const METHODS: &str = "this sandbox has POST /v2/origin/custom/{channel_id}/conn
 const GEN1_METHODS: &str = "the first generation has POST /v2/origin/custom/{channel_id}/connect and \
      POST /v2/origin/custom/{scope_id}";
 
-type Shared = State<Arc<Inner>>;
+pub(crate) type Shared = State<Arc<Inner>>;
 
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let mut router = Router::new()
@@ -58,6 +59,7 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
             .route("/v2/origin/custom/{id}/react", post(chats::react));
     }
     router
+        .merge(crm::router(inner.config.personality))
         .fallback(async |State(inner): Shared| Reply::fault(no_such_method(&inner)))
         .method_not_allowed_fallback(async |State(inner): Shared| {
             let fault = no_such_method(&inner);
@@ -129,9 +131,9 @@ struct Reply {
 }
 
 #[derive(Clone)]
-struct Note {
-    kind: &'static str,
-    verdict: Verdict,
+pub(crate) struct Note {
+    pub(crate) kind: &'static str,
+    pub(crate) verdict: Verdict,
 }
 
 impl Reply {
@@ -170,18 +172,20 @@ impl IntoResponse for Reply {
 }
 
 /// A request, whole.
-struct Call {
-    method: String,
-    path_and_query: String,
-    headers: HeaderMap,
-    body: Bytes,
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path_and_query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// How far a fault put the service's clock ahead.
-    clock_ahead: Duration,
+    pub(crate) clock_ahead: Duration,
 }
 
 /// The kind of call that a path names, as the journal has it.
 fn kind_of(method: &str, path: &str, body: &[u8]) -> &'static str {
-    let Some(rest) = path.strip_prefix("/v2/origin/custom/") else { return "unknown" };
+    let Some(rest) = path.strip_prefix("/v2/origin/custom/") else {
+        return if crm::is_crm(path) { "crm" } else { "unknown" };
+    };
     let parts: Vec<&str> = rest.split('/').collect();
     match (method, &parts[..]) {
         ("POST", [_, "connect"]) => "connect",
@@ -523,6 +527,7 @@ fn new_message(
     }
     let accepted = state.accept(line, message, details, inner.config.clock.now_msec())?;
     inner.message_changed(line, &accepted.conversation, &accepted.message);
+    crm::message_came(state, &accepted.message, message.silent, inner);
     let message = state.message(&accepted.message).expect("it was taken just now");
     let mut answer = receipt_of(inner, state, switches, message);
     // In a chat of several clients the receiver need not be the chat's own.

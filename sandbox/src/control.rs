@@ -7,13 +7,14 @@ mod chats;
 mod journal;
 mod settings;
 
+use crate::crm;
 use crate::guard::own_page_only;
 use crate::page;
 use crate::sandbox::Inner;
 use amochats::{Error, ErrorKind};
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -24,8 +25,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tokio_stream::wrappers::BroadcastStream;
 
-type Shared = State<Arc<Inner>>;
-type Answer = std::result::Result<Json<Value>, Refused>;
+pub(crate) type Shared = State<Arc<Inner>>;
+pub(crate) type Answer = std::result::Result<Json<Value>, Refused>;
 
 /// The largest body but files and snapshots, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
@@ -71,6 +72,7 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let pages = page::router(inner.config.companion_url.as_deref());
     routes(&inner)
         .into_iter()
+        .chain(crm::control::routes())
         .fold(pages, |router, (_, path, handler)| router.route(path, handler))
         .route("/api/{*rest}", axum::routing::any(async || no_such_path()))
         .method_not_allowed_fallback(async || {
@@ -83,7 +85,7 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
 
 /// A request that is refused, with the reason.
 #[derive(Debug)]
-struct Refused {
+pub(crate) struct Refused {
     status: StatusCode,
     error: String,
     field: Option<String>,
@@ -136,7 +138,7 @@ impl From<PathRejection> for Refused {
 /// A JSON body; what is wrong with it is said as JSON.
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(Refused))]
-struct Body<T>(T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 /// A query string; what is wrong with it is said as JSON.
 #[derive(FromRequestParts)]
@@ -146,7 +148,7 @@ struct Query<T>(T);
 /// A part of the path; what is wrong with it is said as JSON.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Refused))]
-struct Path<T>(T);
+pub(crate) struct Path<T>(pub(crate) T);
 
 fn not_found() -> Refused {
     Refused::new(StatusCode::NOT_FOUND, "there is nothing of this id")
@@ -157,7 +159,11 @@ fn no_such_path() -> Refused {
 }
 
 async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+    let mut document: Value = serde_json::from_str(OPENAPI).expect("a test reads it");
+    for (path, item) in crm::control::paths() {
+        document["paths"][path] = item;
+    }
+    Json(document).into_response()
 }
 
 /// Changes as they happen. The first event, and one after a gap, is `reload`: look at everything anew.

@@ -29,6 +29,7 @@
 mod api;
 mod config;
 mod control;
+mod crm;
 mod faults;
 mod files;
 mod guard;
@@ -45,6 +46,7 @@ mod throttle;
 mod tls;
 
 pub use config::{Clock, Personality, SandboxConfig};
+pub use crm::{CrmHandle, CrmUser, Integration, IntegrationSettings};
 pub use faults::{FaultName, FaultRule, Faults, Side};
 pub use guard::own_page_only;
 pub use hooks::HookOutcome;

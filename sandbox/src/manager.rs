@@ -1,6 +1,7 @@
 //! What managers do, and the webhooks of it.
 
 use crate::config::{Personality, web_address};
+use crate::crm;
 use crate::hooks::{self, Hook, HookOutcome};
 use crate::sandbox::Inner;
 use crate::state::{Chat, Content, Line, Message, State, User};
@@ -77,7 +78,11 @@ impl Inner {
         let changed = {
             let mut state = self.state();
             let line = state.chat(chat).ok_or_else(no_chat)?.line();
-            state.mark_read(chat).then_some(line)
+            let changed = state.mark_read(chat).then_some(line);
+            if changed.is_some() {
+                crm::chat_read(&mut state, chat, self);
+            }
+            changed
         };
         if let Some(line) = changed {
             self.chat_changed(&line, chat);

@@ -1,6 +1,7 @@
 //! The running sandbox and what a test or a program can do with it.
 
 use crate::config::{SandboxConfig, web_address};
+use crate::crm::{self, CrmHandle};
 use crate::faults::{Draws, Faults};
 use crate::files::Files;
 use crate::hooks::{self, HookOutcome, Lanes};
@@ -101,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) tasks: TaskTracker,
+    /// Something of the CRM's waits to be sent.
+    pub(crate) crm_wake: Notify,
     pub(crate) lanes: Mutex<Lanes>,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) files: Mutex<Files>,
@@ -142,6 +145,7 @@ impl Sandbox {
             stop: CancellationToken::new(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             tasks: TaskTracker::new(),
+            crm_wake: Notify::new(),
             lanes: Mutex::default(),
             throttle: Mutex::default(),
             files: Mutex::default(),
@@ -169,6 +173,7 @@ impl Sandbox {
         let pages = axum::serve(page_listener, control::router(inner.clone()));
         let stop = inner.stop.clone().cancelled_owned();
         inner.serve(pages.with_graceful_shutdown(stop).into_future());
+        inner.tasks.spawn(crm::webhooks::run(inner.clone()));
         Ok(Self { inner, keeper })
     }
 
@@ -214,6 +219,11 @@ impl Sandbox {
     /// The channels.
     pub fn channels(&self) -> Vec<Channel> {
         self.inner.state().channels.clone()
+    }
+
+    /// The CRM: integrations, tokens, and what a person does there.
+    pub fn crm(&self) -> CrmHandle<'_> {
+        CrmHandle::new(&self.inner)
     }
 
     /// The accounts with their connections and users.

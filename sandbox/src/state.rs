@@ -13,6 +13,7 @@ pub(crate) use saved::{Saved, snapshot_json};
 
 use crate::api::Fault;
 use crate::config::SandboxConfig;
+use crate::crm::Crm;
 use amochats::{
     AccountId, ChannelId, ConversationId, ConversationRefId, Markup, MessageId, MessageRefId, Result,
     ScopeId, Template, UserId, UserRefId,
@@ -329,6 +330,7 @@ pub(crate) struct State {
     /// About how much memory all of it takes.
     weight: usize,
     weight_max: usize,
+    pub(crate) crm: Crm,
     ids: Ids,
 }
 
@@ -336,20 +338,29 @@ pub(crate) struct State {
 const WEIGHT_MIN: usize = 1024;
 
 /// Draws ids; with a seed always the same ones.
-struct Ids(StdRng);
+pub(crate) struct Ids(StdRng);
 
 impl Ids {
     fn new(seed: Option<u64>) -> Self {
         Self(seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64))
     }
 
-    fn uuid(&mut self) -> String {
+    /// Another row of ids than the state's own, so that the one does not move the other on.
+    pub(crate) fn beside(seed: Option<u64>) -> Self {
+        Self::new(seed.map(|seed| seed ^ 0xC4_31))
+    }
+
+    pub(crate) fn random() -> Self {
+        Self::new(None)
+    }
+
+    pub(crate) fn uuid(&mut self) -> String {
         let mut bytes = [0; 16];
         self.0.fill_bytes(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
     }
 
-    fn secret(&mut self) -> String {
+    pub(crate) fn secret(&mut self) -> String {
         let mut half = || self.0.next_u64();
         format!("{:016x}{:016x}{:08x}", half(), half(), half() >> 32)
     }
@@ -380,6 +391,7 @@ impl State {
         if config.accounts.is_empty() {
             state.add_account(NewAccount::default())?;
         }
+        state.crm.register_for(&state.channels[0].channel_id);
         Ok(state)
     }
 
@@ -397,6 +409,7 @@ impl State {
             contacts: 0,
             weight: 0,
             weight_max: config.memory_max,
+            crm: Crm::new(Ids::beside(config.seed)),
             ids,
         }
     }
@@ -410,6 +423,12 @@ impl State {
         self.standings.clear();
         self.typing_shown.clear();
         (self.leads, self.contacts, self.weight) = (0, 0, 0);
+        self.crm.clear();
+    }
+
+    /// Lets the CRM know of accounts and users that are new or changed.
+    pub(crate) fn sync_crm(&mut self) {
+        self.crm.sync(&self.accounts);
     }
 
     pub(crate) fn chat(&self, id: &ConversationRefId) -> Option<&Chat> {
@@ -549,9 +568,18 @@ impl State {
         Some(contact)
     }
 
-    /// The source whose name webhooks of this chat carry: the one that a message named, for good.
-    pub(crate) fn source_of<'a>(&self, chat: &'a Chat) -> Option<&'a str> {
-        chat.source_external_id.as_deref()
+    /// The source whose name webhooks of this chat carry: the one that a message named, for good;
+    /// until then the channel's default source, as long as it is that.
+    pub(crate) fn source_of<'a>(&'a self, chat: &'a Chat) -> Option<&'a str> {
+        let default = || self.crm.default_source(&chat.account_id, &chat.channel_id);
+        chat.source_external_id.as_deref().or_else(default)
+    }
+
+    /// The chat got another contact.
+    pub(crate) fn set_contact(&mut self, id: &ConversationRefId, contact: u64) {
+        if let Some(chat) = self.chat_mut(id) {
+            chat.contact_id = Some(contact);
+        }
     }
 
     /// Whether there is room for so many more bytes.

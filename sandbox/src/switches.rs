@@ -44,6 +44,9 @@ pub struct Switches {
     /// How many calls a second a scope may make; more get 429 with `Retry-After`. `null`: any number.
     /// No limit of the chats API is documented; the CRM's is 7.
     pub requests_per_second: Option<u32>,
+    /// How many calls of its own API the CRM takes of an account in a second; more get 429 with
+    /// `Retry-After`, and who goes on 403. Documented: 7. `null`: any number.
+    pub crm_requests_per_second: Option<u32>,
     /// Whether a line feed goes after the body of each webhook, outside of the signature, as in
     /// captured webhooks.
     pub hook_newline: bool,
@@ -76,6 +79,7 @@ impl Default for Switches {
             old_delivery_status: true,
             transitions: Transitions::default(),
             requests_per_second: None,
+            crm_requests_per_second: Some(7),
             hook_newline: true,
             hook_timeout_ms: 5000,
             slow_lane_ms: Some(1000),
@@ -107,8 +111,13 @@ impl Switches {
         if self.date_window_s.is_some_and(|seconds| seconds > SECONDS_MAX) {
             return Err(Error::invalid("date_window_s", "must be at most a year, or null for no check"));
         }
-        if self.requests_per_second == Some(0) {
-            return Err(Error::invalid("requests_per_second", "must be at least 1, or null for no limit"));
+        for (field, limit) in [
+            ("requests_per_second", self.requests_per_second),
+            ("crm_requests_per_second", self.crm_requests_per_second),
+        ] {
+            if limit == Some(0) {
+                return Err(Error::invalid(field, "must be at least 1, or null for no limit"));
+            }
         }
         Ok(())
     }

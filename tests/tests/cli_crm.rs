@@ -1,6 +1,8 @@
-//! The commands that call the CRM, against a peer that answers once, and the webhook that is sent.
+//! The commands that call the CRM, against a peer that answers once and against the sandbox, and the
+//! webhook that is sent.
 
 use amochats::{ChannelSecret, sign_body, verify_webhook};
+use amochats_sandbox::{Sandbox, SandboxConfig, Switches};
 use amochats_tests::command::{Ended, amochats, run};
 use amochats_tests::vectors;
 use serde_json::{Value, json};
@@ -162,7 +164,10 @@ fn sources_are_listed_added_and_removed() {
 #[test]
 fn templates_are_listed_added_and_removed() {
     let (ended, _) = answered("templates-list-response", &["template", "ls"]);
-    assert_eq!(ended.stdout, "7349\tmy_external_id\tTest template\treview\nthere are more: --page\n");
+    assert_eq!(
+        ended.stdout,
+        "7349\tmy_external_id\tTest template\treview\nthere are more: --page, or --all\n"
+    );
 
     let add = ["template", "add", "--name", "n", "--content", "c", "--button", "Yes"];
     let (ended, request) = answered("templates-add-response", &add);
@@ -195,6 +200,166 @@ fn wrong_usage_is_said_before_anything_is_sent() {
     assert!(ended.error().starts_with("sources.0.name: "), "{ended:?}");
     let ended = run(amochats().args(["account", "id", "--region", "ru"]), b"");
     assert!(ended.code == 2 && ended.error().contains("--subdomain"), "{ended:?}");
+}
+
+/// Every command that calls the CRM, with what it would send.
+const DRY: &[(&[&str], &str, &str, &str)] = &[
+    (&["account", "id"], "GET", "/api/v4/account?with=amojo_id,amojo_rights,drive_url,version", ""),
+    (&["account", "users"], "GET", "/api/v4/users?with=amojo_id&page=1&limit=250", ""),
+    (
+        &["link", "--contact-id", "5", "--conversation-ref-id", "c"],
+        "POST",
+        "/api/v4/contacts/chats",
+        r#"[{"contact_id":5,"chat_id":"c"}]"#,
+    ),
+    (&["source", "ls"], "GET", "/api/v4/sources", ""),
+    (
+        &["source", "add", "--name", "n", "--external-id", "e"],
+        "POST",
+        "/api/v4/sources",
+        r#"[{"name":"n","external_id":"e"}]"#,
+    ),
+    (
+        &["source", "edit", "9", "--name", "m", "--default", "true"],
+        "PATCH",
+        "/api/v4/sources/9",
+        r#"{"name":"m","default":true}"#,
+    ),
+    (&["source", "rm", "9"], "DELETE", "/api/v4/sources", r#"[{"id":9}]"#),
+    (&["template", "ls", "--all"], "GET", "/api/v4/chats/templates?with=reviews&page=1&limit=50", ""),
+    (&["template", "show", "7"], "GET", "/api/v4/chats/templates/7?with=reviews", ""),
+    (
+        &["template", "add", "--name", "n", "--content", "c"],
+        "POST",
+        "/api/v4/chats/templates",
+        r#"[{"name":"n","content":"c"}]"#,
+    ),
+    (
+        &["template", "edit", "7", "--content", "d", "--editable", "false"],
+        "PATCH",
+        "/api/v4/chats/templates/7",
+        r#"{"content":"d","is_editable":false}"#,
+    ),
+    (&["template", "rm", "7"], "DELETE", "/api/v4/chats/templates", r#"[{"id":7}]"#),
+    (&["template", "review", "7"], "POST", "/api/v4/chats/templates/7/review", "{}"),
+    (
+        &["template", "review", "7", "--review-id", "3", "--status", "rejected", "--reason", "no"],
+        "POST",
+        "/api/v4/chats/templates/7/review/3",
+        r#"{"status":"rejected","reject_reason":"no"}"#,
+    ),
+    (&["talk", "show", "117"], "GET", "/api/v4/talks/117", ""),
+    (&["talk", "close", "117", "--force"], "POST", "/api/v4/talks/117/close", r#"{"force_close":true}"#),
+    (
+        &["webhook", "subscribe", "https://example.test", "--event", "add_talk"],
+        "POST",
+        "/api/v4/webhooks",
+        r#"{"destination":"https://example.test","settings":["add_talk"]}"#,
+    ),
+    (&["webhook", "subscriptions"], "GET", "/api/v4/webhooks", ""),
+    (
+        &["webhook", "unsubscribe", "https://example.test"],
+        "DELETE",
+        "/api/v4/webhooks",
+        r#"{"destination":"https://example.test"}"#,
+    ),
+];
+
+#[test]
+fn a_dry_run_shows_the_request_without_the_token_and_sends_nothing() {
+    for (arguments, method, path, body) in DRY {
+        let base = ["--dry-run", "--as-user", "501", "--region", "kommo", "--subdomain", "shop"];
+        let ended = run(amochats().env("AMOCHATS_TOKEN", "access-1").args(*arguments).args(base), b"");
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{arguments:?}: {ended:?}");
+        let shown = json_of(&ended);
+        assert_eq!((&shown["method"], &shown["body"]), (&json!(method), &json!(body)), "{arguments:?}");
+        assert_eq!(shown["url"], format!("https://shop.kommo.com{path}"), "{arguments:?}");
+        assert_eq!(shown["headers"]["X-Context-User-ID"], "501");
+        assert!(!ended.stdout.contains("access-1"), "{ended:?}");
+    }
+    let legacy =
+        ["account", "id", "--legacy", "--login", "a@example.com", "--api-key", "hunter2", "--dry-run"];
+    let ended = call("http://127.0.0.1:9", &legacy);
+    assert!(ended.code == 0 && !ended.stdout.contains("hunter2"), "{ended:?}");
+    for (arguments, said) in [
+        (&["source", "edit", "9"][..], "--name"),
+        (&["template", "edit", "7"], "--content"),
+        (&["template", "review", "7", "--status", "paused"], "--review-id"),
+        (&["template", "review", "7", "--review-id", "3", "--status", "rejected"], "--reason"),
+        (&["webhook", "subscribe", "https://example.test"], "--event"),
+    ] {
+        let ended = call("http://127.0.0.1:9", arguments);
+        assert!(ended.code == 2 && ended.error().contains(said), "{ended:?}");
+    }
+}
+
+/// Runs commands against a sandbox, with a token of its CRM.
+async fn at_the_sandbox(act: impl FnOnce(&Sandbox, &dyn Fn(&[&str]) -> Ended)) {
+    let switches = Switches { crm_requests_per_second: None, ..Switches::default() };
+    let config = SandboxConfig { switches, ..SandboxConfig::default() };
+    let sandbox = Sandbox::start(config).await.expect("it starts");
+    let crm = sandbox.crm();
+    let (client_id, account) =
+        (crm.integrations().remove(0).client_id, sandbox.accounts().remove(0).account_id);
+    let token = crm.issue_token(&client_id, &account, None, 1).expect("issued");
+    let url = sandbox.api_url();
+    let call = |arguments: &[&str]| {
+        run(amochats().env("AMOCHATS_TOKEN", &token).args(arguments).args(["--base-url", &url]), b"")
+    };
+    tokio::task::block_in_place(|| act(&sandbox, &call));
+    sandbox.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_integrator_sets_an_account_up_by_hand() {
+    at_the_sandbox(|sandbox, call| {
+        let done = |arguments: &[&str]| {
+            let ended = call(arguments);
+            assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{arguments:?}: {ended:?}");
+            ended
+        };
+        let no = |arguments: &[&str], kind: &str| {
+            let ended = call(&[arguments, &["--json"]].concat());
+            assert_eq!(ended.code, 1, "{ended:?}");
+            assert_eq!(json_of(&ended)["error"]["kind"], kind, "{ended:?}");
+        };
+        let account = sandbox.accounts().remove(0);
+        assert_eq!(done(&["account", "id"]).stdout, format!("{}\n", account.account_id));
+        let users = json_of(&done(&["account", "users", "--json"]));
+        assert_eq!(users[0]["amojo_id"], json!(account.users[0].user_ref_id));
+
+        let added = json_of(&done(&["source", "add", "--name", "Sales", "--external-id", "s-1", "--json"]));
+        let source = added[0]["id"].to_string();
+        let edited = done(&["source", "edit", &source, "--name", "Support", "--default", "true"]);
+        assert_eq!(edited.stdout, format!("{source}\ts-1\tSupport\tdefault\n"));
+        assert_eq!(done(&["source", "ls", "--external-id", "s-1"]).stdout, edited.stdout);
+        no(&["source", "add", "--name", "Sales", "--external-id", "s-1"], "REJECTED");
+        assert_eq!(done(&["source", "rm", &source]).stdout, "removed\n");
+
+        let added = json_of(&done(&["template", "add", "--name", "n", "--content", "c", "--json"]));
+        let template = added[0]["id"].to_string();
+        done(&["template", "edit", &template, "--content", "d", "--button", "Yes"]);
+        let shown: Value =
+            serde_json::from_str(&done(&["template", "show", &template]).stdout).expect("JSON");
+        assert_eq!((&shown["content"], &shown["buttons"][0]["text"]), (&json!("d"), &json!("Yes")));
+        for name in 0..60 {
+            done(&["template", "add", "--name", &name.to_string(), "--content", "c"]);
+        }
+        assert!(done(&["template", "ls"]).stdout.ends_with("there are more: --page, or --all\n"));
+        assert_eq!(done(&["template", "ls", "--all"]).stdout.lines().count(), 61);
+        no(&["template", "review", &template], "REJECTED");
+        done(&["template", "rm", &template]);
+        no(&["template", "show", &template], "NOT_FOUND");
+
+        done(&["webhook", "subscribe", "http://127.0.0.1:9", "--event", "add_talk"]);
+        assert_eq!(done(&["webhook", "subscriptions"]).stdout, "http://127.0.0.1:9\tadd_talk\t-\n");
+        done(&["webhook", "unsubscribe", "http://127.0.0.1:9"]);
+        assert_eq!(done(&["webhook", "subscriptions"]).stdout, "none\n");
+        no(&["talk", "show", "5"], "NOT_FOUND");
+        no(&["talk", "close", "5"], "NOT_FOUND");
+        no(&["link", "--contact-id", "5", "--conversation-ref-id", "c"], "REJECTED");
+    })
+    .await;
 }
 
 fn trigger(url: &str, arguments: &[&str]) -> Ended {

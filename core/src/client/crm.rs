@@ -5,14 +5,16 @@ use super::builder::Region;
 use super::http::{Answer, Http, Settings};
 use super::retry::{self, Pace};
 use crate::crm::{
-    Account, ChatLink, CreatedContact, Integration, LegacyAccount, LinkedChat, LinkedTo, NewContact,
+    Account, ChatLink, CreatedContact, Domain, Integration, LegacyAccount, LinkedChat, LinkedTo, NewContact,
     NewSource, NewSubscription, NewTemplate, Page, Request, Review, ReviewStatus, Source, SourceChange,
     Subscription, Talk, Template, TemplateChange, Token, Tokens, User,
 };
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use backon::Retryable;
+use futures_util::stream::{self, Stream};
 use governor::clock::MonotonicClock;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -90,6 +92,7 @@ pub trait TokenStore: Send + Sync {
 pub struct CrmClient {
     inner: Arc<Inner>,
     deadline: Duration,
+    user: Option<i64>,
 }
 
 struct Inner {
@@ -136,7 +139,13 @@ impl CrmClient {
 
     /// The same client with another deadline for each call.
     pub fn with_deadline(&self, deadline: Duration) -> Self {
-        Self { inner: Arc::clone(&self.inner), deadline }
+        Self { deadline, ..self.clone() }
+    }
+
+    /// The same client in the name of another user of the account (`X-Context-User-ID`), by the number
+    /// in the CRM. Works with a token that an administrator granted.
+    pub fn as_user(&self, user: i64) -> Self {
+        Self { user: Some(user), ..self.clone() }
     }
 
     /// Where it calls, without a final slash.
@@ -166,6 +175,26 @@ impl CrmClient {
     /// See [`CrmClient`].
     pub async fn users(&self, page: u32) -> Result<Page<User>> {
         self.call_for(&Request::users(page), Page::from_json).await
+    }
+
+    /// Reads all users, page by page. The stream is lazy, and ends after its first error.
+    ///
+    /// ```no_run
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # async fn call(crm: amochats::CrmClient) -> amochats::Result<()> {
+    /// let mut users = std::pin::pin!(crm.users_all());
+    /// while let Some(user) = users.try_next().await? {
+    ///     println!("{} {:?}", user.id, user.amojo_id);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Of the stream's items: see [`CrmClient`].
+    pub fn users_all(&self) -> impl Stream<Item = Result<User>> + Send + use<> {
+        self.pages(Request::users)
     }
 
     /// Reads one user.
@@ -233,6 +262,22 @@ impl CrmClient {
         self.items(&Request::update_sources(changes)?).await
     }
 
+    /// Changes one source.
+    ///
+    /// # Errors
+    /// See [`CrmClient`].
+    pub async fn update_source(&self, change: &SourceChange) -> Result<Source> {
+        self.call_for(&Request::update_source(change)?, Source::from_json).await
+    }
+
+    /// Deletes one source.
+    ///
+    /// # Errors
+    /// See [`CrmClient`]; `NotFound` where it is not there.
+    pub async fn delete_source(&self, id: i64) -> Result<()> {
+        self.call(&Request::delete_source(id)).await.map(drop)
+    }
+
     /// Deletes sources.
     ///
     /// # Errors
@@ -247,6 +292,19 @@ impl CrmClient {
     /// See [`CrmClient`].
     pub async fn templates(&self, page: u32, external_id: Option<&str>) -> Result<Page<Template>> {
         self.call_for(&Request::templates(page, external_id), Page::from_json).await
+    }
+
+    /// Reads all templates with their reviews, or those with an id of the integration's own, page by
+    /// page. The stream is lazy, and ends after its first error.
+    ///
+    /// # Errors
+    /// Of the stream's items: see [`CrmClient`].
+    pub fn templates_all(
+        &self,
+        external_id: Option<&str>,
+    ) -> impl Stream<Item = Result<Template>> + Send + use<> {
+        let external_id = external_id.map(str::to_owned);
+        self.pages(move |page| Request::templates(page, external_id.as_deref()))
     }
 
     /// Reads one template with its reviews.
@@ -271,6 +329,22 @@ impl CrmClient {
     /// See [`CrmClient`].
     pub async fn update_templates(&self, changes: &[TemplateChange]) -> Result<Vec<Template>> {
         self.items(&Request::update_templates(changes)?).await
+    }
+
+    /// Changes one template.
+    ///
+    /// # Errors
+    /// See [`CrmClient`].
+    pub async fn update_template(&self, change: &TemplateChange) -> Result<Template> {
+        self.call_for(&Request::update_template(change)?, Template::from_json).await
+    }
+
+    /// Deletes one template.
+    ///
+    /// # Errors
+    /// See [`CrmClient`].
+    pub async fn delete_template(&self, id: i64) -> Result<()> {
+        self.call(&Request::delete_template(id)).await.map(drop)
     }
 
     /// Deletes templates.
@@ -351,6 +425,59 @@ impl CrmClient {
         self.call_for(&Request::exchange_code(integration, code), Tokens::from_json).await
     }
 
+    /// Trades a user's API key of the old kind for a code, which goes to the redirect URI; once in 5
+    /// minutes.
+    ///
+    /// # Errors
+    /// See [`CrmClient`].
+    pub async fn exchange_api_key(
+        &self,
+        integration: &Integration,
+        login: &str,
+        api_key: &str,
+        state: Option<&str>,
+    ) -> Result<()> {
+        self.call(&Request::exchange_api_key(integration, login, api_key, state)).await.map(drop)
+    }
+
+    /// Asks where the account of a refresh token is now: it may have got another name. Does not use
+    /// the refresh token up.
+    ///
+    /// # Errors
+    /// See [`CrmClient`].
+    pub async fn current_domain(&self, refresh_token: &Token) -> Result<Domain> {
+        self.call_for(&Request::current_domain(refresh_token), Domain::from_json).await
+    }
+
+    /// All items of a list that comes in pages.
+    fn pages<T: crate::crm::Listed + Send + 'static, F>(
+        &self,
+        request: F,
+    ) -> impl Stream<Item = Result<T>> + Send + use<T, F>
+    where
+        F: Fn(u32) -> Request + Send + 'static,
+    {
+        struct Reader<F, T> {
+            client: CrmClient,
+            request: F,
+            next: Option<u32>,
+            /// What was read and not yet given out.
+            read: VecDeque<T>,
+        }
+        let reader = Reader { client: self.clone(), request, next: Some(1), read: VecDeque::new() };
+        stream::try_unfold(reader, async |mut reader| {
+            while reader.read.is_empty() {
+                let Some(page) = reader.next else { return Ok(None) };
+                let request = (reader.request)(page);
+                let Page { items, has_next } = reader.client.call_for(&request, Page::from_json).await?;
+                // A page without items is the last one, whatever it links to.
+                reader.next = (has_next && !items.is_empty()).then(|| page + 1);
+                reader.read = items.into();
+            }
+            Ok(reader.read.pop_front().map(|item| (item, reader)))
+        })
+    }
+
     async fn items<T: crate::crm::Listed>(&self, request: &Request) -> Result<Vec<T>> {
         self.call_for(request, Page::from_json).await.map(|page| page.items)
     }
@@ -375,6 +502,14 @@ impl CrmClient {
 
     async fn exchange(&self, request: &Request) -> Result<(u16, Vec<u8>)> {
         let deadline = Instant::now() + self.deadline;
+        let in_the_name_of;
+        let request = match self.user.filter(|_| request.needs_token) {
+            Some(user) => {
+                in_the_name_of = request.clone().as_user(user);
+                &in_the_name_of
+            }
+            None => request,
+        };
         let attempt = || self.attempt(request, deadline);
         if request.method != "GET" {
             return attempt().await;
@@ -450,6 +585,7 @@ impl Inner {
         let content_type = (!request.body.is_empty()).then_some(crate::signing::CONTENT_TYPE);
         let headers = [("Authorization", bearer.as_deref()), ("Content-Type", content_type)];
         let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let headers = headers.chain(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
         let sent_at = SystemTime::now();
         let exchange = self.http.exchange(request.method, &url, headers, request.body.clone());
         let Answer { status, headers, body } = timeout_at(deadline, exchange)
@@ -620,7 +756,7 @@ impl CrmClientBuilder {
             pace: Pace::new(self.interval, MonotonicClock),
             retry_delay: self.retry_delay,
         };
-        Ok(CrmClient { inner: Arc::new(inner), deadline: self.deadline })
+        Ok(CrmClient { inner: Arc::new(inner), deadline: self.deadline, user: None })
     }
 }
 

@@ -40,7 +40,7 @@ pub use account::{Account, AccountEmbedded, AmojoRights, LegacyAccount, User};
 pub use contacts::{ChatLink, CreatedContact, LinkedChat, LinkedTo, NewContact};
 pub use disable::verify_disable_hook;
 pub use form::{DEPTH_MAX, FIELDS_MAX, FORM_MAX};
-pub use oauth::{ClientSecret, Integration, Token, Tokens};
+pub use oauth::{ClientSecret, Domain, Integration, Token, Tokens};
 pub use problem::{CrmProblem, FieldProblem, PROBLEM_ERRORS_MAX};
 pub use sources::{
     NewSource, SOURCE_BATCH_MAX, Source, SourceChange, SourcePage, SourceService, SourceServiceParams,
@@ -67,7 +67,7 @@ pub type Extra = Map<String, Value>;
 
 /// A call of the CRM's API, without host and without token.
 ///
-/// `Debug` shows neither the query string nor the body: they may hold keys and secrets.
+/// `Debug` shows neither the query string nor headers nor the body: they may hold keys and secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// `GET`, `POST`, `PATCH` or `DELETE`.
@@ -79,16 +79,32 @@ pub struct Request {
     /// Whether it goes with `Authorization: Bearer …`. OAuth and the first generation's look-up
     /// carry their own proof.
     pub needs_token: bool,
+    /// The headers that belong to it, beside `Authorization` and `Content-Type`.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Request {
     fn get(path: impl Into<String>) -> Self {
-        Self { method: "GET", path: path.into(), body: Vec::new(), needs_token: true }
+        Self { method: "GET", path: path.into(), body: Vec::new(), needs_token: true, headers: Vec::new() }
     }
 
     fn with_body(method: &'static str, path: impl Into<String>, body: &(impl Serialize + ?Sized)) -> Self {
         let body = serde_json::to_vec(body).expect("maps with text keys and finite numbers can be written");
-        Self { method, path: path.into(), body, needs_token: true }
+        Self { method, path: path.into(), body, needs_token: true, headers: Vec::new() }
+    }
+
+    fn without_body(method: &'static str, path: impl Into<String>) -> Self {
+        Self { method, ..Self::get(path) }
+    }
+
+    /// The same call in the name of another user of the account (`X-Context-User-ID`), by the
+    /// number in the CRM. Works with a token that an administrator granted.
+    #[must_use]
+    pub fn as_user(mut self, user: i64) -> Self {
+        const HEADER: &str = "X-Context-User-ID";
+        self.headers.retain(|(name, _)| *name != HEADER);
+        self.headers.push((HEADER, user.to_string()));
+        self
     }
 }
 
@@ -187,6 +203,15 @@ fn batch<T>(items: &[T], field: &str, max: usize) -> Result<()> {
 /// The vendor deletes a batch by objects that hold an id each.
 fn ids(ids: &[i64]) -> Vec<Value> {
     ids.iter().map(|id| serde_json::json!({ "id": id })).collect()
+}
+
+/// A batch of one as a change of that one: its id stands in the path, not in the body.
+fn one(batch: Request, path: &str, id: i64) -> Request {
+    let mut items: Vec<Map<String, Value>> =
+        serde_json::from_slice(&batch.body).expect("it was written here, as an array of objects");
+    let mut item = items.pop().expect("there is one");
+    item.shift_remove("id");
+    Request::with_body("PATCH", format!("{path}/{id}"), &item)
 }
 
 /// A query string in the vendor's form; empty without parameters.

@@ -3,7 +3,7 @@
 use super::{Extra, Request};
 use crate::error::{Error, ErrorKind, Result};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fmt;
 
@@ -113,6 +113,34 @@ impl Request {
         Self::grant(integration, "refresh_token", ("refresh_token", refresh_token.expose()))
     }
 
+    /// Asks where an account is now, which may have got another name; answered by [`Domain`]. Sent to
+    /// the `api_domain` of the access token, which stays.
+    pub fn current_domain(refresh_token: &Token) -> Self {
+        let request = Self::get("/oauth2/account/current/subdomain");
+        let headers = vec![("X-Refresh-Token", refresh_token.expose().to_owned())];
+        Self { needs_token: false, headers, ..request }
+    }
+
+    /// Trades a user's API key of the old kind for a code, once in 5 minutes; answered by 202, and the
+    /// code goes to the redirect URI with `from_exchange=1` and the `state`.
+    pub fn exchange_api_key(
+        integration: &Integration,
+        login: &str,
+        api_key: &str,
+        state: Option<&str>,
+    ) -> Self {
+        let mut body = json!({
+            "login": login,
+            "api_key": api_key,
+            "client_uuid": integration.client_id,
+            "client_secret": integration.client_secret.expose(),
+        });
+        if let Some(state) = state {
+            body["state"] = state.into();
+        }
+        Self { needs_token: false, ..Self::with_body("POST", "/oauth2/exchange_api_key", &body) }
+    }
+
     fn grant(integration: &Integration, grant_type: &str, (name, value): (&str, &str)) -> Self {
         let body = json!({
             "client_id": integration.client_id,
@@ -122,6 +150,35 @@ impl Request {
             "redirect_uri": integration.redirect_uri,
         });
         Self { needs_token: false, ..Self::with_body("POST", PATH, &body) }
+    }
+}
+
+/// Where an account is. Which fields the answer has beside `subdomain` differs by region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// The number of the account in the CRM.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::lenient::int")]
+    pub id: Option<i64>,
+    /// The first label of its host.
+    pub subdomain: String,
+    /// The whole host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The last label, such as `ru`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_level_domain: Option<String>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl Domain {
+    /// Reads the answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnexpectedResponse`] for another body.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        super::answer(json, "the account's domain")
     }
 }
 

@@ -3,7 +3,7 @@
 //! The integration must have an uploaded archive whose manifest lists `lead_sources`; it sees its
 //! own sources alone. Needs admin rights.
 
-use super::{Extra, Request, answer, batch, ids, lenient, query};
+use super::{Extra, Request, answer, batch, ids, lenient, one, query};
 use crate::error::{Error, Result};
 use crate::message::source_external_id;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,20 @@ impl Request {
             origin_code(change.origin_code.as_deref(), at)?;
         }
         Ok(Self::with_body("PATCH", PATH, changes))
+    }
+
+    /// Changes one source; answered by [`Source`].
+    ///
+    /// # Errors
+    /// As [`Request::update_sources`].
+    pub fn update_source(change: &SourceChange) -> Result<Self> {
+        let request = Self::update_sources(std::slice::from_ref(change))?;
+        Ok(one(request, PATH, change.id))
+    }
+
+    /// Deletes one source; answered by 204, or 404 where it is not there.
+    pub fn delete_source(id: i64) -> Self {
+        Self::without_body("DELETE", format!("{PATH}/{id}"))
     }
 
     /// Deletes sources; answered by 204. If the default source is deleted none takes its place.

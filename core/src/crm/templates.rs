@@ -5,7 +5,7 @@
 //! A template of WhatsApp is reviewed: a source says `params.waba`, the integration subscribes to
 //! `add_chat_template_review`, hands the template to WhatsApp, and reports the outcome.
 
-use super::{Extra, Request, answer, batch, ids, lenient, query};
+use super::{Extra, Request, answer, batch, ids, lenient, one, query};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -81,6 +81,20 @@ impl Request {
             header(change.waba_header.as_deref(), at)?;
         }
         Ok(Self::with_body("PATCH", PATH, changes))
+    }
+
+    /// Changes one template; answered by [`Template`].
+    ///
+    /// # Errors
+    /// As [`Request::update_templates`].
+    pub fn update_template(change: &TemplateChange) -> Result<Self> {
+        let request = Self::update_templates(std::slice::from_ref(change))?;
+        Ok(one(request, PATH, change.id))
+    }
+
+    /// Deletes one template; answered by 204.
+    pub fn delete_template(id: i64) -> Self {
+        Self::without_body("DELETE", format!("{PATH}/{id}"))
     }
 
     /// Deletes templates; answered by 204. An attached file that nothing else uses goes with them.

@@ -1,14 +1,20 @@
-//! `amochats account`, `link`, `source` and `template`: calls of the CRM's own API.
+//! `amochats account`, `link`, `source`, `template`, `talk` and the subscriptions of `webhook`: calls of
+//! the CRM's own API.
 #![expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 
 use super::api::{describe, explain, read_file, region, runtime, words};
 use super::secret;
 use super::{Exit, Failure, io};
-use amochats::crm::{ChatLink, NewSource, NewTemplate, TemplateButton};
-use amochats::{ConversationRefId, CrmClient, CrmClientBuilder, Region, Result as ApiResult};
-use clap::{Args, Subcommand};
+use amochats::crm::{
+    ChatLink, LegacyAccount, Listed, NewSource, NewSubscription, NewTemplate, Page, Request, Review,
+    ReviewStatus, SourceChange, TemplateButton, TemplateChange,
+};
+use amochats::{ConversationRefId, CrmClient, Error, ErrorKind, Region, Result as ApiResult};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use futures_util::TryStreamExt;
 use serde::Serialize;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,14 +40,47 @@ struct Crm {
     /// A file with the OAuth access token; otherwise it is taken from AMOCHATS_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Call in the name of this user, by the number in the CRM; the token must be an administrator's
+    #[arg(long, value_name = "USER_ID")]
+    as_user: Option<i64>,
+    /// Print the request as one JSON object, with method, url, headers and body, and do not send it;
+    /// needs no token, and shows none
+    #[arg(long)]
+    dry_run: bool,
     /// Print the answer, or the error, as one JSON object
     #[arg(long)]
     json: bool,
 }
 
 impl Crm {
-    /// A client without a token.
-    fn builder(&self) -> Result<CrmClientBuilder, Failure> {
+    /// Makes a call, or shows it, and prints what came of it; `say` puts it into words for people.
+    fn call<T: Serialize>(
+        self,
+        request: ApiResult<Request>,
+        read: impl FnOnce(&[u8]) -> ApiResult<T>,
+        say: impl FnOnce(&T) -> String,
+    ) -> Result<Exit, Failure> {
+        let json = self.json;
+        match request {
+            Ok(request) if self.dry_run => {
+                let request = self.as_user.map_or(request.clone(), |user| request.as_user(user));
+                io::print(&show(self.client(false)?.base_url(), &request))?;
+                Ok(Exit::Ok)
+            }
+            Ok(request) => {
+                let client = self.client(request.needs_token)?;
+                print(json, runtime()?.block_on(client.call_for(&request, read)), say)
+            }
+            Err(error) => print(json, Err(error), say),
+        }
+    }
+
+    /// A call whose answer says nothing: what was done is said instead.
+    fn done(self, request: ApiResult<Request>, json: Value, words: &str) -> Result<Exit, Failure> {
+        self.call(request, |_| Ok(json), |_| words.to_owned())
+    }
+
+    fn client(&self, with_token: bool) -> Result<CrmClient, Failure> {
         let mut builder = CrmClient::builder().deadline(Duration::from_secs(self.timeout));
         if let Some((region, subdomain)) = self.region.zip(self.subdomain.as_deref()) {
             builder = builder.account(region, subdomain)?;
@@ -52,36 +91,63 @@ impl Crm {
         if let Some(file) = &self.cacert {
             builder = builder.add_root_certificate(read_file(file)?);
         }
-        Ok(builder)
-    }
-
-    fn client(&self) -> Result<CrmClient, Failure> {
-        let token = secret::token(self.token_file.as_deref())?;
-        Ok(self.builder()?.token(token).build()?)
-    }
-
-    /// Waits for a call and prints what came of it; `say` puts it into words for people.
-    fn print<T: Serialize>(
-        &self,
-        call: impl Future<Output = ApiResult<T>>,
-        say: impl FnOnce(&T) -> String,
-    ) -> Result<Exit, Failure> {
-        match runtime()?.block_on(call) {
-            Ok(answer) if self.json => {
-                io::print(&serde_json::to_string(&answer).expect("an answer has text for keys"))?;
-                Ok(Exit::Ok)
-            }
-            Ok(answer) => {
-                io::print(&say(&answer))?;
-                Ok(Exit::Ok)
-            }
-            Err(error) if self.json => {
-                io::print(&describe(&error).to_string())?;
-                Ok(Failure::from(error).exit)
-            }
-            Err(error) => Err(explain(error)),
+        if with_token {
+            builder = builder.token(secret::token(self.token_file.as_deref())?);
         }
+        let client = builder.build()?;
+        Ok(self.as_user.map_or(client.clone(), |user| client.as_user(user)))
     }
+}
+
+/// Prints what came of a call.
+fn print<T: Serialize>(
+    json: bool,
+    answered: ApiResult<T>,
+    say: impl FnOnce(&T) -> String,
+) -> Result<Exit, Failure> {
+    match answered {
+        Ok(answer) if json => {
+            io::print(&serde_json::to_string(&answer).expect("an answer has text for keys"))?;
+            Ok(Exit::Ok)
+        }
+        Ok(answer) => {
+            io::print(&say(&answer))?;
+            Ok(Exit::Ok)
+        }
+        Err(error) if json => {
+            io::print(&describe(&error).to_string())?;
+            Ok(Failure::from(error).exit)
+        }
+        Err(error) => Err(explain(error)),
+    }
+}
+
+/// A request as JSON, without the token.
+fn show(base_url: &str, request: &Request) -> String {
+    let mut headers = Map::new();
+    if request.needs_token {
+        headers.insert("Authorization".into(), "Bearer (not shown)".into());
+    }
+    if !request.body.is_empty() {
+        headers.insert("Content-Type".into(), "application/json".into());
+    }
+    for (name, value) in &request.headers {
+        headers.insert((*name).to_owned(), value.as_str().into());
+    }
+    let body = String::from_utf8_lossy(&request.body);
+    let url = format!("{base_url}{}", request.path);
+    json!({"method": request.method, "url": url, "headers": headers, "body": body}).to_string()
+}
+
+/// Reads an answer with a collection of which all is on one page.
+fn items<T: Listed>(body: &[u8]) -> ApiResult<Vec<T>> {
+    Page::from_json(body).map(|page| page.items)
+}
+
+/// What a file holds in the vendor's form, as one JSON object.
+fn from_file<T: DeserializeOwned>(file: &std::path::Path, what: &str) -> Result<T, Failure> {
+    serde_json::from_slice(&read_file(file)?)
+        .map_err(|error| Failure::usage(format!("{} is no {what}: {error}", file.display())))
 }
 
 /// Lines of cells with tabs between; blanks and control characters in a cell become one blank.
@@ -97,6 +163,7 @@ fn table(rows: impl Iterator<Item = Vec<Option<String>>>) -> String {
 #[derive(Subcommand)]
 pub(super) enum Account {
     Id(AccountId),
+    Users(AccountUsers),
 }
 
 /// Print the account's id inside the chat service, which `connect` takes
@@ -121,30 +188,56 @@ pub(super) struct AccountId {
     crm: Crm,
 }
 
+/// List the users of the account: number, id inside the chat service, name
+#[derive(Args)]
+pub(super) struct AccountUsers {
+    #[command(flatten)]
+    crm: Crm,
+}
+
 impl Account {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let Self::Id(AccountId { legacy, login, api_key, crm }) = self;
-        let found = if legacy {
-            let client = crm.builder()?.build()?;
-            let given = "the argument parser requires it";
-            let (login, api_key) = (login.expect(given), api_key.expect(given));
-            runtime()?
-                .block_on(async { client.legacy_account(&login, &api_key).await.map(|found| found.amojo_id) })
-        } else {
-            let client = crm.client()?;
-            runtime()?.block_on(async { client.account().await.map(|found| found.amojo_id) })
-        };
-        let found = found.and_then(|id| {
-            id.ok_or_else(|| {
-                amochats::Error::new(
-                    amochats::ErrorKind::NotFound,
+        match self {
+            Self::Id(id) => id.run(),
+            Self::Users(AccountUsers { crm }) if crm.dry_run => {
+                crm.call(Ok(Request::users(1)), |_| Ok(()), |()| String::new())
+            }
+            Self::Users(AccountUsers { crm }) => {
+                let client = crm.client(true)?;
+                let users = runtime()?.block_on(client.users_all().try_collect::<Vec<_>>());
+                print(crm.json, users, |users| {
+                    table(users.iter().map(|user| {
+                        let amojo_id = user.amojo_id.as_ref().map(ToString::to_string);
+                        vec![Some(user.id.to_string()), amojo_id, user.name.clone()]
+                    }))
+                })
+            }
+        }
+    }
+}
+
+impl AccountId {
+    fn run(self) -> Result<Exit, Failure> {
+        let Self { legacy, login, api_key, crm } = self;
+        let found = |id: Option<amochats::AccountId>| {
+            id.map(|id| json!({ "account_id": id })).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::NotFound,
                     "the CRM tells of no amojo_id: the account is not known to the chat service",
                 )
             })
-        });
-        crm.print(async { found.map(|id| json!({ "account_id": id })) }, |found| {
-            found["account_id"].as_str().unwrap_or_default().to_owned()
-        })
+        };
+        let say = |found: &Value| found["account_id"].as_str().unwrap_or_default().to_owned();
+        if !legacy {
+            let read = |body: &[u8]| amochats::crm::Account::from_json(body).and_then(|a| found(a.amojo_id));
+            return crm.call(Ok(Request::account()), read, say);
+        }
+        let given = "the argument parser requires it";
+        let (login, api_key) = (login.expect(given), api_key.expect(given));
+        // The key stands in the address.
+        let api_key = if crm.dry_run { "(not shown)" } else { &api_key };
+        let request = Request::legacy_account(&login, api_key);
+        crm.call(Ok(request), |body| LegacyAccount::from_json(body).and_then(|a| found(a.amojo_id)), say)
     }
 }
 
@@ -167,22 +260,20 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let client = self.crm.client()?;
         let link = [ChatLink::new(self.contact_id, self.conversation_ref_id)];
-        self.crm.print(client.link_chats(&link), |links| {
-            format!(
-                "linked; the link is {}",
-                links.first().map_or_else(|| "unknown".into(), |link| link.id.to_string())
-            )
+        self.crm.call(Request::link_chats(&link), items::<amochats::crm::LinkedChat>, |links| {
+            let link = links.first().map_or_else(|| "unknown".into(), |link| link.id.to_string());
+            format!("linked; the link is {link}")
         })
     }
 }
 
-/// List, add and remove sources: the numbers or pages through which clients write
+/// List, add, change and remove sources: the numbers or pages through which clients write
 #[derive(Subcommand)]
 pub(super) enum Source {
     Ls(SourceLs),
     Add(SourceAdd),
+    Edit(SourceEdit),
     Rm(SourceRm),
 }
 
@@ -222,6 +313,32 @@ pub(super) struct SourceAdd {
     crm: Crm,
 }
 
+/// Change a source; what is not given stays
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  amochats source edit 9619 --region ru --subdomain example --token-file crm.token --default true")]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+pub(super) struct SourceEdit {
+    /// Which one, by the CRM's number
+    #[arg(value_name = "ID")]
+    id: i64,
+    /// The name that users see
+    #[arg(long, group = "change")]
+    name: Option<String>,
+    /// The pipeline of its leads
+    #[arg(long, value_name = "ID", group = "change")]
+    pipeline_id: Option<i64>,
+    /// Whether chats without a source go through it
+    #[arg(long, value_name = "BOOL", group = "change")]
+    default: Option<bool>,
+    /// The code of the channel with which users start a conversation
+    #[arg(long, value_name = "CODE", group = "change")]
+    origin_code: Option<String>,
+    #[command(flatten)]
+    crm: Crm,
+}
+
 /// Remove sources
 #[derive(Args)]
 pub(super) struct SourceRm {
@@ -232,58 +349,79 @@ pub(super) struct SourceRm {
     crm: Crm,
 }
 
+type Sources = Vec<amochats::crm::Source>;
+
+fn source_rows(sources: &Sources) -> String {
+    table(sources.iter().map(|source| {
+        let default = source.default.unwrap_or_default().then(|| "default".to_owned());
+        vec![Some(source.id.to_string()), source.external_id.clone(), source.name.clone(), default]
+    }))
+}
+
 impl Source {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let rows = |sources: &Vec<amochats::crm::Source>| {
-            table(sources.iter().map(|source| {
-                let default = source.default.unwrap_or_default().then(|| "default".to_owned());
-                vec![Some(source.id.to_string()), source.external_id.clone(), source.name.clone(), default]
-            }))
-        };
         match self {
             Self::Ls(SourceLs { external_id, crm }) => {
-                let client = crm.client()?;
                 let external_ids: Vec<&str> = external_id.iter().map(String::as_str).collect();
-                crm.print(client.sources(&external_ids), rows)
+                crm.call(Ok(Request::sources(&external_ids)), items, source_rows)
             }
             Self::Add(SourceAdd { name, external_id, pipeline_id, default, origin_code, crm }) => {
-                let client = crm.client()?;
                 let source = NewSource {
                     pipeline_id,
                     default: default.then_some(true),
                     origin_code,
                     ..NewSource::new(name, external_id)
                 };
-                crm.print(client.add_sources(&[source]), rows)
+                crm.call(Request::add_sources(&[source]), items, source_rows)
+            }
+            Self::Edit(SourceEdit { id, name, pipeline_id, default, origin_code, crm }) => {
+                let change =
+                    SourceChange { id, name, pipeline_id, default, origin_code, ..SourceChange::default() };
+                let read = |body: &[u8]| amochats::crm::Source::from_json(body).map(|source| vec![source]);
+                crm.call(Request::update_source(&change), read, source_rows)
             }
             Self::Rm(SourceRm { ids, crm }) => {
-                let client = crm.client()?;
-                let done = json!({ "removed": ids });
-                crm.print(async { client.delete_sources(&ids).await.map(|()| done) }, |_| {
-                    "removed".to_owned()
-                })
+                crm.done(Request::delete_sources(&ids), json!({ "removed": ids }), "removed")
             }
         }
     }
 }
 
-/// List, add and remove templates of messages
+/// List, show, add, change and remove templates of messages, and review those of WhatsApp
 #[derive(Subcommand)]
 pub(super) enum Template {
     Ls(TemplateLs),
+    Show(TemplateShow),
     Add(TemplateAdd),
+    Edit(TemplateEdit),
     Rm(TemplateRm),
+    Review(TemplateReview),
 }
 
-/// List a page of the integration's templates: id, external_id, name, review
+/// List the integration's templates: id, external_id, name, review
+///
+/// One page, or with --all every template.
 #[derive(Args)]
 pub(super) struct TemplateLs {
     /// Which page, of 50 each
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "all")]
     page: u32,
+    /// Read all pages
+    #[arg(long)]
+    all: bool,
     /// Only the one with this id of the integration's
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
+    #[command(flatten)]
+    crm: Crm,
+}
+
+/// Show a template with its reviews, as JSON
+#[derive(Args)]
+pub(super) struct TemplateShow {
+    /// Which one, by the CRM's number
+    #[arg(value_name = "ID")]
+    id: i64,
     #[command(flatten)]
     crm: Crm,
 }
@@ -317,6 +455,37 @@ pub(super) struct TemplateAdd {
     crm: Crm,
 }
 
+/// Change a template; what is not given stays
+///
+/// One of WhatsApp can be changed only as a draft, before its review.
+#[derive(Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+pub(super) struct TemplateEdit {
+    /// Which one, by the CRM's number
+    #[arg(value_name = "ID")]
+    id: i64,
+    /// Its name
+    #[arg(long, group = "change")]
+    name: Option<String>,
+    /// The text; it may hold markers such as {{contact.name}}
+    #[arg(long, value_name = "TEXT", group = "change")]
+    content: Option<String>,
+    /// The integration's id of it
+    #[arg(long, value_name = "ID", group = "change")]
+    external_id: Option<String>,
+    /// A button that answers with its text; may be repeated. They take the place of all former ones
+    #[arg(long, value_name = "TEXT", group = "change")]
+    button: Vec<String>,
+    /// Whether users may change it
+    #[arg(long, value_name = "BOOL", group = "change")]
+    editable: Option<bool>,
+    /// A file with what is to change in the vendor's form, as one JSON object
+    #[arg(long, value_name = "FILE", group = "change", conflicts_with_all = ["name", "content", "external_id", "button", "editable"])]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    crm: Crm,
+}
+
 /// Remove templates
 #[derive(Args)]
 pub(super) struct TemplateRm {
@@ -325,6 +494,39 @@ pub(super) struct TemplateRm {
     ids: Vec<i64>,
     #[command(flatten)]
     crm: Crm,
+}
+
+/// Hand a template of WhatsApp in for review, or report what became of a review
+///
+/// Prints the reviews: id, source, status, reason.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  amochats template review 7351 --region ru --subdomain example --token-file crm.token
+  amochats template review 7351 --region ru --subdomain example --token-file crm.token \\
+    --review-id 367 --status rejected --reason 'No such language'")]
+pub(super) struct TemplateReview {
+    /// Which template, by the CRM's number
+    #[arg(value_name = "ID")]
+    id: i64,
+    /// The review that is reported, by its number
+    #[arg(long, value_name = "ID", requires = "status")]
+    review_id: Option<i64>,
+    /// What became of it
+    #[arg(long, requires = "review_id")]
+    status: Option<Outcome>,
+    /// Why it was rejected
+    #[arg(long, value_name = "TEXT", required_if_eq("status", "rejected"))]
+    reason: Option<String>,
+    #[command(flatten)]
+    crm: Crm,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Outcome {
+    Approved,
+    Paused,
+    Rejected,
 }
 
 fn template_rows(templates: &[amochats::crm::Template]) -> String {
@@ -338,41 +540,215 @@ fn template_rows(templates: &[amochats::crm::Template]) -> String {
     }))
 }
 
+fn review_rows(reviews: &[Review]) -> String {
+    table(reviews.iter().map(|review| {
+        vec![
+            Some(review.id.to_string()),
+            review.source_id.map(|source| source.to_string()),
+            review.status.clone(),
+            review.reject_reason.clone(),
+        ]
+    }))
+}
+
+fn buttons(texts: Vec<String>) -> Vec<TemplateButton> {
+    texts.into_iter().map(TemplateButton::inline).collect()
+}
+
 impl Template {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         match self {
-            Self::Ls(TemplateLs { page, external_id, crm }) => {
-                let client = crm.client()?;
-                crm.print(client.templates(page, external_id.as_deref()), |page| {
-                    let more = if page.has_next { "\nthere are more: --page" } else { "" };
+            Self::Ls(TemplateLs { page, all, external_id, crm }) if !all || crm.dry_run => {
+                let request = Request::templates(page, external_id.as_deref());
+                crm.call(Ok(request), Page::<amochats::crm::Template>::from_json, |page| {
+                    let more = if page.has_next { "\nthere are more: --page, or --all" } else { "" };
                     format!("{}{more}", template_rows(&page.items))
                 })
             }
-            Self::Add(add) => add.run(),
-            Self::Rm(TemplateRm { ids, crm }) => {
-                let client = crm.client()?;
-                let done = json!({ "removed": ids });
-                crm.print(async { client.delete_templates(&ids).await.map(|()| done) }, |_| {
-                    "removed".to_owned()
+            Self::Ls(TemplateLs { external_id, crm, .. }) => {
+                let client = crm.client(true)?;
+                let templates = client.templates_all(external_id.as_deref()).try_collect::<Vec<_>>();
+                print(crm.json, runtime()?.block_on(templates), |templates| template_rows(templates))
+            }
+            Self::Show(TemplateShow { id, crm }) => {
+                crm.call(Ok(Request::template(id)), amochats::crm::Template::from_json, |template| {
+                    serde_json::to_string_pretty(template).expect("an answer has text for keys")
                 })
             }
+            Self::Add(add) => add.run(),
+            Self::Edit(edit) => edit.run(),
+            Self::Rm(TemplateRm { ids, crm }) => {
+                crm.done(Request::delete_templates(&ids), json!({ "removed": ids }), "removed")
+            }
+            Self::Review(review) => review.run(),
         }
     }
 }
 
 impl TemplateAdd {
     fn run(self) -> Result<Exit, Failure> {
-        let client = self.crm.client()?;
         let template = match self.file {
-            Some(file) => serde_json::from_slice(&read_file(&file)?)
-                .map_err(|error| Failure::usage(format!("{} is no template: {error}", file.display())))?,
+            Some(file) => from_file(&file, "template")?,
             None => NewTemplate {
                 external_id: self.external_id,
-                buttons: self.button.into_iter().map(TemplateButton::inline).collect(),
+                buttons: buttons(self.button),
                 is_editable: self.editable.then_some(true),
                 ..NewTemplate::new(self.name.unwrap_or_default(), self.content.unwrap_or_default())
             },
         };
-        self.crm.print(client.add_templates(&[template]), |templates| template_rows(templates))
+        let request = Request::add_templates(&[template]);
+        self.crm.call(request, items, |templates: &Vec<_>| template_rows(templates))
+    }
+}
+
+impl TemplateEdit {
+    fn run(self) -> Result<Exit, Failure> {
+        let change = match self.file {
+            Some(file) => {
+                let mut change: Map<String, Value> = from_file(&file, "change of a template")?;
+                change.insert("id".into(), self.id.into());
+                serde_json::from_value(change.into()).map_err(|error| {
+                    Failure::usage(format!("{} is no change of a template: {error}", file.display()))
+                })?
+            }
+            None => TemplateChange {
+                id: self.id,
+                name: self.name,
+                content: self.content,
+                external_id: self.external_id,
+                buttons: (!self.button.is_empty()).then(|| buttons(self.button)),
+                is_editable: self.editable,
+                ..TemplateChange::default()
+            },
+        };
+        let read = |body: &[u8]| amochats::crm::Template::from_json(body).map(|template| vec![template]);
+        self.crm.call(Request::update_template(&change), read, |templates| template_rows(templates))
+    }
+}
+
+impl TemplateReview {
+    fn run(self) -> Result<Exit, Failure> {
+        let Self { id, review_id, status, reason, crm } = self;
+        let Some((review, status)) = review_id.zip(status) else {
+            return crm
+                .call(Ok(Request::submit_template(id)), items, |reviews: &Vec<_>| review_rows(reviews));
+        };
+        let status = match status {
+            Outcome::Approved => ReviewStatus::Approved,
+            Outcome::Paused => ReviewStatus::Paused,
+            Outcome::Rejected => ReviewStatus::Rejected { reject_reason: reason.unwrap_or_default() },
+        };
+        let read = |body: &[u8]| Review::from_json(body).map(|review| vec![review]);
+        crm.call(Request::set_review_status(id, review, &status), read, |reviews| review_rows(reviews))
+    }
+}
+
+/// Look at a talk, or close it
+#[derive(Subcommand)]
+pub(super) enum Talk {
+    Show(TalkShow),
+    Close(TalkClose),
+}
+
+/// Show a talk, as JSON
+#[derive(Args)]
+pub(super) struct TalkShow {
+    /// Which one, by its number
+    #[arg(value_name = "ID")]
+    id: i64,
+    #[command(flatten)]
+    crm: Crm,
+}
+
+/// Close a talk
+#[derive(Args)]
+pub(super) struct TalkClose {
+    /// Which one, by its number
+    #[arg(value_name = "ID")]
+    id: i64,
+    /// Close it at once, without asking the client for a rating
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    crm: Crm,
+}
+
+impl Talk {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        match self {
+            Self::Show(TalkShow { id, crm }) => {
+                crm.call(Ok(Request::talk(id)), amochats::crm::Talk::from_json, |talk| {
+                    serde_json::to_string_pretty(talk).expect("an answer has text for keys")
+                })
+            }
+            Self::Close(TalkClose { id, force, crm }) => {
+                crm.done(Ok(Request::close_talk(id, force)), json!({ "closed": id }), "closed")
+            }
+        }
+    }
+}
+
+/// Subscribe an address to the CRM's own webhooks
+///
+/// They are not those of the channel: they come form-encoded, and nobody signs them.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  amochats webhook subscribe https://example.org/crm --event add_message --event add_talk \\
+    --region kommo --subdomain example --token-file crm.token")]
+pub(super) struct Subscribe {
+    /// Where they go
+    #[arg(value_name = "URL")]
+    destination: String,
+    /// An event, such as add_message, add_talk, update_talk or add_chat_template_review; may be repeated
+    #[arg(long, value_name = "NAME", required = true)]
+    event: Vec<String>,
+    #[command(flatten)]
+    crm: Crm,
+}
+
+/// List the subscriptions to the CRM's own webhooks: address, events, whether it is switched off
+#[derive(Args)]
+pub(super) struct Subscriptions {
+    #[command(flatten)]
+    crm: Crm,
+}
+
+/// End the subscription of an address
+#[derive(Args)]
+pub(super) struct Unsubscribe {
+    /// Where the webhooks went
+    #[arg(value_name = "URL")]
+    destination: String,
+    #[command(flatten)]
+    crm: Crm,
+}
+
+fn subscription_rows(subscriptions: &[amochats::crm::Subscription]) -> String {
+    table(subscriptions.iter().map(|subscription| {
+        let off = subscription.disabled.unwrap_or_default().then(|| "off".to_owned());
+        vec![Some(subscription.destination.clone()), Some(subscription.settings.join(",")), off]
+    }))
+}
+
+impl Subscribe {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        let subscription =
+            NewSubscription { destination: self.destination, settings: self.event, sort: None };
+        let read = |body: &[u8]| amochats::crm::Subscription::from_json(body).map(|made| vec![made]);
+        self.crm.call(Request::subscribe(&subscription), read, |made| subscription_rows(made))
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        self.crm.call(Ok(Request::subscriptions()), items, |found: &Vec<_>| subscription_rows(found))
+    }
+}
+
+impl Unsubscribe {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        let request = Request::unsubscribe(&self.destination);
+        self.crm.done(request, json!({ "unsubscribed": self.destination }), "unsubscribed")
     }
 }

@@ -72,6 +72,8 @@ enum Command {
     #[command(subcommand)]
     Template(crm::Template),
     #[command(subcommand)]
+    Talk(crm::Talk),
+    #[command(subcommand)]
     Sign(sign::Sign),
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -113,6 +115,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Link(link) => link.run(),
         Command::Source(source) => source.run(),
         Command::Template(template) => template.run(),
+        Command::Talk(talk) => talk.run(),
         Command::Sign(sign) => sign.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Version(version) => version.run(),

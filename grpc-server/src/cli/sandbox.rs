@@ -259,6 +259,7 @@ impl Sandbox {
                 "secret": sandbox.secret(),
                 "channels": sandbox.channels(),
                 "accounts": sandbox.accounts().iter().map(|account| account.account_id.clone()).collect::<Vec<_>>(),
+                "integrations": sandbox.crm().integrations(),
             }))?;
             stop.cancelled().await;
             sandbox.shutdown().await;

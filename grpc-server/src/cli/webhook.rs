@@ -2,6 +2,7 @@
 
 mod trigger;
 
+use super::crm;
 use super::secret::Secrets;
 use super::{Exit, Failure, io};
 use amochats::{
@@ -20,6 +21,9 @@ pub(super) enum Webhook {
     Verify(Verify),
     Parse(Parse),
     Trigger(trigger::Trigger),
+    Subscribe(crm::Subscribe),
+    Subscriptions(crm::Subscriptions),
+    Unsubscribe(crm::Unsubscribe),
 }
 
 /// Check the signature of a webhook, and say what is wrong with it
@@ -71,6 +75,9 @@ impl Webhook {
             Self::Verify(verify) => verify.run(),
             Self::Parse(parse) => parse.run(),
             Self::Trigger(trigger) => trigger.run(),
+            Self::Subscribe(subscribe) => subscribe.run(),
+            Self::Subscriptions(subscriptions) => subscriptions.run(),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.run(),
         }
     }
 }

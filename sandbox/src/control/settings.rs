@@ -15,14 +15,15 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 pub(super) async fn state(State(inner): Shared) -> Json<Value> {
-    let (channels, accounts) = {
+    let (channels, accounts, integrations) = {
         let state = inner.state();
-        (state.channels.clone(), state.accounts.clone())
+        (state.channels.clone(), state.accounts.clone(), state.crm.integrations().to_vec())
     };
     Json(json!({
         "api": inner.api_url(),
         "channels": channels,
         "accounts": accounts,
+        "integrations": integrations,
         "companion_url": inner.config.companion_url,
         "personality": inner.config.personality.name(),
         "switches": inner.switches(),

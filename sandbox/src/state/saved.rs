@@ -4,6 +4,7 @@ use super::{Account, Channel, Ids, Room, Scope, State};
 use crate::config::SandboxConfig;
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -31,6 +32,9 @@ pub(crate) struct Saved {
     scopes: BTreeMap<ScopeId, Arc<Scope>>,
     /// In the order in which they were made.
     chats: Vec<Arc<Room>>,
+    /// The CRM's own; absent in files of before there was one.
+    #[serde(default)]
+    crm: Option<Value>,
 }
 
 fn unusable(rule: impl Into<String>) -> Error {
@@ -57,6 +61,9 @@ impl Saved {
             accounts: state.accounts.clone(),
             scopes: state.scopes.clone(),
             chats: state.rooms.clone(),
+            crm: Some(
+                serde_json::to_value(&state.crm).expect("its keys are text, its values can be written"),
+            ),
         }
     }
 
@@ -83,7 +90,7 @@ impl Saved {
     pub(crate) fn restore(self, config: &SandboxConfig) -> Result<State> {
         self.check()?;
         self.agree(config)?;
-        let mut state = self.into_state(config);
+        let mut state = self.into_state(config)?;
         if let Some(url) = &config.webhook_url {
             state.channels[0].webhook_url = Some(url.clone());
         }
@@ -93,11 +100,17 @@ impl Saved {
     /// The state of a snapshot, whoever's it is.
     pub(crate) fn replace(self, config: &SandboxConfig) -> Result<State> {
         self.check()?;
-        Ok(self.into_state(config))
+        self.into_state(config)
     }
 
-    fn into_state(self, config: &SandboxConfig) -> State {
+    fn into_state(self, config: &SandboxConfig) -> Result<State> {
         let mut state = State::empty(config, Ids::new(None));
+        match self.crm {
+            Some(crm) => {
+                state.crm = serde_json::from_value(crm).map_err(|_| damaged("crm cannot be read"))?
+            }
+            None => state.crm.register_for(&self.channels[0].channel_id),
+        }
         state.channels = self.channels;
         state.accounts = self.accounts;
         state.scopes = self.scopes;
@@ -115,7 +128,7 @@ impl Saved {
                 .sum::<usize>();
             state.add_room(room);
         }
-        state
+        Ok(state)
     }
 
     /// What the sandbox relies on, in a file that somebody may have changed.

@@ -183,6 +183,7 @@ pub(crate) fn text(msgid: &str, conversation: &str, user: &str, text: &str) -> V
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) path: String,
+    pub(crate) query: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -211,7 +212,8 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> (StatusCode, &'static str) {
-    sender.send(Received { path: uri.path().to_owned(), headers, body }).expect("the test waits");
+    let query = uri.query().map(str::to_owned);
+    sender.send(Received { path: uri.path().to_owned(), query, headers, body }).expect("the test waits");
     match status {
         Some(status) => (status, "the receiver's words"),
         None => std::future::pending().await,
