@@ -261,6 +261,29 @@ test("buttons stand under a message", async (t) => {
   await picture(page, "buttons");
 });
 
+test("a template of the integration is filled in and brings its buttons", async (t) => {
+  const { page, crm, hooks, control, accountId, api } = await chatting(t);
+  const { integrations } = await control("GET", "crm");
+  const { token } = await control("POST", `crm/integrations/${integrations[0].client_id}/token`, { account_id: accountId });
+  const added = await fetch(`${api}/api/v4/chats/templates`, {
+    method: "POST", headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+    body: JSON.stringify([{ name: "Ready", content: "{{contact.name}}, your order is ready", external_id: "t-1", buttons: [{ type: "inline", text: "On my way" }] }]),
+  });
+  assert.equal(added.status, 200, await added.text());
+  await page.getByRole("button", { name: "Template or buttons" }).click();
+  await page.getByRole("button", { name: /^Ready/ }).click();
+  await page.getByLabel("{{contact.name}}").fill("Anna");
+  await page.getByRole("button", { name: "Use", exact: true }).click();
+  assert.equal(await crm.input.inputValue(), "Anna, your order is ready");
+  await picture(page, "template");
+  await crm.send.click();
+  const { text, template, markup } = message(await hooks.next(isMessage));
+  assert.equal(text, "Anna, your order is ready");
+  assert.deepEqual([template.external_id, template.content, template.params], ["t-1", "{{contact.name}}, your order is ready", [{ key: "{{contact.name}}", value: "Anna" }]]);
+  assert.deepEqual(markup.buttons, [[{ text: "On my way" }]]);
+  await seen(crm.message("your order is ready").filter({ hasText: "template" }));
+});
+
 test("typing goes both ways", async (t) => {
   const { page, crm, hooks, channel } = await chatting(t);
   await crm.input.pressSequentially("One moment");
