@@ -82,7 +82,9 @@ mod tests {
     #[test]
     fn what_the_page_names_is_served() {
         let served = |name: &str| FILES.iter().any(|(path, ..)| *path == name);
-        for part in INDEX.split(['"', '\'']).filter(|part| part.starts_with("/css/") || part.starts_with("/js/")) {
+        for part in
+            INDEX.split(['"', '\'']).filter(|part| part.starts_with("/css/") || part.starts_with("/js/"))
+        {
             assert!(served(part), "{part}");
         }
         assert!(served("/js/app.js"));
