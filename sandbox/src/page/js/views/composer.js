@@ -231,13 +231,13 @@ export function Composer({ id, chat, quoted, unquote, sent, handle }) {
           <blockquote dir="auto"><b>${quoted.author.name}</b> ${said(quoted)}</blockquote>
           <${IconButton} icon="close" label="Do not quote" class="small" onClick=${() => { unquote(); box.current.focus(); }} />
         </div>`}
-      ${(attachments.length > 0 || buttons.length > 0) && html`
+      ${(attachments.length > 0 || buttons.length > 0 || template) && html`
         <ul class="attachments" aria-label="What is attached">
           ${attachments.map((file) => html`<${Attached} key=${file.url ?? file.file_name} file=${file} remove=${() => put(file, [])} />`)}
-          ${buttons.length > 0 && html`
+          ${(buttons.length > 0 || template) && html`
             <li class="attached"><span class="file-mark"><${Icon} name="template" /></span>
               <span><span class="file-name">${template ? "Template" : "Buttons"}</span><span class="muted">${buttons.map((button) => button.text).join(" · ")}</span></span>
-              <${IconButton} icon="close" label="Remove the buttons" class="small" onClick=${() => change({ buttons: [], template: null })} /></li>`}
+              <${IconButton} icon="close" label=${template ? "Remove the template" : "Remove the buttons"} class="small" onClick=${() => change({ buttons: [], template: null })} /></li>`}
         </ul>`}
       <textarea ref=${box} data-testid="answer-input" rows="1" aria-label="Answer as a manager" placeholder="Write an answer…" enterkeyhint="send"
         value=${text} onInput=${input} onKeyDown=${keys} onPaste=${paste}></textarea>
