@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Does the main job in headless Chromium, on the pages of `amochats dev`. Arguments go to node's
-# test runner. Screenshots are kept in tests/artifacts/browser. The last line is `N passed, N failed`.
+# Does what a manager and a developer do on the pages of `amochats dev` and `amochats sandbox`, in
+# headless Chromium. Arguments go to node's test runner. Screenshots are kept in
+# tests/artifacts/browser. The last line is `N passed, N failed`.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -34,7 +35,8 @@ cd "$here"
 tap=$(mktemp)
 trap 'rm -f "$tap"' EXIT
 code=0
-node --test --test-reporter=spec --test-reporter-destination=stdout \
+# The browsers wait more than they work.
+node --test --test-concurrency=3 --test-reporter=spec --test-reporter-destination=stdout \
     --test-reporter=tap --test-reporter-destination="$tap" "$@" || code=$?
 count() { awk -v kind="$1" '$1 == "#" && $2 == kind { n = $3 } END { print n + 0 }' "$tap"; }
 echo "$(count pass) passed, $(($(count fail) + $(count cancelled))) failed"
