@@ -12,6 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::time::Duration;
 use support::{ACCOUNT, Channel, D0_MSEC, Receiver, Turned, config, text};
 use url::Url;
@@ -383,7 +384,10 @@ async fn installing_calls_the_redirect_uri_and_disabling_ends_everything() {
         .expect("genuine");
     let mut mac = Hmac::<Sha256>::new_from_slice(integration.client_secret.as_bytes()).expect("any length");
     mac.update(format!("{}|{}", query["client_uuid"], query["account_id"]).as_bytes());
-    let expected: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = mac.finalize().into_bytes().iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a String takes all");
+        hex
+    });
     assert_eq!(query["signature"], expected);
 
     crm.get("/api/v4/account").await.problem(401);

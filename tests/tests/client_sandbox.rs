@@ -5,7 +5,7 @@ use amochats::{
     ChannelSecret, Client, Connect, Content, CreateChat, DeliveryErrorCode, DeliveryStatus, EditMessage,
     ErrorKind, History, MessageRefId, NewMessage, Reaction, Result, ScopeId, Sender, Typing,
 };
-use amochats_sandbox::{Personality, Sandbox, SandboxConfig};
+use amochats_sandbox::{Personality, Sandbox, SandboxConfig, Switches};
 use futures_util::TryStreamExt;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -33,7 +33,7 @@ impl Desk {
             secret: Some(SECRET.into()),
             accounts: vec![ACCOUNT.into()],
             personality,
-            strict: true,
+            switches: Switches::strict(),
             ..SandboxConfig::default()
         };
         let sandbox = Sandbox::start(config).await.expect("loopback");

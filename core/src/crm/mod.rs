@@ -206,7 +206,7 @@ fn ids(ids: &[i64]) -> Vec<Value> {
 }
 
 /// A batch of one as a change of that one: its id stands in the path, not in the body.
-fn one(batch: Request, path: &str, id: i64) -> Request {
+fn one(batch: &Request, path: &str, id: i64) -> Request {
     let mut items: Vec<Map<String, Value>> =
         serde_json::from_slice(&batch.body).expect("it was written here, as an array of objects");
     let mut item = items.pop().expect("there is one");

@@ -68,7 +68,7 @@ impl Request {
     /// As [`Request::update_sources`].
     pub fn update_source(change: &SourceChange) -> Result<Self> {
         let request = Self::update_sources(std::slice::from_ref(change))?;
-        Ok(one(request, PATH, change.id))
+        Ok(one(&request, PATH, change.id))
     }
 
     /// Deletes one source; answered by 204, or 404 where it is not there.

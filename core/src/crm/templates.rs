@@ -89,7 +89,7 @@ impl Request {
     /// As [`Request::update_templates`].
     pub fn update_template(change: &TemplateChange) -> Result<Self> {
         let request = Self::update_templates(std::slice::from_ref(change))?;
-        Ok(one(request, PATH, change.id))
+        Ok(one(&request, PATH, change.id))
     }
 
     /// Deletes one template; answered by 204.

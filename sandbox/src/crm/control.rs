@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The contract of the paths below, in the form of OpenAPI.
+/// The contract of the paths below, in the form of `OpenAPI`.
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// The part of the control API's document that describes the paths below.

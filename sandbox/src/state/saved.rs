@@ -114,7 +114,7 @@ impl Saved {
         let mut state = State::empty(config, Ids::new(None));
         match self.crm {
             Some(crm) => {
-                state.crm = serde_json::from_value(crm).map_err(|_| damaged("crm cannot be read"))?
+                state.crm = serde_json::from_value(crm).map_err(|_| damaged("crm cannot be read"))?;
             }
             None => state.crm.register_for(&self.channels[0].channel_id),
         }
