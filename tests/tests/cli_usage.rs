@@ -44,7 +44,8 @@ fn each_shell_gets_its_completions() {
 fn bash_completes() {
     let script = amochats_with(&["completions", "bash"]).stdout
         + "COMP_WORDS=(amochats webhook tri) COMP_CWORD=2; _amochats amochats tri webhook; echo \"${COMPREPLY[@]}\"";
-    let ended = run(Command::new("bash").arg("-c").arg(script), b"");
+    // Through standard input: it is longer than an argument may be.
+    let ended = run(Command::new("bash").arg("-s"), script.as_bytes());
     assert_eq!((ended.code, ended.stdout.trim()), (0, "trigger"), "{ended:?}");
 }
 

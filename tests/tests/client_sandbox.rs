@@ -77,7 +77,7 @@ type Run = for<'a> fn(&'a Client, &'a With) -> Ran<'a>;
 
 const CALLS: [(&str, Run); 10] = [
     ("connect", |client, with| {
-        Box::pin(async { client.connect(&Connect::new(&*with.account)).await.map(drop) })
+        Box::pin(async { client.connect(&Connect::new(&*with.account).with_title("Shop")).await.map(drop) })
     }),
     ("disconnect", |client, with| Box::pin(async { client.disconnect(&with.account.as_str().into()).await })),
     ("send_message", |client, with| {

@@ -56,6 +56,8 @@ Switches (--switch NAME=VALUE; the first value is the default; null means none):
                         Not known: whether a read message can become delivered again.
   requests_per_second=null
                         Calls per scope; more get 429 with Retry-After. No limit of the chats API is documented.
+  crm_requests_per_second=7
+                        Calls of the CRM's own API per account; more get 429, who goes on 403. Documented: 7.
   hook_newline=true     The line feed after a webhook's body, outside of its signature: captured, not documented.
   hook_timeout_ms=5000  Documented: 5 s, and no second try.
   slow_lane_ms=1000     The delay of webhooks to a receiver that was late three times. Documented is that such a

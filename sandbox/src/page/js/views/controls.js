@@ -20,6 +20,7 @@ const STRICTNESS = [
     ["unknown_fields", "Unknown fields", "Most are misspelt: the journal names them.", { note: "Note", refuse: "Refuse" }],
     ["required_fields", "Required fields", "Some that the pages require are left out by live clients.", { live: "As live", documented: "Documented" }],
     ["requests_per_second", "Requests a second", "More of a scope get 429 with Retry-After.", { unit: "a second", usual: 7 }],
+    ["crm_requests_per_second", "The CRM's requests a second", "More of an account get 429, who goes on 403.", { unit: "a second", usual: 7 }],
   ]],
   ["Answers", [
     ["duplicates", "The same msgid again", "Documented is only that it is not accepted.", { reject: "400", replay: "First answer" }],
