@@ -8,6 +8,8 @@
 mod transaction;
 mod writer;
 
+pub(crate) use transaction::Transaction;
+
 use super::{
     Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
 };
@@ -20,7 +22,9 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use writer::{Ask, Message, Writer};
 
 /// "amoc", so that a foreign file is noticed.
 const APPLICATION_ID: i32 = 0x616d_6f63;
@@ -31,24 +35,10 @@ const QUEUE: usize = 1024;
 
 /// A store in an SQLite file.
 pub struct SqliteStore {
-    operations: mpsc::Sender<Operation>,
+    messages: mpsc::Sender<Message>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     path: PathBuf,
 }
-
-/// What the writer is asked for, and where the answer goes.
-enum Operation {
-    Append(Box<NewEvent>, Answer<Appended>),
-    CreateSubscription { name: String, start: Start, created_at: i64, answer: Answer<(SubscriptionId, bool)> },
-    Subscription(String, Answer<SubscriptionId>),
-    DeleteSubscription(String, Answer<()>),
-    Lease { subscription: SubscriptionId, max: usize, answer: Answer<Vec<Leased>> },
-    Settle(Vec<(Token, Settlement)>, Answer<Vec<Settled>>),
-    Ping(Answer<()>),
-    Close(oneshot::Sender<()>),
-}
-
-type Answer<T> = oneshot::Sender<Result<T>>;
 
 impl SqliteStore {
     /// Opens the file, or makes it with mode 0600.
@@ -66,8 +56,8 @@ impl SqliteStore {
         })
         .await
         .map_err(|_| closed())??;
-        let (operations, queue) = mpsc::channel(QUEUE);
-        let writer = writer::Writer::new(path.clone(), connection)?;
+        let (messages, queue) = mpsc::channel(QUEUE);
+        let writer = Writer::new(path.clone(), connection, Handle::current())?;
         let writer = std::thread::Builder::new()
             .name("amochats-store".into())
             .spawn(move || {
@@ -75,12 +65,42 @@ impl SqliteStore {
                 drop(lock);
             })
             .map_err(|error| failed(format!("cannot start the store's thread: {error}")))?;
-        Ok(Self { operations, writer: Mutex::new(Some(writer)), path })
+        Ok(Self { messages, writer: Mutex::new(Some(writer)), path })
     }
 
-    async fn ask<T>(&self, operation: impl FnOnce(Answer<T>) -> Operation) -> Result<T> {
-        let (answer, result) = oneshot::channel();
-        self.operations.send(operation(answer)).await.map_err(|_| closed())?;
+    /// Runs statements of another part of this crate in the next transaction, together with
+    /// whatever else waits for it; returns once that is committed with its sync.
+    ///
+    /// An error takes back what this work did, and nothing of the others'.
+    #[allow(dead_code, reason = "for the outbox, whose tables are in the same file")]
+    pub(crate) async fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(move |transaction| transaction.nested(work)).await
+    }
+
+    /// Reads on a connection of its own, so that a long answer does not hold up the writer.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let path = self.path.clone();
+        let read = move || {
+            let connection =
+                Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
+            connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+            work(&connection)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| closed())?
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (message, result) = Ask::new(work);
+        self.messages.send(message).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
     }
 }
@@ -88,7 +108,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, event: NewEvent) -> Result<Appended> {
-        self.ask(|answer| Operation::Append(Box::new(event), answer)).await
+        self.ask(move |transaction| transaction.append(&event).map(Ok)).await
     }
 
     async fn create_subscription(
@@ -98,45 +118,42 @@ impl Store for SqliteStore {
         created_at: i64,
     ) -> Result<(SubscriptionId, bool)> {
         let name = name.to_owned();
-        self.ask(|answer| Operation::CreateSubscription { name, start, created_at, answer }).await
+        self.ask(move |transaction| transaction.create_subscription(&name, start, created_at).map(Ok)).await
     }
 
     async fn subscription(&self, name: &str) -> Result<SubscriptionId> {
-        self.ask(|answer| Operation::Subscription(name.to_owned(), answer)).await
+        let name = name.to_owned();
+        self.ask(move |transaction| Ok(transaction.subscription(&name))).await
     }
 
     async fn delete_subscription(&self, name: &str) -> Result<()> {
-        self.ask(|answer| Operation::DeleteSubscription(name.to_owned(), answer)).await
+        let name = name.to_owned();
+        self.ask(move |transaction| transaction.delete_subscription(&name)).await
     }
 
     async fn subscriptions(&self) -> Result<Vec<SubscriptionState>> {
-        // On a connection of its own: counting a long backlog must not hold up the writer.
-        let path = self.path.clone();
-        tokio::task::spawn_blocking(move || {
-            let connection =
-                Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
-            connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
-            transaction::subscriptions(&connection).map_err(error)
-        })
-        .await
-        .map_err(|_| closed())?
+        self.read(|connection| transaction::subscriptions(connection).map_err(error)).await
     }
 
     async fn lease(&self, subscription: SubscriptionId, max: usize) -> Result<Vec<Leased>> {
-        self.ask(|answer| Operation::Lease { subscription, max, answer }).await
+        self.ask(move |transaction| transaction.lease(subscription, max)).await
     }
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
-        self.ask(|answer| Operation::Settle(settlements, answer)).await
+        self.ask(move |transaction| {
+            let settle = |(token, settlement)| transaction.settle(token, settlement);
+            settlements.into_iter().map(settle).collect::<rusqlite::Result<_>>().map(Ok)
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.ask(Operation::Ping).await
+        self.ask(|_| Ok(Ok(()))).await
     }
 
     async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.operations.send(Operation::Close(done)).await.is_ok() {
+        if self.messages.send(Message::Close(done)).await.is_ok() {
             let _ = closed.await;
         }
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -264,7 +281,7 @@ fn failed(message: String) -> Error {
 }
 
 /// An error of SQLite. Its text names tables and files, never contents.
-fn error(error: rusqlite::Error) -> Error {
+pub(crate) fn error(error: rusqlite::Error) -> Error {
     let kind = match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => ErrorKind::StoreFull,
         _ => ErrorKind::StoreFailed,

@@ -54,7 +54,7 @@ impl Cache {
 }
 
 /// A transaction on the writer's connection; rolled back unless committed.
-pub(super) struct Transaction<'a> {
+pub(crate) struct Transaction<'a> {
     tx: rusqlite::Transaction<'a>,
     cache: &'a mut Cache,
 }
@@ -71,11 +71,39 @@ impl<'a> Transaction<'a> {
         Ok(Self { tx, cache })
     }
 
+    /// For statements on tables of another part of this crate.
+    #[allow(dead_code, reason = "for the outbox, whose tables are in the same file")]
+    pub(crate) fn sql(&self) -> &Connection {
+        &self.tx
+    }
+
+    /// Work whose failure takes back its own changes only.
+    pub(super) fn nested<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> rusqlite::Result<Result<T>> {
+        self.tx.prepare_cached("SAVEPOINT work")?.execute([])?;
+        let result = work(self);
+        if self.tx.is_autocommit() {
+            // SQLite has rolled everything back, as it does on a full disk: nothing must follow.
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL),
+                None,
+            ));
+        }
+        if result.is_err() {
+            self.tx.prepare_cached("ROLLBACK TO work")?.execute([])?;
+        }
+        self.tx.prepare_cached("RELEASE work")?.execute([])?;
+        Ok(result)
+    }
+
     pub(super) fn commit(self) -> rusqlite::Result<()> {
         self.tx.commit()
     }
 
-    pub(super) fn append(&mut self, event: &NewEvent) -> rusqlite::Result<Appended> {
+    /// Keeps an event.
+    pub(crate) fn append(&mut self, event: &NewEvent) -> rusqlite::Result<Appended> {
         let conversation = self.conversation(event)?;
         let mut conflicting = false;
         if let Some((key, digest)) = event.dedup_key() {
