@@ -7,7 +7,7 @@ use amochats::{
 };
 use amochats_proto::v1;
 use amochats_runtime::store::{Start, SubscriptionState};
-use amochats_runtime::{Delivery, Event, Origin};
+use amochats_runtime::{Account, AccountState, Delivery, Event, Origin};
 use prost_types::Timestamp;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -248,6 +248,32 @@ pub(crate) fn duration(duration: prost_types::Duration, field: &str) -> Result<D
 /// A delivery with its event.
 pub(crate) fn delivery(delivery: Delivery) -> v1::Delivery {
     v1::Delivery { ack_id: delivery.ack_id, attempt: delivery.attempt, event: Some(event(delivery.event)) }
+}
+
+/// An account of a channel.
+pub(crate) fn account(account: Account) -> v1::Account {
+    let state = match account.state {
+        AccountState::Discovered => v1::AccountState::Discovered,
+        AccountState::Connected => v1::AccountState::Connected,
+        AccountState::Disconnected => v1::AccountState::Disconnected,
+        AccountState::Disabled => v1::AccountState::Disabled,
+    };
+    let (channel_id, account_id) = account
+        .scope_id
+        .split()
+        .map_or_else(|_| (String::new(), String::new()), |(channel, account)| (text(channel), text(account)));
+    v1::Account {
+        scope_id: text(account.scope_id),
+        channel_id,
+        account_id,
+        state: state.into(),
+        since: Some(timestamp(account.since)),
+        checked_at: account.checked_at.map(timestamp),
+        heard_at: account.heard_at.map(timestamp),
+        problem: account.problem,
+        title: account.title,
+        hook_api_version: account.hook_version,
+    }
 }
 
 /// An event.

@@ -1,10 +1,11 @@
 //! The server: the runtime, and `amochats.v1` over it.
 
-use crate::service::{ChannelService, InboxService};
+use crate::service::{ChannelService, InboxService, WebhookService};
 use amochats::{Error, ErrorKind, Result};
 use amochats_proto::v1::channel_service_server::ChannelServiceServer;
 use amochats_proto::v1::inbox_service_server::InboxServiceServer;
-use amochats_runtime::{Config, Runtime, config};
+use amochats_proto::v1::webhook_service_server::WebhookServiceServer;
+use amochats_runtime::{Config, Metrics, Runtime, config};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,8 +24,24 @@ const MAX_MESSAGE: usize = 4 << 20;
 pub struct ServerConfig {
     /// The gRPC listener.
     pub grpc: GrpcConfig,
+    /// What is said in the log.
+    pub log: LogConfig,
     /// Everything else.
     pub runtime: Config,
+}
+
+/// What is said in the log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,amochats_runtime=debug`.
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
 }
 
 /// The gRPC listener.
@@ -56,16 +73,29 @@ impl ServerConfig {
     /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
     pub fn load(toml: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let mut table = config::parse(toml)?;
-        let own = [config::ENV_PREFIX, "GRPC_"].concat();
+        let own = ["GRPC_", "LOG_"].map(|section| [config::ENV_PREFIX, section].concat());
         let (ours, rest): (Vec<_>, Vec<_>) =
-            environment.into_iter().partition(|(name, _)| name.starts_with(&own));
+            environment.into_iter().partition(|(name, _)| own.iter().any(|own| name.starts_with(own)));
         for (name, value) in ours {
-            config::overlay(&mut table, &["grpc"], name.trim_start_matches(config::ENV_PREFIX), &value)?;
+            config::overlay(
+                &mut table,
+                &["grpc", "log"],
+                name.trim_start_matches(config::ENV_PREFIX),
+                &value,
+            )?;
         }
         let grpc: GrpcConfig = match table.remove("grpc") {
             None => GrpcConfig::default(),
             Some(section) => config::section("grpc", section)?,
         };
+        let log: LogConfig = match table.remove("log") {
+            None => LogConfig::default(),
+            Some(section) => config::section("log", section)?,
+        };
+        if log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            let rule = "log.level: must be error, warn, info, debug or trace, also as \"info,amochats_runtime=debug\"";
+            return Err(Error::new(ErrorKind::ConfigInvalid, rule).with_field("log.level"));
+        }
         if !grpc.address.ip().is_loopback() && !grpc.allow_public {
             return Err(Error::new(
                 ErrorKind::ConfigInvalid,
@@ -74,7 +104,7 @@ impl ServerConfig {
             )
             .with_field("grpc.address"));
         }
-        Ok(Self { grpc, runtime: Config::from_table(table, rest)? })
+        Ok(Self { grpc, log, runtime: Config::from_table(table, rest)? })
     }
 }
 
@@ -84,11 +114,16 @@ const GRPC_EXAMPLE: &str = r#"
 address = "127.0.0.1:50051"
 # Allows an address that other machines reach.
 allow_public = false
+
+[log]
+# error, warn, info, debug or trace, also by module: "info,amochats_runtime=debug". RUST_LOG wins.
+level = "info"
 "#;
 
 /// A running server.
 pub struct Server {
     runtime: Runtime,
+    grpc: GrpcConfig,
     grpc_address: SocketAddr,
     health: HealthReporter,
     /// Ends the streams.
@@ -106,7 +141,8 @@ impl Server {
     /// [`ErrorKind::ConfigInvalid`] for an address that cannot be bound; those of
     /// [`Runtime::start`].
     pub async fn start(config: ServerConfig) -> Result<Self> {
-        let address = config.grpc.address;
+        let grpc = config.grpc;
+        let address = grpc.address;
         let cannot = |error| {
             Error::new(ErrorKind::ConfigInvalid, format!("cannot listen on {address} for grpc: {error}"))
                 .with_field("grpc.address")
@@ -119,9 +155,11 @@ impl Server {
         let channel = ChannelServiceServer::new(ChannelService::new(runtime.channels().clone()));
         let inbox = InboxService::new(runtime.inbox().clone(), stop.clone(), streams.clone());
         let inbox = InboxServiceServer::new(inbox);
+        let webhook = WebhookServiceServer::new(WebhookService::new(runtime.channels().clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ChannelServiceServer<ChannelService>>().await;
         health.set_serving::<InboxServiceServer<InboxService>>().await;
+        health.set_serving::<WebhookServiceServer<WebhookService>>().await;
         // Some tools know only the older protocol.
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -137,13 +175,37 @@ impl Server {
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .add_service(channel.max_decoding_message_size(MAX_MESSAGE))
             .add_service(inbox.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(webhook.max_decoding_message_size(MAX_MESSAGE))
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(invalid)?)
             .add_service(reflection().build_v1alpha().map_err(invalid)?);
         let incoming = TcpListenerStream::new(listener);
         let serving = router.serve_with_incoming_shutdown(incoming, ended.clone().cancelled_owned());
         let serving = tokio::spawn(serving);
-        Ok(Self { runtime, grpc_address, health, stop, streams, ended, serving })
+        Ok(Self { runtime, grpc, grpc_address, health, stop, streams, ended, serving })
+    }
+
+    /// Goes on with another configuration, as far as that needs no restart; returns the keys whose
+    /// change needs one.
+    ///
+    /// # Errors
+    /// As for [`Runtime::reload`]; then nothing has changed.
+    pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>> {
+        let mut restart = self.runtime.reload(&config.runtime)?;
+        if config.grpc.address != self.grpc.address || config.grpc.allow_public != self.grpc.allow_public {
+            restart.push("grpc");
+        }
+        Ok(restart)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        self.runtime.metrics()
+    }
+
+    /// The scheme of [`Server::listener_address`].
+    pub fn listener_scheme(&self) -> &'static str {
+        if self.runtime.has_tls() { "https" } else { "http" }
     }
 
     /// Where the services are.
@@ -169,6 +231,7 @@ impl Server {
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.health.set_not_serving::<ChannelServiceServer<ChannelService>>().await;
         self.health.set_not_serving::<InboxServiceServer<InboxService>>().await;
+        self.health.set_not_serving::<WebhookServiceServer<WebhookService>>().await;
         self.runtime.drain().await;
         self.stop.cancel();
         self.streams.close();

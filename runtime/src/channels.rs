@@ -1,41 +1,89 @@
 //! The channels of a runtime, and the one way a webhook gets in.
 
+use crate::accounts::Accounts;
 use crate::clock::Clock;
-use crate::config::{ChannelConfig, Config};
+use crate::config::{AccountConfig, ChannelConfig, Config};
 use crate::event::{Event, NewEvent, Origin};
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::store::Appended;
+use amochats::crm::ClientSecret;
 use amochats::{
     AccountId, ChannelId, ChannelSecret, Client, Error, ErrorKind, HookVersion, Result, ScopeId,
-    WebhookEvent, WebhookKind, parse_webhook, verify_webhook,
+    SignedHeaders, VerifiedBody, WebhookEvent, WebhookKind, parse_webhook, verify_webhook,
 };
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use uuid::Uuid;
 
 /// A channel at work: its secrets and its client.
 pub struct Channel {
     id: ChannelId,
-    secrets: Vec<ChannelSecret>,
+    secrets: Secrets,
     client: Client,
+    pub(crate) integration: Option<(String, ClientSecret)>,
+    pub(crate) accounts: Vec<AccountConfig>,
+}
+
+/// A channel's secrets, those that never end first, then the one that ends last.
+pub(crate) struct Secrets {
+    current: ChannelSecret,
+    secrets: Vec<ChannelSecret>,
+    ends: Vec<i64>,
+}
+
+impl Secrets {
+    /// `old` ones each with its end, in Unix milliseconds.
+    pub(crate) fn new(current: ChannelSecret, old: Vec<(ChannelSecret, Option<i64>)>) -> Self {
+        let mut all = vec![(current.clone(), i64::MAX)];
+        all.extend(old.into_iter().map(|(secret, end)| (secret, end.unwrap_or(i64::MAX))));
+        all.sort_by_key(|(_, end)| std::cmp::Reverse(*end));
+        let (secrets, ends) = all.into_iter().unzip();
+        Self { current, secrets, ends }
+    }
+
+    /// Those that count at this time.
+    fn at(&self, now: i64) -> &[ChannelSecret] {
+        &self.secrets[..self.ends.partition_point(|end| *end > now)]
+    }
 }
 
 impl Channel {
     pub(crate) fn new(config: &ChannelConfig) -> Result<Self> {
         let id = config.channel_id()?;
         let secrets = config.secrets()?;
-        let current =
-            secrets.first().cloned().ok_or_else(|| Error::invalid("channel.secret", "is required"))?;
-        let client = config.client(id.clone(), current)?;
-        Ok(Self { id, secrets, client })
+        let client = config.client(id.clone(), secrets.current.clone())?;
+        let integration = config.integration()?;
+        let mut ids = HashSet::new();
+        for account in &config.accounts {
+            if !ids.insert(account.request()?.account_id) {
+                let rule = "channel.account.id: two accounts of a channel have the same id";
+                return Err(Error::new(ErrorKind::ConfigInvalid, rule).with_field("channel.account.id"));
+            }
+        }
+        Ok(Self { id, secrets, client, integration, accounts: config.accounts.clone() })
     }
 
     /// The channel's id.
     pub fn id(&self) -> &ChannelId {
         &self.id
+    }
+
+    /// Signs a request to the chats API.
+    ///
+    /// # Errors
+    /// Those of [`amochats::sign_request`].
+    pub fn sign_request(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        date: &str,
+        body: &[u8],
+    ) -> Result<SignedHeaders> {
+        amochats::sign_request(&self.secrets.current, method, path, content_type, date, body)
     }
 
     /// The client of the chats API, with the channel's secret.
@@ -57,45 +105,63 @@ pub enum Ingested {
 
 /// The channels, and the door for webhooks.
 pub struct Channels {
-    by_id: HashMap<ChannelId, Arc<Channel>>,
+    by_id: RwLock<Arc<ById>>,
+    accounts: Accounts,
     inbox: Inbox,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     keep_typing: bool,
-    /// Scopes that were heard of; logged once each.
-    discovered: Mutex<HashSet<ScopeId>>,
 }
 
-/// The most scopes that are remembered as heard of.
-const DISCOVERED: usize = 10_000;
+type ById = HashMap<ChannelId, Arc<Channel>>;
+
+fn by_id(config: &Config) -> Result<Arc<ById>> {
+    let channel = |config| Channel::new(config).map(|channel| (channel.id.clone(), Arc::new(channel)));
+    config.channels.iter().map(channel).collect::<Result<_>>().map(Arc::new)
+}
 
 impl Channels {
     pub(crate) fn new(
         config: &Config,
         inbox: Inbox,
+        accounts: Accounts,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
-        let by_id = config.channels.iter().map(|config| {
-            let channel = Channel::new(config)?;
-            Ok((channel.id.clone(), Arc::new(channel)))
-        });
         Ok(Self {
-            by_id: by_id.collect::<Result<_>>()?,
+            by_id: RwLock::new(by_id(config)?),
+            accounts,
             inbox,
             clock,
             metrics,
             keep_typing: config.inbox.keep_typing,
-            discovered: Mutex::default(),
         })
+    }
+
+    /// Works with the channels of another configuration from now on, all of them or, with an error,
+    /// none.
+    pub(crate) fn replace(&self, config: &Config) -> Result<()> {
+        let new = by_id(config)?;
+        *self.by_id.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// All channels.
+    pub(crate) fn all(&self) -> Arc<ById> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The accounts of all channels.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The channel of this id.
     ///
     /// # Errors
     /// [`ErrorKind::UnknownChannel`] where it is not configured.
-    pub fn get(&self, id: &ChannelId) -> Result<&Arc<Channel>> {
-        self.by_id.get(id).ok_or_else(|| {
+    pub fn get(&self, id: &ChannelId) -> Result<Arc<Channel>> {
+        self.all().get(id).cloned().ok_or_else(|| {
             Error::new(
                 ErrorKind::UnknownChannel,
                 "the channel is not configured here; add it as a [[channel]]",
@@ -107,10 +173,11 @@ impl Channels {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] where there are several.
-    pub fn only(&self) -> Result<&Arc<Channel>> {
-        let mut all = self.by_id.values();
-        match (all.next(), all.next()) {
-            (Some(channel), None) => Ok(channel),
+    pub fn only(&self) -> Result<Arc<Channel>> {
+        let all = self.all();
+        let mut channels = all.values();
+        match (channels.next(), channels.next()) {
+            (Some(channel), None) => Ok(channel.clone()),
             _ => Err(Error::invalid("channel_id", "is required: several channels are configured")),
         }
     }
@@ -119,11 +186,24 @@ impl Channels {
     ///
     /// # Errors
     /// [`ErrorKind::UnknownChannel`] for a scope of no configured channel.
-    pub fn of_scope(&self, scope: &str) -> Result<(&Arc<Channel>, AccountId)> {
+    pub fn of_scope(&self, scope: &str) -> Result<(Arc<Channel>, AccountId)> {
         let unknown =
             || Error::new(ErrorKind::UnknownChannel, "the address names no channel that is configured here");
         let (channel, account) = ScopeId::from(scope).split().map_err(|_| unknown())?;
-        Ok((self.by_id.get(&channel).ok_or_else(unknown)?, account))
+        Ok((self.all().get(&channel).cloned().ok_or_else(unknown)?, account))
+    }
+
+    /// Checks a webhook's signature with the secrets of a channel that count now. Nothing is kept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SignatureMissing`], [`ErrorKind::SignatureMismatch`].
+    pub fn verify<'a>(
+        &self,
+        channel: &Channel,
+        body: &'a [u8],
+        signature: Option<&str>,
+    ) -> Result<VerifiedBody<'a>> {
+        verify_webhook(channel.secrets.at(self.clock.now_msec()), body, signature.map(str::trim))
     }
 
     /// Takes a webhook in: verifies it, keeps it durably, and only then returns. This is the way
@@ -139,13 +219,13 @@ impl Channels {
     pub async fn ingest(&self, scope: &str, signature: Option<&str>, body: Bytes) -> Result<Ingested> {
         let (channel, url_account) = self.of_scope(scope)?;
         let signature = signature.map(str::trim);
-        let verified = verify_webhook(&channel.secrets, &body, signature)?;
+        let verified = self.verify(&channel, &body, signature)?;
         // Not JSON, or not of a known shape: kept all the same.
         let webhook = parse_webhook(verified).ok();
         let kind = webhook.as_ref().map_or("unknown", |webhook| webhook.kind.name());
         let account_id = self.account(webhook.as_ref(), url_account);
         let scope_id = ScopeId::of(&channel.id, &account_id);
-        self.discover(&scope_id);
+        self.accounts.heard(&scope_id);
         let received_at = self.clock.now_msec();
         if kind == "typing" && !self.keep_typing {
             self.metrics.event(kind, "live");
@@ -208,13 +288,6 @@ impl Channels {
                 account
             }
             _ => url_account,
-        }
-    }
-
-    fn discover(&self, scope: &ScopeId) {
-        let mut discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
-        if discovered.len() < DISCOVERED && discovered.insert(scope.clone()) {
-            tracing::info!(%scope, "first webhook of this account since the start");
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The configuration: a TOML file, then the environment.
 
-use crate::channels::Channel;
+use crate::channels::{Channel, Secrets};
 use crate::inbox::Redelivery;
-use amochats::{ChannelId, ChannelSecret, Client, Error, ErrorKind, Region, Result};
+use crate::serve::{Limits, Tls, Trusted};
+use amochats::crm::ClientSecret;
+use amochats::{ChannelId, ChannelSecret, Client, Connect, Error, ErrorKind, HookVersion, Region, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The environment's prefix: `AMOCHATS_LISTENER_ADDRESS` is `address` in `[listener]`.
@@ -29,6 +31,9 @@ pub struct Config {
     /// How events are handed out.
     #[serde(default)]
     pub inbox: InboxConfig,
+    /// The accounts that are kept connected.
+    #[serde(default)]
+    pub accounts: AccountsConfig,
     /// The channels, at least one.
     #[serde(default, rename = "channel")]
     pub channels: Vec<ChannelConfig>,
@@ -48,13 +53,29 @@ pub struct ListenerConfig {
     pub keep_deadline_ms: u64,
     /// How long the request's head may take, in milliseconds.
     pub header_timeout_ms: u64,
+    /// How long a connection may stay open without a request, in milliseconds.
+    pub keep_alive_timeout_ms: u64,
     /// At a stop, how long readiness fails before no webhook is accepted any more, in milliseconds:
     /// what a load balancer needs to notice.
     pub drain_delay_ms: u64,
     /// The most connections at a time.
     pub max_connections: usize,
+    /// The most connections of one address at a time.
+    pub max_connections_per_peer: usize,
     /// The most bytes of bodies in memory at a time.
     pub max_in_flight_bytes: usize,
+    /// Further paths of webhooks, such as one that was registered before.
+    pub more_webhook_paths: Vec<String>,
+    /// The path of the hook that tells that an account switched the integration off; empty: none.
+    pub disable_path: String,
+    /// The certificate with its chain, in PEM; empty: no TLS.
+    pub tls_cert: PathBuf,
+    /// The certificate's key, in PEM.
+    pub tls_key: PathBuf,
+    /// Addresses and networks of proxies whose word about the peer counts.
+    pub trusted_proxies: Vec<String>,
+    /// Whether trusted proxies begin each connection with the PROXY protocol, version 1 or 2.
+    pub proxy_protocol: bool,
 }
 
 impl Default for ListenerConfig {
@@ -65,27 +86,72 @@ impl Default for ListenerConfig {
             max_body_bytes: 1 << 20,
             keep_deadline_ms: 4000,
             header_timeout_ms: 5000,
+            keep_alive_timeout_ms: 75_000,
             drain_delay_ms: 0,
             max_connections: 1024,
+            max_connections_per_peer: 256,
             max_in_flight_bytes: 64 << 20,
+            more_webhook_paths: Vec::new(),
+            disable_path: "/disable".into(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }
 
 impl ListenerConfig {
-    /// The part of the path before the scope.
-    pub(crate) fn path_prefix(&self) -> Result<&str> {
-        let prefix = self.webhook_path.strip_suffix(":scope_id");
-        prefix
-            .filter(|prefix| {
+    /// The parts of the paths before the scope.
+    pub(crate) fn path_prefixes(&self) -> Result<Vec<String>> {
+        let prefix = |key: &str, path: &String| {
+            let prefix = path.strip_suffix(":scope_id").filter(|prefix| {
                 prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains([':', '?', '#', ' '])
+            });
+            prefix.map(str::to_owned).ok_or_else(|| {
+                invalid(key, "must begin with \"/\" and end with \"/:scope_id\", as \"/webhook/:scope_id\"")
             })
-            .ok_or_else(|| {
-                invalid(
-                    "listener.webhook_path",
-                    "must begin with \"/\" and end with \"/:scope_id\", as \"/webhook/:scope_id\"",
-                )
-            })
+        };
+        let more = self.more_webhook_paths.iter().map(|path| prefix("listener.more_webhook_paths", path));
+        std::iter::once(prefix("listener.webhook_path", &self.webhook_path)).chain(more).collect()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            connections: self.max_connections,
+            per_peer: self.max_connections_per_peer,
+            head: Duration::from_millis(self.header_timeout_ms),
+            keep_alive: Duration::from_millis(self.keep_alive_timeout_ms),
+        }
+    }
+
+    /// The certificate, where one is configured.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>> {
+        match (self.tls_cert.as_os_str().is_empty(), self.tls_key.as_os_str().is_empty()) {
+            (true, true) => Ok(None),
+            (false, false) => Tls::new(&self.tls_cert, &self.tls_key).map(Some),
+            (true, false) => Err(invalid("listener.tls_cert", "is missing, and tls_key is of no use alone")),
+            (false, true) => Err(invalid("listener.tls_key", "is missing, and tls_cert is of no use alone")),
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.path_prefixes()?;
+        self.tls()?;
+        Trusted::new(&self.trusted_proxies)?;
+        if !(1..=3_600_000).contains(&self.keep_alive_timeout_ms) {
+            return Err(invalid("listener.keep_alive_timeout_ms", "must be 1 to 3600000"));
+        }
+        if self.max_connections_per_peer == 0 {
+            return Err(invalid("listener.max_connections_per_peer", "must be more than 0"));
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(invalid("listener.proxy_protocol", "is spoken by trusted_proxies only; name them"));
+        }
+        if !self.disable_path.is_empty() && !self.disable_path.starts_with('/') {
+            return Err(invalid("listener.disable_path", "must begin with \"/\", or be empty"));
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +220,143 @@ impl InboxConfig {
     }
 }
 
+/// The accounts that are kept connected.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountsConfig {
+    /// How often an account with `connect = true` is connected again, in seconds. The service cannot
+    /// be asked, and to connect again changes nothing where the connection stands.
+    pub check_interval_s: u64,
+}
+
+impl Default for AccountsConfig {
+    fn default() -> Self {
+        Self { check_interval_s: 6 * 3600 }
+    }
+}
+
+/// An account of a channel.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountConfig {
+    /// The account's id inside the chat service: `amojo_id`.
+    pub id: String,
+    /// Connects the account at the start, and keeps it connected.
+    #[serde(default)]
+    pub connect: bool,
+    /// The channel's name in this account; Kommo wants one.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The form of webhooks: `v2`, or `v1`.
+    #[serde(default)]
+    pub hook_version: Option<String>,
+    /// The account's number in the CRM, by which the disable hook names it.
+    #[serde(default)]
+    pub crm_account_id: Option<u64>,
+}
+
+impl AccountConfig {
+    pub(crate) fn request(&self) -> Result<Connect> {
+        if self.id.is_empty() || !self.id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(invalid("channel.account.id", "must be the account's amojo_id, a UUID"));
+        }
+        let mut connect = Connect::new(self.id.as_str());
+        connect.title.clone_from(&self.title);
+        connect.hook_api_version = match self.hook_version.as_deref() {
+            None | Some("v2") => HookVersion::V2,
+            Some("v1") => HookVersion::V1,
+            Some(_) => return Err(invalid("channel.account.hook_version", "must be \"v2\" or \"v1\"")),
+        };
+        Ok(connect)
+    }
+}
+
+/// A secret that is being replaced: its text, or a table that says where it is and until when it
+/// counts.
+#[derive(Clone, Default)]
+pub struct OldSecret {
+    /// The secret.
+    pub value: Option<String>,
+    /// A file that holds it.
+    pub file: Option<PathBuf>,
+    /// Until when it is accepted, as `2026-12-01T00:00:00Z`. Without it: as long as it stands here.
+    pub until: Option<String>,
+}
+
+impl From<String> for OldSecret {
+    fn from(value: String) -> Self {
+        Self { value: Some(value), ..Self::default() }
+    }
+}
+
+impl OldSecret {
+    /// The secret, and its end in Unix milliseconds.
+    fn read(&self) -> Result<(ChannelSecret, Option<i64>)> {
+        let key = "channel.old_secrets";
+        let secret = one_secret(key, self.value.as_ref(), self.file.as_deref())?
+            .ok_or_else(|| invalid(key, "needs value or file"))?;
+        let secret = ChannelSecret::new(secret).map_err(|error| misfit(key, &error))?;
+        let until = self.until.as_ref().map(|until| {
+            let time = until.parse::<jiff::Timestamp>();
+            time.map(jiff::Timestamp::as_millisecond)
+                .map_err(|_| invalid(key, "until must be a time such as \"2026-12-01T00:00:00Z\""))
+        });
+        Ok((secret, until.transpose()?))
+    }
+}
+
+impl<'de> Deserialize<'de> for OldSecret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            value: Option<String>,
+            file: Option<PathBuf>,
+            until: Option<String>,
+        }
+
+        struct Either;
+
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = OldSecret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret, or a table with value or file, and until")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<OldSecret, E> {
+                Ok(text.to_owned().into())
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> std::result::Result<OldSecret, A::Error> {
+                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(OldSecret { value: table.value, file: table.file, until: table.until })
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A secret from the file itself or from another one; `None` where there is neither.
+fn one_secret(key: &str, text: Option<&String>, file: Option<&Path>) -> Result<Option<String>> {
+    match (text, file) {
+        (Some(text), None) => Ok(Some(text.clone())),
+        (None, Some(path)) => {
+            let read = std::fs::read_to_string(path);
+            let text = read.map_err(|error| {
+                invalid(format!("{key}_file"), format!("cannot read {}: {error}", path.display()))
+            })?;
+            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(invalid(key, "is given twice: as text and as a file")),
+    }
+}
+
 /// A channel, as support registered it.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,7 +368,7 @@ pub struct ChannelConfig {
     pub secret: Option<String>,
     /// Further secrets under which webhooks are accepted, while the secret is being changed.
     #[serde(default)]
-    pub old_secrets: Vec<String>,
+    pub old_secrets: Vec<OldSecret>,
     /// A file that holds the secret.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
@@ -175,6 +378,18 @@ pub struct ChannelConfig {
     /// The chats API's address in place of a region, such as a sandbox's.
     #[serde(default)]
     pub base_url: Option<String>,
+    /// The integration's id, for the hook that tells of its switching off.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// The integration's secret, with which that hook is signed.
+    #[serde(default)]
+    pub client_secret: Option<String>,
+    /// A file that holds the integration's secret.
+    #[serde(default)]
+    pub client_secret_file: Option<PathBuf>,
+    /// Accounts that this channel is for. Others are served as well once they are connected.
+    #[serde(default, rename = "account")]
+    pub accounts: Vec<AccountConfig>,
 }
 
 impl fmt::Debug for ChannelConfig {
@@ -197,6 +412,10 @@ impl ChannelConfig {
             secret_file: None,
             region: None,
             base_url: None,
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            accounts: Vec::new(),
         }
     }
 
@@ -209,26 +428,30 @@ impl ChannelConfig {
     }
 
     /// The current secret first, then the old ones.
-    pub(crate) fn secrets(&self) -> Result<Vec<ChannelSecret>> {
-        let current = match (&self.secret, &self.secret_file) {
-            (Some(secret), None) => secret.clone(),
-            (None, Some(path)) => {
-                let cannot = |error| {
-                    invalid("channel.secret_file", format!("cannot read {}: {error}", path.display()))
-                };
-                std::fs::read_to_string(path).map_err(cannot)?.trim_end_matches(['\r', '\n']).to_owned()
+    pub(crate) fn secrets(&self) -> Result<Secrets> {
+        let given = one_secret("channel.secret", self.secret.as_ref(), self.secret_file.as_deref())?;
+        let current = given.ok_or_else(|| {
+            let rule = format!("give it as secret_file, or in the environment as {ENV_PREFIX}SECRET");
+            invalid("channel.secret", rule)
+        })?;
+        let current = ChannelSecret::new(current).map_err(|error| misfit("channel.secret", &error))?;
+        let old = self.old_secrets.iter().map(OldSecret::read).collect::<Result<_>>()?;
+        Ok(Secrets::new(current, old))
+    }
+
+    /// The id and secret that the disable hook is checked with, where they are configured.
+    pub(crate) fn integration(&self) -> Result<Option<(String, ClientSecret)>> {
+        let (text, file) = (self.client_secret.as_ref(), self.client_secret_file.as_deref());
+        match (&self.client_id, one_secret("channel.client_secret", text, file)?) {
+            (None, None) => Ok(None),
+            (Some(id), Some(secret)) => {
+                let secret =
+                    ClientSecret::new(secret).map_err(|error| misfit("channel.client_secret", &error))?;
+                Ok(Some((id.clone(), secret)))
             }
-            (None, None) => {
-                let rule = format!("give it as secret_file, or in the environment as {ENV_PREFIX}SECRET");
-                return Err(invalid("channel.secret", rule));
-            }
-            (Some(_), Some(_)) => {
-                return Err(invalid("channel.secret", "is given twice: as secret and as secret_file"));
-            }
-        };
-        let keyed = std::iter::once(("channel.secret", &current))
-            .chain(self.old_secrets.iter().map(|old| ("channel.old_secrets", old)));
-        keyed.map(|(key, secret)| ChannelSecret::new(secret).map_err(|error| misfit(key, &error))).collect()
+            (Some(_), None) => Err(invalid("channel.client_secret", "belongs to client_id and is missing")),
+            (None, Some(_)) => Err(invalid("channel.client_id", "belongs to client_secret and is missing")),
+        }
     }
 
     /// The client of the chats API.
@@ -278,7 +501,7 @@ impl Config {
                 secret = Some(value);
                 continue;
             }
-            overlay(&mut table, &["listener", "admin", "store", "inbox"], key, &value)?;
+            overlay(&mut table, &["listener", "admin", "store", "inbox", "accounts"], key, &value)?;
         }
         let mut config: Self = serde::Deserialize::deserialize(table).map_err(toml_error)?;
         if let Some(secret) = secret {
@@ -299,7 +522,7 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
     pub fn validate(&self) -> Result<()> {
-        self.listener.path_prefix()?;
+        self.listener.validate()?;
         let listener = &self.listener;
         if !(1..=4900).contains(&listener.keep_deadline_ms) {
             return Err(invalid("listener.keep_deadline_ms", "must be 1 to 4900: the vendor waits 5000"));
@@ -324,6 +547,9 @@ impl Config {
                 "inbox",
                 "max_attempts must be more than 0, min_delay_ms at most max_delay_ms",
             ));
+        }
+        if !(60..=30 * 24 * 3600).contains(&self.accounts.check_interval_s) {
+            return Err(invalid("accounts.check_interval_s", "must be 60 to 2592000"));
         }
         if self.channels.is_empty() {
             return Err(invalid("channel", "add a [[channel]] with the id and secret that support sent"));

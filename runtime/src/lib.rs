@@ -27,18 +27,22 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod admin;
 mod channels;
 pub mod clock;
 pub mod config;
 mod event;
+mod front;
 mod inbox;
 mod listener;
 mod metrics;
+mod reload;
 mod runtime;
 mod serve;
 pub mod store;
 
+pub use accounts::{Account, AccountState, AccountStore, Accounts};
 pub use channels::{Channel, Channels, Ingested};
 pub use config::Config;
 pub use event::{Event, NewEvent, Origin};

@@ -8,6 +8,7 @@ use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::config::ListenerConfig;
 use crate::metrics::Metrics;
+use crate::serve::Trusted;
 use amochats::{Error, ErrorKind, Result, SIGNATURE_HEADER};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -15,6 +16,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,7 +25,8 @@ pub(crate) struct Listener {
     channels: Arc<Channels>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    prefix: String,
+    prefixes: Vec<String>,
+    trusted: Arc<Trusted>,
     max_body: usize,
     deadline: Duration,
     /// Bytes of bodies in memory, in permits of one.
@@ -36,12 +39,14 @@ impl Listener {
         channels: Arc<Channels>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        trusted: Arc<Trusted>,
     ) -> Result<Self> {
         Ok(Self {
             channels,
             clock,
             metrics,
-            prefix: config.path_prefix()?.to_owned(),
+            prefixes: config.path_prefixes()?,
+            trusted,
             max_body: config.max_body_bytes,
             deadline: Duration::from_millis(config.keep_deadline_ms),
             in_flight: Arc::new(Semaphore::new(config.max_in_flight_bytes.min(Semaphore::MAX_PERMITS))),
@@ -51,15 +56,25 @@ impl Listener {
     pub(crate) async fn handle(
         &self,
         request: Request<Incoming>,
+        peer: IpAddr,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let started = self.clock.monotonic();
-        let response = self.answer(request, started + self.deadline).await;
+        let in_flight = self.metrics.site.begin();
+        let response = self.answer(request, peer, started + self.deadline).await;
+        drop(in_flight);
         self.metrics.answered(response.status().as_u16(), self.clock.monotonic().saturating_sub(started));
         Ok(response)
     }
 
-    async fn answer(&self, request: Request<Incoming>, deadline: Duration) -> Response<Full<Bytes>> {
-        let scope = request.uri().path().strip_prefix(&self.prefix).filter(|scope| !scope.contains('/'));
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        deadline: Duration,
+    ) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        let scope = self.prefixes.iter().find_map(|prefix| path.strip_prefix(prefix.as_str()));
+        let scope = scope.filter(|scope| !scope.contains('/'));
         let Some(scope) = scope.map(str::to_owned) else {
             return say(StatusCode::NOT_FOUND, "no webhook address");
         };
@@ -80,6 +95,7 @@ impl Listener {
                 return refused;
             }
         };
+        let length = body.len() as u64;
         let signature = head.headers.get(SIGNATURE_HEADER).map(|value| value.to_str().unwrap_or_default());
         // A task of its own: after the deadline the store still has the body, so it still takes its
         // room, and what becomes of it is still counted.
@@ -94,7 +110,10 @@ impl Listener {
             None => Err(Error::new(ErrorKind::StoreFailed, "the store did not commit in time")),
         };
         match ingested {
-            Ok(_) => say(StatusCode::OK, "kept"),
+            Ok(_) => {
+                self.metrics.site.bytes.inc_by(length);
+                say(StatusCode::OK, "kept")
+            }
             Err(error) => {
                 let status = match error.kind() {
                     ErrorKind::UnknownChannel => StatusCode::NOT_FOUND,
@@ -104,7 +123,8 @@ impl Listener {
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 if status == StatusCode::UNAUTHORIZED {
-                    tracing::warn!(scope, reason = error.kind().name(), "a webhook was refused: {error}");
+                    let peer = self.trusted.client(peer, &head.headers);
+                    tracing::warn!(scope, %peer, reason = error.kind().name(), "a webhook was refused: {error}");
                 } else if status == StatusCode::SERVICE_UNAVAILABLE {
                     tracing::error!(
                         scope,

@@ -1,5 +1,9 @@
 //! What is counted, in the form that Prometheus reads.
 
+mod site;
+
+pub(crate) use site::SiteMetrics;
+
 use amochats::Result;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
@@ -17,6 +21,7 @@ pub struct Metrics {
     events: Family<Kept, Counter>,
     scope_mismatches: Counter,
     connections: Gauge,
+    pub(crate) site: SiteMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,6 +47,7 @@ impl Default for Metrics {
             events: Family::default(),
             scope_mismatches: Counter::default(),
             connections: Gauge::default(),
+            site: SiteMetrics::default(),
             registry: Registry::default(),
         };
         registry.register("webhook_answers", "Webhooks answered, by HTTP status", metrics.answers.clone());
@@ -62,6 +68,7 @@ impl Default for Metrics {
             "Open connections of the listener",
             metrics.connections.clone(),
         );
+        metrics.site.register(&mut registry);
         Self { registry, ..metrics }
     }
 }
@@ -82,6 +89,11 @@ impl Metrics {
 
     pub(crate) fn connections(&self, change: i64) {
         self.connections.inc_by(change);
+    }
+
+    /// Counts a configuration that was read while running, and whether it could be used.
+    pub fn reloaded(&self, well: bool) {
+        self.site.reloads.get_or_create(&well.into()).inc();
     }
 
     /// The text that Prometheus scrapes.

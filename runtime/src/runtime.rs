@@ -1,13 +1,16 @@
 //! All parts together.
 
+use crate::accounts::Accounts;
 use crate::admin::Admin;
 use crate::channels::Channels;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::front::Front;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
-use crate::serve::{Limits, bind, serve};
+use crate::reload::{Reloading, watch_certificate};
+use crate::serve::{Guests, Limits, Site, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
 use amochats::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -35,6 +38,7 @@ pub struct Runtime {
     ended: CancellationToken,
     listening: TaskTracker,
     tasks: TaskTracker,
+    reloading: Reloading,
 }
 
 impl Runtime {
@@ -58,7 +62,9 @@ impl Runtime {
         let metrics = Arc::new(Metrics::default());
         let inbox = Inbox::new(store.clone(), clock.clone(), config.inbox.redelivery());
         inbox.delete_temporary().await?;
-        let channels = Arc::new(Channels::new(config, inbox.clone(), clock.clone(), metrics.clone())?);
+        let accounts = Accounts::open(store.clone(), clock.clone(), metrics.clone()).await?;
+        let channels = Channels::new(config, inbox.clone(), accounts, clock.clone(), metrics.clone())?;
+        let channels = Arc::new(channels);
         let webhooks = bind(config.listener.address, "listener").await?;
         let machines = bind(config.admin.address, "admin").await?;
         let address = |listener: &tokio::net::TcpListener| {
@@ -70,33 +76,61 @@ impl Runtime {
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
-        let handler =
-            Arc::new(Listener::new(&config.listener, channels.clone(), clock.clone(), metrics.clone())?);
-        let limits = Limits {
-            connections: config.listener.max_connections,
-            header_timeout: Duration::from_millis(config.listener.header_timeout_ms),
+        let trusted = Arc::new(Trusted::new(&config.listener.trusted_proxies)?);
+        let front = Arc::new(Front {
+            listener: Listener::new(
+                &config.listener,
+                channels.clone(),
+                clock.clone(),
+                metrics.clone(),
+                trusted.clone(),
+            )?,
+            channels: channels.clone(),
+            disable_path: config.listener.disable_path.clone(),
+        });
+        let site = Site {
+            guests: Guests::new(config.listener.limits(), clock.clone()),
+            clock: clock.clone(),
+            tls: config.listener.tls()?.map(Arc::new),
+            trusted,
+            proxy_protocol: config.listener.proxy_protocol,
+            metrics: Some(metrics.clone()),
         };
-        let handle = move |request| {
-            let handler = handler.clone();
-            async move { handler.handle(request).await }
+        let reloading = Reloading::new(config.clone(), site.clone());
+        let handle = move |request, peer| {
+            let front = front.clone();
+            async move { front.handle(request, peer).await }
         };
-        listening.spawn(serve(
-            webhooks,
-            limits,
-            Some(metrics.clone()),
-            stopping.clone(),
-            ended.clone(),
-            handle,
-        ));
+        listening.spawn(serve(webhooks, site, stopping.clone(), ended.clone(), handle));
 
         let admin =
             Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), unready: unready.clone() });
-        let limits = Limits { connections: 64, header_timeout: Duration::from_secs(5) };
-        let handle = move |request| {
+        let limits = Limits {
+            connections: 64,
+            per_peer: usize::MAX,
+            head: Duration::from_secs(5),
+            keep_alive: Duration::from_mins(2),
+        };
+        let site = Site {
+            guests: Guests::new(limits, clock.clone()),
+            clock: clock.clone(),
+            tls: None,
+            trusted: Arc::default(),
+            proxy_protocol: false,
+            metrics: None,
+        };
+        let handle = move |request, _peer| {
             let admin = admin.clone();
             async move { admin.handle(request).await }
         };
-        tasks.spawn(serve(machines, limits, None, ended.clone(), ended.clone(), handle));
+        tasks.spawn(serve(machines, site, ended.clone(), ended.clone(), handle));
+        let interval = Duration::from_secs(config.accounts.check_interval_s);
+        let (keeper, stop) = (channels.clone(), ended.clone());
+        tasks.spawn(async move { keeper.accounts().run(keeper.clone(), interval, stop).await });
+        if let Some(tls) = reloading.tls() {
+            let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
+            tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
+        }
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });
 
@@ -114,12 +148,18 @@ impl Runtime {
             ended,
             listening,
             tasks,
+            reloading,
         })
     }
 
     /// Where webhooks arrive.
     pub fn listener_address(&self) -> SocketAddr {
         self.listener_address
+    }
+
+    /// Whether webhooks arrive over TLS.
+    pub fn has_tls(&self) -> bool {
+        self.reloading.tls().is_some()
     }
 
     /// Where health and metrics are.
@@ -140,6 +180,18 @@ impl Runtime {
     /// What is counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Goes on with another configuration, as far as that needs no restart: channels, secrets,
+    /// accounts, limits of connections, the certificate. All of it or, with an error, none. Returns
+    /// the keys whose change needs a restart.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn reload(&self, config: &Config) -> Result<Vec<&'static str>> {
+        let restart = self.reloading.reload(config, &self.channels)?;
+        self.metrics.reloaded(true);
+        Ok(restart)
     }
 
     /// Readiness fails from now on; after `listener.drain_delay_ms`, in which a load balancer can

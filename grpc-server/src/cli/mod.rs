@@ -3,6 +3,7 @@
 //! A command prints its answer on standard output and returns an `Exit`, or fails with a `Failure`,
 //! which becomes one line on standard error.
 
+mod accounts;
 mod api;
 mod config;
 mod crm;
@@ -52,6 +53,7 @@ enum Command {
     Serve(serve::Serve),
     Sandbox(Box<sandbox::Sandbox>),
     Listen(listen::Listen),
+    Accounts(accounts::Accounts),
     #[command(subcommand)]
     Config(config::Config),
     Connect(api::Connect),
@@ -99,6 +101,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Accounts(accounts) => accounts.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
         Command::Disconnect(disconnect) => disconnect.run(),

@@ -2,6 +2,8 @@
 
 mod channel;
 mod inbox;
+mod webhook;
 
 pub use channel::ChannelService;
 pub use inbox::InboxService;
+pub use webhook::WebhookService;

@@ -4,6 +4,7 @@ use super::{
     Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
     subscription_not_found,
 };
+use crate::accounts::{Account, AccountStore};
 use crate::event::{Event, NewEvent};
 use amochats::{Result, ScopeId};
 use async_trait::async_trait;
@@ -15,7 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct MemoryStore(Mutex<State>);
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
+    pub(crate) accounts: BTreeMap<String, Account>,
     closed: bool,
     events: Vec<(Event, Option<usize>)>,
     conversations: Vec<Conversation>,
@@ -54,7 +56,7 @@ enum Phase {
 }
 
 impl MemoryStore {
-    fn state(&self) -> Result<MutexGuard<'_, State>> {
+    pub(crate) fn state(&self) -> Result<MutexGuard<'_, State>> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.closed { Err(closed()) } else { Ok(state) }
     }
@@ -245,6 +247,10 @@ impl Store for MemoryStore {
             .into_iter()
             .map(|one| if settle(one).is_some() { Settled::Done } else { Settled::Lost })
             .collect())
+    }
+
+    fn accounts(&self) -> &dyn AccountStore {
+        self
     }
 
     async fn ping(&self) -> Result<()> {

@@ -15,11 +15,12 @@
 //! next start.
 
 mod memory;
-mod sqlite;
+pub(crate) mod sqlite;
 
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
+use crate::accounts::AccountStore;
 use crate::event::{Event, NewEvent};
 use amochats::{Error, ErrorKind, Result};
 use async_trait::async_trait;
@@ -56,6 +57,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Settles leased events; each one's result stands at its place.
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>>;
+
+    /// Where the same store keeps accounts.
+    fn accounts(&self) -> &dyn AccountStore;
 
     /// Checks that the store works, for readiness.
     async fn ping(&self) -> Result<()>;

@@ -7,7 +7,9 @@ use amochats_runtime::store::{
     Appended, Leased, MemoryStore, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState,
     Token,
 };
-use amochats_runtime::{Config, Consumer, ConsumerOptions, Delivery, NewEvent, Runtime, Verdict};
+use amochats_runtime::{
+    AccountStore, Config, Consumer, ConsumerOptions, Delivery, NewEvent, Runtime, Verdict,
+};
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -166,7 +168,11 @@ impl Answer {
 
 impl Wire {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self(BufReader::new(TcpStream::connect(address).await.expect("connected")))
+        Self::over(TcpStream::connect(address).await.expect("connected"))
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self(BufReader::new(stream))
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -335,6 +341,10 @@ impl Store for TestStore {
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
         self.inner.settle(settlements).await
+    }
+
+    fn accounts(&self) -> &dyn AccountStore {
+        self.inner.accounts()
     }
 
     async fn ping(&self) -> Result<()> {

@@ -13,6 +13,7 @@ pub(crate) use transaction::Transaction;
 use super::{
     Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
 };
+use crate::accounts::{self, AccountStore};
 use crate::event::NewEvent;
 use amochats::{Error, ErrorKind, Result};
 use async_trait::async_trait;
@@ -72,7 +73,6 @@ impl SqliteStore {
     /// whatever else waits for it; returns once that is committed with its sync.
     ///
     /// An error takes back what this work did, and nothing of the others'.
-    #[allow(dead_code, reason = "for the outbox, whose tables are in the same file")]
     pub(crate) async fn transact<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
@@ -145,6 +145,10 @@ impl Store for SqliteStore {
             settlements.into_iter().map(settle).collect::<rusqlite::Result<_>>().map(Ok)
         })
         .await
+    }
+
+    fn accounts(&self) -> &dyn AccountStore {
+        self
     }
 
     async fn ping(&self) -> Result<()> {
@@ -234,6 +238,7 @@ fn connect(path: &Path) -> Result<Connection> {
         "wal" => {}
         mode => return Err(cannot(&format!("the file system allows journal mode {mode:?} only, not WAL"))),
     }
+    connection.execute_batch(accounts::SCHEMA).map_err(|error| cannot(&error))?;
     Ok(connection)
 }
 

@@ -72,7 +72,6 @@ impl<'a> Transaction<'a> {
     }
 
     /// For statements on tables of another part of this crate.
-    #[allow(dead_code, reason = "for the outbox, whose tables are in the same file")]
     pub(crate) fn sql(&self) -> &Connection {
         &self.tx
     }
