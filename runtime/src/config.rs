@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, then the environment.
 
 use crate::channels::Channel;
-use crate::inbox::Redelivery;
+use crate::inbox::{Redelivery, Retention};
 use amochats::{ChannelId, ChannelSecret, Client, Error, ErrorKind, Region, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -129,6 +129,12 @@ pub struct InboxConfig {
     pub max_delay_ms: u64,
     /// Keeps typing events like the others instead of handing them out live only.
     pub keep_typing: bool,
+    /// How many days events are kept, whoever has settled them; longer while somebody has not.
+    pub retention_days: u32,
+    /// How many days a message is known, so that it is not kept twice.
+    pub duplicates_days: u32,
+    /// From so many unsettled events on, a subscription is warned of.
+    pub backlog_alarm: u64,
 }
 
 impl Default for InboxConfig {
@@ -140,6 +146,9 @@ impl Default for InboxConfig {
             min_delay_ms: msec(min_delay),
             max_delay_ms: msec(max_delay),
             keep_typing: false,
+            retention_days: 14,
+            duplicates_days: 30,
+            backlog_alarm: 100_000,
         }
     }
 }
@@ -150,6 +159,16 @@ impl InboxConfig {
             max_attempts: self.max_attempts,
             min_delay: Duration::from_millis(self.min_delay_ms),
             max_delay: Duration::from_millis(self.max_delay_ms),
+        }
+    }
+
+    pub(crate) fn retention(&self) -> Retention {
+        let days = |days: u32| Duration::from_hours(24 * u64::from(days));
+        Retention {
+            events: days(self.retention_days),
+            messages: days(self.duplicates_days),
+            backlog_alarm: self.backlog_alarm,
+            every: Duration::from_mins(1),
         }
     }
 }
@@ -324,6 +343,9 @@ impl Config {
                 "inbox",
                 "max_attempts must be more than 0, min_delay_ms at most max_delay_ms",
             ));
+        }
+        if self.inbox.retention_days < 14 || self.inbox.duplicates_days < self.inbox.retention_days {
+            return Err(invalid("inbox", "retention_days must be at least 14, duplicates_days at least as many"));
         }
         if self.channels.is_empty() {
             return Err(invalid("channel", "add a [[channel]] with the id and secret that support sent"));

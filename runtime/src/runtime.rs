@@ -99,6 +99,8 @@ impl Runtime {
         tasks.spawn(serve(machines, limits, None, ended.clone(), ended.clone(), handle));
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });
+        let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
+        tasks.spawn(async move { keeper.maintain(retention, stop).await });
 
         Ok(Self {
             inbox,

@@ -1,7 +1,7 @@
 //! What is particular to the SQLite store: the file, its owner, its rights, its restart.
 
 use amochats::ErrorKind;
-use amochats_runtime::store::{Settled, Settlement, SqliteStore, Start, Store};
+use amochats_runtime::store::{Filter, Settled, Settlement, SqliteStore, Start, Store};
 use amochats_runtime::{NewEvent, Origin};
 
 fn event(message: &str) -> NewEvent {
@@ -25,18 +25,18 @@ async fn what_was_kept_leased_and_settled_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("inbox.db");
     let store = SqliteStore::open(&path).await.expect("new");
-    let (crm, _) = store.create_subscription("crm", Start::Oldest, 1).await.expect("made");
+    let (crm, _) = store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
     for message in ["1", "2", "3"] {
         store.append(event(message)).await.expect("kept");
     }
-    let first = store.lease(crm, 9).await.expect("leased").remove(0);
+    let first = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
     assert_eq!(store.settle(vec![(first.token, Settlement::Ack)]).await.expect("committed"), [Settled::Done]);
-    let second = store.lease(crm, 9).await.expect("leased").remove(0);
+    let second = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
     store.close().await;
 
     let store = SqliteStore::open(&path).await.expect("again");
     let crm = store.subscription("crm").await.expect("kept");
-    let again = store.lease(crm, 9).await.expect("leased").remove(0);
+    let again = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
     assert_eq!(again.event, second.event, "the settled one does not come back, the leased one does");
     assert_eq!(again.attempt, 2);
     let late = store.settle(vec![(second.token, Settlement::Ack)]).await.expect("committed");

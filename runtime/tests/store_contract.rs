@@ -2,7 +2,7 @@
 
 use amochats::ErrorKind;
 use amochats_runtime::store::{
-    Appended, MemoryStore, Settled, Settlement, SqliteStore, Start, Store, SubscriptionId, Token,
+    Appended, Filter, MemoryStore, Settled, Settlement, SqliteStore, Start, Store, SubscriptionId, Token,
 };
 use amochats_runtime::{NewEvent, Origin};
 
@@ -63,12 +63,12 @@ async fn append(store: &dyn Store, conversation: &str, message: &str) {
 }
 
 async fn subscribe(store: &dyn Store, name: &str) -> SubscriptionId {
-    store.create_subscription(name, Start::Oldest, 1).await.expect("made").0
+    store.create_subscription(name, Start::Oldest, Filter::default(), 1).await.expect("made").0
 }
 
 /// Leases all that is ready: bodies and tokens.
 async fn lease(store: &dyn Store, subscription: SubscriptionId) -> Vec<(String, Token)> {
-    let leased = store.lease(subscription, 1000).await.expect("leased");
+    let leased = store.lease(subscription, 1000, usize::MAX).await.expect("leased");
     leased.into_iter().map(|one| (String::from_utf8_lossy(&one.event.raw).into_owned(), one.token)).collect()
 }
 
@@ -85,7 +85,7 @@ async fn events_are_leased_in_order_and_once(store: &dyn Store) {
     for (conversation, message) in [("a", "1"), ("b", "2"), ("", "3"), ("", "4")] {
         append(store, conversation, message).await;
     }
-    let first = store.lease(crm, 2).await.expect("leased");
+    let first = store.lease(crm, 2, usize::MAX).await.expect("leased");
     assert_eq!(
         first.iter().map(|one| (one.attempt, &one.event.raw[..])).collect::<Vec<_>>(),
         [(1, &b"1"[..]), (1, b"2")]
@@ -120,7 +120,7 @@ async fn a_late_settlement_is_lost(store: &dyn Store) {
     append(store, "a", "1").await;
     let (_, old) = lease(store, crm).await.remove(0);
     assert_eq!(settle(store, old, Settlement::Release).await, Settled::Done);
-    let again = store.lease(crm, 1).await.expect("leased").remove(0);
+    let again = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
     assert_eq!(again.attempt, 2);
     for late in [Settlement::Ack, Settlement::Dead, Settlement::Delay, Settlement::Release, Settlement::Wake]
     {
@@ -168,7 +168,7 @@ async fn duplicates_are_kept_once_and_conflicts_are_flagged(store: &dyn Store) {
         let no_id = NewEvent { message_ref_id: None, ..event("", "v1") };
         assert!(matches!(store.append(no_id).await.expect("answered"), Appended::Kept(_)));
     }
-    let leased = store.lease(crm, 100).await.expect("leased");
+    let leased = store.lease(crm, 100, usize::MAX).await.expect("leased");
     let flags: Vec<bool> = leased.iter().map(|one| one.event.conflicting_duplicate).collect();
     assert_eq!(flags, [false, true, false, false, false]);
 }
@@ -184,9 +184,9 @@ async fn subscriptions_start_where_asked(store: &dyn Store) {
         ("now", Start::Now),
     ];
     for (name, start) in starts {
-        let (id, new) = store.create_subscription(name, start, 1).await.expect("made");
+        let (id, new) = store.create_subscription(name, start, Filter::default(), 1).await.expect("made");
         assert!(new);
-        assert_eq!(store.create_subscription(name, Start::Oldest, 2).await.expect("known"), (id, false));
+        assert_eq!(store.create_subscription(name, Start::Oldest, Filter::default(), 2).await.expect("known"), (id, false));
         assert_eq!(store.subscription(name).await.expect("known"), id);
     }
     append(store, "", "4").await;
@@ -219,7 +219,7 @@ async fn a_subscription_is_filled_in_order_beside_appends(store: &dyn Store) {
     while seen.iter().map(Vec::len).sum::<usize>() < kept + more {
         let mut acks = Vec::new();
         for (name, token) in lease(store, late).await {
-            seen[name.parse::<usize>().expect("a number") % conversations].push(token.seq);
+            seen[name.parse::<usize>().expect("a number") % conversations].push(token.place);
             acks.push((token, Settlement::Ack));
         }
         store.settle(acks).await.expect("committed");
@@ -263,7 +263,7 @@ async fn deleting_a_subscription_ends_its_leases(store: &dyn Store) {
     store.delete_subscription("crm").await.expect("deleted");
     assert_eq!(settle(store, token, Settlement::Ack).await, Settled::Lost);
     let errors = [
-        store.lease(crm, 1).await.map(drop),
+        store.lease(crm, 1, usize::MAX).await.map(drop),
         store.delete_subscription("crm").await,
         store.subscription("crm").await.map(drop),
     ];
@@ -280,7 +280,7 @@ async fn bodies_come_back_to_the_byte(store: &dyn Store) {
     let raw: Vec<u8> = (0..=255).collect();
     let new = NewEvent { raw: raw.clone().into(), ..event("a", "1") };
     let Appended::Kept(event_id) = store.append(new).await.expect("answered") else { panic!("kept") };
-    let leased = store.lease(crm, 1).await.expect("leased").remove(0);
+    let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
     assert_eq!(leased.event.raw, raw);
     assert_eq!(leased.event.event_id, event_id);
     assert_eq!(leased.event.scope_id.as_str(), "channel_account");
