@@ -154,7 +154,8 @@ impl Channels {
                 received_at,
                 origin: Origin::Webhook,
                 conflicting_duplicate: false,
-                raw: body,
+                // A copy: what was received takes room in the listener's limits.
+                raw: body.to_vec().into(),
             });
             return Ok(Ingested::Live);
         }

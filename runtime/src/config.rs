@@ -2,6 +2,7 @@
 
 use crate::channels::Channel;
 use crate::inbox::{Redelivery, Retention};
+use crate::store::{Limits, OnFull};
 use amochats::{ChannelId, ChannelSecret, Client, Error, ErrorKind, Region, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -109,11 +110,13 @@ impl Default for AdminConfig {
 pub struct StoreConfig {
     /// The SQLite file, on a local disk.
     pub path: PathBuf,
+    /// With less free on its disk no webhook is kept, so that what is kept can still be settled.
+    pub min_free_bytes: u64,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: "amochats.db".into() }
+        Self { path: "amochats.db".into(), min_free_bytes: 64 << 20 }
     }
 }
 
@@ -135,6 +138,10 @@ pub struct InboxConfig {
     pub duplicates_days: u32,
     /// From so many unsettled events on, a subscription is warned of.
     pub backlog_alarm: u64,
+    /// The most unsettled events of a subscription, about; 0 is no limit.
+    pub backlog_limit: u64,
+    /// What happens then.
+    pub on_full: OnFull,
 }
 
 impl Default for InboxConfig {
@@ -149,6 +156,8 @@ impl Default for InboxConfig {
             retention_days: 14,
             duplicates_days: 30,
             backlog_alarm: 100_000,
+            backlog_limit: 0,
+            on_full: OnFull::default(),
         }
     }
 }
@@ -270,6 +279,15 @@ impl ChannelConfig {
 }
 
 impl Config {
+    /// When the store takes no more.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            min_free_bytes: self.store.min_free_bytes,
+            backlog: self.inbox.backlog_limit,
+            on_full: self.inbox.on_full,
+        }
+    }
+
     /// Every key with its default, as a file to start from.
     pub const EXAMPLE: &str = include_str!("config.example.toml");
 
@@ -345,7 +363,10 @@ impl Config {
             ));
         }
         if self.inbox.retention_days < 14 || self.inbox.duplicates_days < self.inbox.retention_days {
-            return Err(invalid("inbox", "retention_days must be at least 14, duplicates_days at least as many"));
+            return Err(invalid(
+                "inbox",
+                "retention_days must be at least 14, duplicates_days at least as many",
+            ));
         }
         if self.channels.is_empty() {
             return Err(invalid("channel", "add a [[channel]] with the id and secret that support sent"));

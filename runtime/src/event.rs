@@ -1,8 +1,8 @@
 //! An event as it is kept and handed out.
 
 use amochats::{
-    AccountId, ChannelId, ConversationId, ConversationRefId, MessageRefId, HookVersion, ScopeId, VerifiedBody,
-    WebhookEvent, WebhookKind, parse_webhook,
+    AccountId, ChannelId, ConversationId, ConversationRefId, HookVersion, MessageRefId, ScopeId,
+    VerifiedBody, WebhookEvent, WebhookKind, parse_webhook,
 };
 use bytes::Bytes;
 use serde::Deserialize;
@@ -132,7 +132,8 @@ pub struct NewEvent {
     pub origin: Origin,
     /// The signature it came with, so that it can be checked again.
     pub signature: Option<String>,
-    /// The body exactly as it was received.
+    /// The body exactly as it was received. It may take room in a limit for as long as it lives, so a
+    /// store drops it once it is kept.
     pub raw: Bytes,
 }
 
@@ -244,7 +245,8 @@ fn digest_without(body: &[u8], part: Option<&RawValue>) -> [u8; 20] {
     });
     let (before, after) = range.unwrap_or((body, b""));
     // The last line end is not signed, and may come or not.
-    let (before, after) = if after.is_empty() { (before.trim_ascii_end(), after) } else { (before, after.trim_ascii_end()) };
+    let (before, after) =
+        if after.is_empty() { (before.trim_ascii_end(), after) } else { (before, after.trim_ascii_end()) };
     Sha1::new().chain_update(before).chain_update(after).finalize().into()
 }
 

@@ -6,7 +6,8 @@
 use crate::clock::Clock;
 use crate::event::{Event, NewEvent};
 use crate::store::{
-    Appended, DeadLetter, EventQuery, Filter, Keep, Replay, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
+    Appended, DeadLetter, EventQuery, Filter, Keep, Replay, Settled, Settlement, Start, Store,
+    SubscriptionId, SubscriptionState, Token, closed,
 };
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use futures_util::future::join_all;
@@ -370,7 +371,12 @@ impl Inbox {
     ///
     /// # Errors
     /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
-    pub async fn dead_letters(&self, subscription: &str, after: i64, limit: usize) -> Result<Vec<DeadLetter>> {
+    pub async fn dead_letters(
+        &self,
+        subscription: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>> {
         self.0.store.dead_letters(subscription, after, limit).await
     }
 
@@ -553,7 +559,10 @@ impl Inbox {
             let mut leases = self.leases();
             let mut hands = to.hands();
             for one in leased {
-                leases.held.insert(one.token, Held { ends, attempt: one.attempt, ending: false, consumer: to.clone() });
+                leases.held.insert(
+                    one.token,
+                    Held { ends, attempt: one.attempt, ending: false, consumer: to.clone() },
+                );
                 leases.timers.insert((ends, one.token), Timer::LeaseEnds);
                 hands.unsettled.insert(one.token);
                 hands.waiting.push(Delivery {

@@ -113,11 +113,7 @@ impl Listener {
 
     /// Reads a body. Its room in memory is taken as its bytes arrive, so that a peer which announces
     /// much and sends little takes little.
-    async fn read(
-        &self,
-        mut body: Incoming,
-        deadline: Duration,
-    ) -> Result<Bytes, Response<Full<Bytes>>> {
+    async fn read(&self, mut body: Incoming, deadline: Duration) -> Result<Bytes, Response<Full<Bytes>>> {
         let too_large = || {
             tracing::warn!(
                 limit = self.max_body,

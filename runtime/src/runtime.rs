@@ -45,7 +45,7 @@ impl Runtime {
     /// cannot be bound; those of [`SqliteStore::open`].
     pub async fn start(config: Config) -> Result<Self> {
         config.validate()?;
-        let store = Arc::new(SqliteStore::open(&config.store.path).await?);
+        let store = Arc::new(SqliteStore::open_within(&config.store.path, config.limits()).await?);
         Self::start_with(&config, store, Arc::new(SystemClock::default())).await
     }
 

@@ -84,7 +84,8 @@ impl Subscription {
         let fits = self.filter.matches(&kept.facts);
         if fits {
             self.last_place += 1;
-            self.open.insert(self.last_place, Delivery { seq, phase: Phase::Open, attempt: 0, epoch: 0, again });
+            self.open
+                .insert(self.last_place, Delivery { seq, phase: Phase::Open, attempt: 0, epoch: 0, again });
         }
         fits
     }
@@ -178,7 +179,8 @@ impl Store for MemoryStore {
                 received_at: new.received_at,
                 origin: new.origin,
                 conflicting_duplicate: conflicting,
-                raw: new.raw,
+                // A copy, as a disk makes one: what was received takes room in the listener's limits.
+                raw: new.raw.to_vec().into(),
             };
             let event_id = event.event_id.clone();
             let kept = Kept { event, conversation, facts };
@@ -208,7 +210,8 @@ impl Store for MemoryStore {
             let first = state.first(&start)?;
             state.last_subscription += 1;
             let id = SubscriptionId(state.last_subscription);
-            let mut subscription = Subscription { id, created_at, filter, last_place: 0, open: BTreeMap::new() };
+            let mut subscription =
+                Subscription { id, created_at, filter, last_place: 0, open: BTreeMap::new() };
             for (seq, kept) in state.events.range(first..) {
                 subscription.open(*seq, kept, false);
             }
@@ -316,9 +319,9 @@ impl Store for MemoryStore {
             let first = state.first(&replay.from)?;
             let State { events, subscriptions, .. } = state;
             let subscription = subscriptions.get_mut(name).ok_or_else(|| subscription_not_found(name))?;
-            let wanted = events.range(first..).filter(|(_, kept)| {
-                replay.scope.as_ref().is_none_or(|scope| *scope == kept.event.scope_id)
-            });
+            let wanted = events
+                .range(first..)
+                .filter(|(_, kept)| replay.scope.as_ref().is_none_or(|scope| *scope == kept.event.scope_id));
             Ok(wanted.filter(|(seq, kept)| subscription.open(**seq, kept, true)).count() as u64)
         })?
     }

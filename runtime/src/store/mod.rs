@@ -20,7 +20,7 @@ mod memory;
 mod sqlite;
 
 pub use memory::MemoryStore;
-pub use sqlite::SqliteStore;
+pub use sqlite::{Limits, OnFull, SqliteStore};
 
 use crate::event::{Event, NewEvent};
 use amochats::{AccountId, Error, ErrorKind, Result, ScopeId};

@@ -10,7 +10,7 @@
 use super::transaction::Transaction;
 use crate::event::NewEvent;
 use crate::store::Appended;
-use amochats::{AccountId, MessageRefId};
+use amochats::{AccountId, MessageRefId, Result};
 use rusqlite::{Connection, params};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -42,7 +42,13 @@ impl Seen {
         let newest = statement
             .query_map([deduped], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        Ok(Self { newest, filing: BTreeMap::new(), filing_until: deduped, filed: deduped, looked_at: i64::MIN })
+        Ok(Self {
+            newest,
+            filing: BTreeMap::new(),
+            filing_until: deduped,
+            filed: deduped,
+            looked_at: i64::MIN,
+        })
     }
 
     /// Whether this message was seen with this content (true) or with another one (false).
@@ -69,16 +75,19 @@ fn leading(digest: &[u8; 20]) -> i64 {
 
 impl Transaction<'_> {
     /// Keeps an event.
-    pub(crate) fn append(&mut self, event: &NewEvent) -> rusqlite::Result<Appended> {
+    pub(crate) fn append(&mut self, event: &NewEvent) -> rusqlite::Result<Result<Appended>> {
         let message = event.digest.zip(event.message_ref_id.as_ref());
         let number = message.map(|(digest, message)| number(&event.account_id, message, &digest));
         let mut conflicting = false;
         if let Some(number) = number {
             match self.seen(number)? {
-                Some(true) => return Ok(Appended::Duplicate),
+                Some(true) => return Ok(Ok(Appended::Duplicate)),
                 Some(false) => conflicting = true,
                 None => {}
             }
+        }
+        if let Err(full) = self.room()? {
+            return Ok(Err(full));
         }
         let scope = self.scope(&event.channel_id, &event.account_id)?;
         let seq = self.cache.last_seq + 1;
@@ -110,7 +119,7 @@ impl Transaction<'_> {
             self.cache.seen.newest.insert(number, event.received_at);
         }
         let event_id = self.cache.event_id(seq);
-        Ok(if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) })
+        Ok(Ok(if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) }))
     }
 
     fn seen(&self, number: Number) -> rusqlite::Result<Option<bool>> {

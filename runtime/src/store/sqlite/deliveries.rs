@@ -85,7 +85,8 @@ impl Transaction<'_> {
             )?
             .query_row([id, place, epoch, expected], |row| row.get(0))
             .optional()?;
-        let deleted = || self.cache.subscriptions.iter().any(|known| known.id.0 == id && known.name.is_none());
+        let deleted =
+            || self.cache.subscriptions.iter().any(|known| known.id.0 == id && known.name.is_none());
         let Some(conversation) = found.filter(|_| !deleted()) else { return Ok(Settled::Lost) };
         self.changed = true;
         let (state, unused) = match settlement {

@@ -43,7 +43,12 @@ impl Transaction<'_> {
         let id = SubscriptionId(self.tx.prepare_cached(sql)?.insert(params![name, created_at, json])?);
         self.tx.execute("INSERT INTO feed (subscription, part, next) VALUES (?1, 1, ?2)", [id.0, next])?;
         self.changed = true;
-        self.cache.subscriptions.push(Subscription { id, name: Some(name.to_owned()), filter, last_place: 0 });
+        self.cache.subscriptions.push(Subscription {
+            id,
+            name: Some(name.to_owned()),
+            filter,
+            last_place: 0,
+        });
         Ok(Ok((id, true)))
     }
 
@@ -133,18 +138,25 @@ impl Transaction<'_> {
         )?;
         let newest = self.cache.last_seq;
         if next > newest {
-            self.tx
-                .execute("DELETE FROM feed WHERE subscription = ?1 AND part = ?2", [id.0, open])?;
+            self.tx.execute("DELETE FROM feed WHERE subscription = ?1 AND part = ?2", [id.0, open])?;
         } else {
             self.tx.execute(
                 "UPDATE feed SET until = ?3 WHERE subscription = ?1 AND part = ?2",
                 [id.0, open, newest],
             )?;
         }
-        let sql = "INSERT INTO feed (subscription, part, next, until, scope, mark) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql =
+            "INSERT INTO feed (subscription, part, next, until, scope, mark) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let mut insert = self.tx.prepare_cached(sql)?;
         insert.execute(params![id.0, open + 1, first, last, scope, mark])?;
-        insert.execute(params![id.0, open + 2, newest.max(next - 1) + 1, None::<i64>, None::<i64>, None::<&str>])?;
+        insert.execute(params![
+            id.0,
+            open + 2,
+            newest.max(next - 1) + 1,
+            None::<i64>,
+            None::<i64>,
+            None::<&str>
+        ])?;
         Ok(())
     }
 
@@ -152,7 +164,8 @@ impl Transaction<'_> {
     /// found by halving; a clock that was set back makes it one of the right ones.
     pub(super) fn first_since(&self, time: i64) -> rusqlite::Result<i64> {
         let oldest: Option<i64> = self.tx.query_row("SELECT min(seq) FROM event", [], |row| row.get(0))?;
-        let mut at = self.tx.prepare_cached("SELECT received_at FROM event WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+        let mut at =
+            self.tx.prepare_cached("SELECT received_at FROM event WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
         let (mut low, mut high) = (oldest.unwrap_or(self.cache.last_seq + 1), self.cache.last_seq + 1);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -192,7 +205,8 @@ impl Transaction<'_> {
             room -= portion.len();
             for event in &portion {
                 let subscription = &self.cache.subscriptions[place];
-                if part.scope.is_some_and(|scope| scope != event.scope) || !subscription.filter.matches(&event.facts)
+                if part.scope.is_some_and(|scope| scope != event.scope)
+                    || !subscription.filter.matches(&event.facts)
                 {
                     continue;
                 }
@@ -306,7 +320,13 @@ struct Part {
 }
 
 fn part(row: &Row<'_>) -> rusqlite::Result<Part> {
-    Ok(Part { number: row.get(0)?, next: row.get(1)?, until: row.get(2)?, scope: row.get(3)?, mark: row.get(4)? })
+    Ok(Part {
+        number: row.get(0)?,
+        next: row.get(1)?,
+        until: row.get(2)?,
+        scope: row.get(3)?,
+        mark: row.get(4)?,
+    })
 }
 
 fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {

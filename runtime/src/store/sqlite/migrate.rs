@@ -1,7 +1,7 @@
 //! The tables' versions: what a file lacks is done when it is opened, all of it or nothing.
 
-use super::append::number;
 use super::APPLICATION_ID;
+use super::append::number;
 use crate::event::digest;
 use amochats::{AccountId, MessageRefId};
 use rusqlite::{Connection, TransactionBehavior};
@@ -43,7 +43,8 @@ fn know_messages_again(connection: &Connection) -> rusqlite::Result<()> {
     let mut rows = events.query([])?;
     while let Some(row) = rows.next()? {
         let received_at: i64 = row.get(0)?;
-        let (account, message) = (AccountId::new(row.get::<_, String>(1)?), MessageRefId::new(row.get::<_, String>(2)?));
+        let (account, message) =
+            (AccountId::new(row.get::<_, String>(1)?), MessageRefId::new(row.get::<_, String>(2)?));
         let (key, digest) = number(&account, &message, &digest(&row.get::<_, Vec<u8>>(3)?));
         insert.execute([key, digest, received_at])?;
     }

@@ -37,6 +37,28 @@ const APPLICATION_ID: i32 = 0x616d_6f63;
 /// How many operations may wait for the writer; beyond it callers wait for room.
 const QUEUE: usize = 1024;
 
+/// When a store takes no more events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// With less free on its disk nothing more is kept, so that what is kept can still be settled.
+    pub min_free_bytes: u64,
+    /// The most unsettled events of a subscription, about; 0 is no limit.
+    pub backlog: u64,
+    /// What happens then.
+    pub on_full: OnFull,
+}
+
+/// What happens when a subscription is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// Nothing more is kept, for anybody: the listener answers 503.
+    #[default]
+    Refuse,
+    /// Its oldest events become dead letters without a body.
+    ExpireOldest,
+}
+
 /// A store in an SQLite file.
 pub struct SqliteStore {
     messages: mpsc::Sender<Message>,
@@ -52,6 +74,14 @@ impl SqliteStore {
     /// - [`ErrorKind::StoreLocked`] where another process has it open, with its process id.
     /// - [`ErrorKind::StoreFailed`] where it cannot be opened, is damaged or is another program's.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_within(path, Limits::default()).await
+    }
+
+    /// As [`SqliteStore::open`], with limits.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`].
+    pub async fn open_within(path: impl AsRef<Path>, limits: Limits) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let opened = path.clone();
         let (lock, connection) = tokio::task::spawn_blocking(move || {
@@ -63,7 +93,7 @@ impl SqliteStore {
         .map_err(|_| closed())??;
         let (messages, queue) = mpsc::channel(QUEUE);
         let (changed, changes) = watch::channel(());
-        let writer = Writer::new(path.clone(), connection, Handle::current(), changed)?;
+        let writer = Writer::new(path.clone(), limits, connection, Handle::current(), changed)?;
         let writer = std::thread::Builder::new()
             .name("amochats-store".into())
             .spawn(move || {
@@ -114,7 +144,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, event: NewEvent) -> Result<Appended> {
-        self.ask(move |transaction| transaction.append(&event).map(Ok)).await
+        self.ask(move |transaction| transaction.append(&event)).await
     }
 
     fn changes(&self) -> watch::Receiver<()> {
@@ -148,7 +178,8 @@ impl Store for SqliteStore {
 
     async fn lease(&self, subscription: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>> {
         loop {
-            let lease = move |transaction: &mut Transaction<'_>| transaction.lease(subscription, max, max_bytes);
+            let lease =
+                move |transaction: &mut Transaction<'_>| transaction.lease(subscription, max, max_bytes);
             let (leased, more) = self.ask(lease).await?;
             if !leased.is_empty() || !more {
                 return Ok(leased);
@@ -171,8 +202,10 @@ impl Store for SqliteStore {
 
     async fn dead_letters(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadLetter>> {
         let name = name.to_owned();
-        self.read(move |connection| deliveries::dead_letters(connection, &name, after, limit).map_err(error)?)
-            .await
+        self.read(move |connection| {
+            deliveries::dead_letters(connection, &name, after, limit).map_err(error)?
+        })
+        .await
     }
 
     async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64> {

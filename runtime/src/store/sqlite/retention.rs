@@ -1,10 +1,14 @@
 //! What leaves the store: a portion at a time, so that no webhook waits for it.
 
+use super::OnFull;
 use super::feed::PORTION;
 use super::transaction::Transaction;
-use crate::store::{Keep, subscription_not_found};
-use amochats::{Result, ScopeId};
+use crate::store::Keep;
+use amochats::{Error, ErrorKind, Result, ScopeId};
 use rusqlite::{OptionalExtension, params};
+
+/// After so many events the subscriptions are looked at again.
+const LOOK_AGAIN: usize = 100;
 
 impl Transaction<'_> {
     /// One portion of what is due; says whether there may be more.
@@ -20,8 +24,7 @@ impl Transaction<'_> {
     fn forget_events(&mut self, since: i64) -> rusqlite::Result<bool> {
         let aged = self.first_since(since)?;
         // What a feed still has to open is needed; what was opened and is not settled is, too.
-        let opened: Option<i64> =
-            self.tx.query_row("SELECT min(next) FROM feed", [], |row| row.get(0))?;
+        let opened: Option<i64> = self.tx.query_row("SELECT min(next) FROM feed", [], |row| row.get(0))?;
         let end = opened.map_or(aged, |opened| opened.min(aged));
         let portion = i64::try_from(PORTION).unwrap_or(i64::MAX);
         let sql = "SELECT seq FROM event WHERE seq < ?1 AND NOT EXISTS \
@@ -56,12 +59,56 @@ impl Transaction<'_> {
         Ok(false)
     }
 
+    /// Whether there is room for another event. Looked at once in a transaction, and the subscriptions
+    /// only now and then, because to count is not free.
+    pub(super) fn room(&mut self) -> rusqlite::Result<Result<()>> {
+        if self.appended > 0 {
+            return Ok(Ok(()));
+        }
+        let limits = self.cache.limits.clone();
+        if let Some(path) = self.tx.path().filter(|_| limits.min_free_bytes > 0)
+            && let Ok(disk) = rustix::fs::statvfs(path)
+            && disk.f_bavail.saturating_mul(disk.f_frsize) < limits.min_free_bytes
+        {
+            return Ok(Err(Error::new(
+                ErrorKind::StoreFull,
+                "the store's disk has less free than store.min_free_bytes; make room",
+            )));
+        }
+        if limits.backlog == 0 || self.cache.last_seq < self.cache.look_again_at {
+            return Ok(Ok(()));
+        }
+        for state in super::feed::subscriptions(&self.tx)? {
+            let over = state.unsettled.saturating_sub(limits.backlog);
+            match limits.on_full {
+                _ if state.unsettled < limits.backlog => {}
+                OnFull::Refuse => {
+                    let name = state.name;
+                    return Ok(Err(Error::new(
+                        ErrorKind::StoreFull,
+                        format!(
+                            "subscription {name:?} has reached inbox.backlog_limit; see to its consumers, or delete it"
+                        ),
+                    )));
+                }
+                OnFull::ExpireOldest => {
+                    let place = self.cache.subscriptions.iter().position(|known| known.id == state.id);
+                    let count = usize::try_from(over).unwrap_or(PORTION).min(PORTION) + LOOK_AGAIN;
+                    let expired = place.map_or(Ok(0), |place| self.expire_oldest(place, count))?;
+                    tracing::warn!(
+                        subscription = state.name,
+                        expired,
+                        "a subscription is full; its oldest events are dead letters now, without their bodies"
+                    );
+                }
+            }
+        }
+        self.cache.look_again_at = self.cache.last_seq + i64::try_from(LOOK_AGAIN).unwrap_or(i64::MAX);
+        Ok(Ok(()))
+    }
+
     /// Gives up the oldest open events of a subscription, and drops their bodies.
-    pub(super) fn expire_oldest(&mut self, name: &str, count: usize) -> rusqlite::Result<Result<u64>> {
-        let Some(place) = self.cache.subscriptions.iter().position(|known| known.name.as_deref() == Some(name))
-        else {
-            return Ok(Err(subscription_not_found(name)));
-        };
+    fn expire_oldest(&mut self, place: usize, count: usize) -> rusqlite::Result<usize> {
         let id = self.cache.subscriptions[place].id.0;
         self.fill(place, count)?;
         let oldest: Vec<(i64, i64, Option<i64>)> = self
@@ -90,7 +137,7 @@ impl Transaction<'_> {
                 self.promote(id, *conversation)?;
             }
         }
-        Ok(Ok(oldest.len() as u64))
+        Ok(oldest.len())
     }
 
     /// Deletes a conversation's events, settled or not, among a portion of all events; says how many,

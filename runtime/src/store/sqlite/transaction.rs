@@ -1,6 +1,7 @@
 //! What every operation works on: the writer's transaction, and what is kept in memory beside the
 //! tables. The operations themselves are in the modules beside this one, by what they deal with.
 
+use super::Limits;
 use super::append::Seen;
 use crate::store::{Filter, SubscriptionId};
 use amochats::{AccountId, ChannelId, Result, ScopeId};
@@ -16,6 +17,9 @@ pub(super) struct Cache {
     pub(super) last_seq: i64,
     pub(super) seen: Seen,
     pub(super) subscriptions: Vec<Subscription>,
+    pub(super) limits: Limits,
+    /// When the room in subscriptions is looked at again.
+    pub(super) look_again_at: i64,
     scopes: HashMap<ScopeId, i64>,
 }
 
@@ -28,7 +32,7 @@ pub(super) struct Subscription {
 }
 
 impl Cache {
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn load(connection: &Connection, limits: &Limits) -> rusqlite::Result<Self> {
         let (store_id, last_seq, deduped) =
             connection.query_row("SELECT id, last_seq, deduped FROM store", [], |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?))
@@ -55,6 +59,8 @@ impl Cache {
             last_seq: last_seq.max(newest.unwrap_or(0)),
             seen: Seen::load(connection, deduped)?,
             subscriptions,
+            limits: limits.clone(),
+            look_again_at: 0,
             scopes: HashMap::new(),
         })
     }
@@ -117,7 +123,7 @@ impl<'a> Transaction<'a> {
             self.tx.prepare_cached("ROLLBACK TO work")?.execute([])?;
             self.cache.scopes.clear();
             if self.appended != appended {
-                *self.cache = Cache::load(&self.tx)?;
+                *self.cache = Cache::load(&self.tx, &self.cache.limits)?;
             }
         }
         self.tx.prepare_cached("RELEASE work")?.execute([])?;

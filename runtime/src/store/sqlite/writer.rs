@@ -1,7 +1,7 @@
 //! The thread that owns the connection.
 
 use super::transaction::{Cache, Transaction};
-use super::{connect, error, rewrite_log};
+use super::{Limits, connect, error, rewrite_log};
 use crate::store::closed;
 use amochats::{Error, ErrorKind, Result};
 use rusqlite::Connection;
@@ -74,6 +74,7 @@ pub(super) struct Writer {
     path: PathBuf,
     /// Gone after a failure, until it can be opened again.
     connection: Option<Connection>,
+    limits: Limits,
     cache: Cache,
     /// Where the askers live.
     askers: Handle,
@@ -82,10 +83,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(path: PathBuf, connection: Connection, askers: Handle, changed: watch::Sender<()>) -> Result<Self> {
+    pub(super) fn new(
+        path: PathBuf,
+        limits: Limits,
+        connection: Connection,
+        askers: Handle,
+        changed: watch::Sender<()>,
+    ) -> Result<Self> {
         Transaction::release_all(&connection).map_err(error)?;
-        let cache = Cache::load(&connection).map_err(error)?;
-        Ok(Self { path, connection: Some(connection), cache, askers, changed })
+        let cache = Cache::load(&connection, &limits).map_err(error)?;
+        Ok(Self { path, limits, connection: Some(connection), cache, askers, changed })
     }
 
     /// Works until the store is closed or dropped. There is no timer: a batch is what waits.
@@ -157,7 +164,7 @@ impl Writer {
         // A full disk leaves the connection sound. After anything else it is opened anew, so that
         // a failed sync is never taken for a good one.
         let reloaded = match (&self.connection, failure.kind()) {
-            (Some(connection), ErrorKind::StoreFull) => Cache::load(connection).ok(),
+            (Some(connection), ErrorKind::StoreFull) => Cache::load(connection, &self.limits).ok(),
             _ => None,
         };
         match reloaded {
@@ -175,7 +182,7 @@ impl Writer {
             // The failed transaction may be in the log after all. What it leased is nobody's, so
             // all leases end here; a settlement under one of them is lost and says so.
             Transaction::release_all(&connection).map_err(error)?;
-            self.cache = Cache::load(&connection).map_err(error)?;
+            self.cache = Cache::load(&connection, &self.limits).map_err(error)?;
             self.connection = Some(connection);
             tracing::info!("the store is open again");
         }
