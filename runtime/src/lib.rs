@@ -46,6 +46,6 @@ pub use accounts::{Account, AccountState, AccountStore, Accounts};
 pub use channels::{Channel, Channels, Ingested};
 pub use config::Config;
 pub use event::{Event, NewEvent, Origin};
-pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Verdict};
+pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Retention, Verdict};
 pub use metrics::Metrics;
 pub use runtime::Runtime;

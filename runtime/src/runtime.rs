@@ -10,7 +10,7 @@ use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::reload::{Reloading, watch_certificate};
-use crate::serve::{Guests, Limits, Site, Trusted, bind, serve};
+use crate::serve::{Guests, PeerLimits, Site, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
 use amochats::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ impl Runtime {
     /// cannot be bound; those of [`SqliteStore::open`].
     pub async fn start(config: Config) -> Result<Self> {
         config.validate()?;
-        let store = Arc::new(SqliteStore::open(&config.store.path).await?);
+        let store = Arc::new(SqliteStore::open_within(&config.store.path, config.limits()).await?);
         Self::start_with(&config, store, Arc::new(SystemClock::default())).await
     }
 
@@ -105,7 +105,7 @@ impl Runtime {
 
         let admin =
             Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), unready: unready.clone() });
-        let limits = Limits {
+        let limits = PeerLimits {
             connections: 64,
             per_peer: usize::MAX,
             head: Duration::from_secs(5),
@@ -133,6 +133,8 @@ impl Runtime {
         }
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });
+        let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
+        tasks.spawn(async move { keeper.maintain(retention, stop).await });
 
         Ok(Self {
             inbox,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What a listener takes from its peers. It can be changed while it listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct PeerLimits {
     /// In all.
     pub(crate) connections: usize,
     /// Of one address; trusted proxies are exempt.
@@ -36,22 +36,22 @@ pub(crate) struct Guests {
 }
 
 struct State {
-    limits: Limits,
+    limits: PeerLimits,
     next: u64,
     open: HashMap<u64, (Arc<Phase>, CancellationToken)>,
     of_peer: HashMap<IpAddr, usize>,
 }
 
 impl Guests {
-    pub(crate) fn new(limits: Limits, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(limits: PeerLimits, clock: Arc<dyn Clock>) -> Arc<Self> {
         let state = State { limits, next: 0, open: HashMap::new(), of_peer: HashMap::new() };
         let (head, keep_alive) =
             (AtomicU64::new(micros(limits.head)), AtomicU64::new(micros(limits.keep_alive)));
         Arc::new(Self { clock, head, keep_alive, state: Mutex::new(state), room: Notify::new() })
     }
 
-    /// Limits for those who come from now on, and for what the others do next.
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    /// PeerLimits for those who come from now on, and for what the others do next.
+    pub(crate) fn set_limits(&self, limits: PeerLimits) {
         self.head.store(micros(limits.head), Ordering::Relaxed);
         self.keep_alive.store(micros(limits.keep_alive), Ordering::Relaxed);
         self.state().limits = limits;

@@ -5,7 +5,7 @@ mod proxy;
 mod tls;
 mod watched;
 
-pub(crate) use guests::{Guests, Limits};
+pub(crate) use guests::{Guests, PeerLimits};
 pub(crate) use proxy::Trusted;
 pub(crate) use tls::Tls;
 
