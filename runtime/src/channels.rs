@@ -255,7 +255,9 @@ impl Channels {
         };
         // Counted also where the caller gives up waiting.
         let mut outcome = Outcome { metrics: &self.metrics, kind, outcome: "late" };
+        let begun = self.clock.monotonic();
         let appended = self.inbox.append(event).await;
+        self.metrics.site.append.observe(self.clock.monotonic().saturating_sub(begun).as_secs_f64());
         outcome.outcome = match &appended {
             Ok(Appended::Kept(_)) => "kept",
             Ok(Appended::Conflicting(_)) => "conflicting",

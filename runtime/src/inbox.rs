@@ -348,6 +348,15 @@ impl Inbox {
         Ok(all)
     }
 
+    /// How many events of each subscription are handed out and not settled.
+    pub(crate) fn outstanding(&self) -> HashMap<SubscriptionId, usize> {
+        let mut counts = HashMap::new();
+        for token in self.leases().held.keys() {
+            *counts.entry(token.subscription).or_default() += 1;
+        }
+        counts
+    }
+
     /// Deletes a subscription and all that waits in it. Its consumers end with
     /// [`ErrorKind::SubscriptionNotFound`].
     ///

@@ -1,7 +1,9 @@
 //! What is counted, in the form that Prometheus reads.
 
+mod backlog;
 mod site;
 
+pub(crate) use backlog::BacklogMetrics;
 pub(crate) use site::SiteMetrics;
 
 use amochats::Result;
@@ -22,6 +24,7 @@ pub struct Metrics {
     scope_mismatches: Counter,
     connections: Gauge,
     pub(crate) site: SiteMetrics,
+    pub(crate) backlog: BacklogMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,8 +51,12 @@ impl Default for Metrics {
             scope_mismatches: Counter::default(),
             connections: Gauge::default(),
             site: SiteMetrics::default(),
+            backlog: BacklogMetrics::default(),
             registry: Registry::default(),
         };
+        for status in [200, 401, 404, 413, 503] {
+            drop(metrics.answers.get_or_create(&Answer { status }));
+        }
         registry.register("webhook_answers", "Webhooks answered, by HTTP status", metrics.answers.clone());
         registry.register_with_unit(
             "webhook_answer",
@@ -69,6 +76,7 @@ impl Default for Metrics {
             metrics.connections.clone(),
         );
         metrics.site.register(&mut registry);
+        metrics.backlog.register(&mut registry);
         Self { registry, ..metrics }
     }
 }

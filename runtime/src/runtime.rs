@@ -103,8 +103,13 @@ impl Runtime {
         };
         listening.spawn(serve(webhooks, site, stopping.clone(), ended.clone(), handle));
 
-        let admin =
-            Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), unready: unready.clone() });
+        let admin = Arc::new(Admin {
+            metrics: metrics.clone(),
+            inbox: inbox.clone(),
+            clock: clock.clone(),
+            store: store.clone(),
+            unready: unready.clone(),
+        });
         let limits = PeerLimits {
             connections: 64,
             per_peer: usize::MAX,

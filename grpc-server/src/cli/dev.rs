@@ -115,7 +115,7 @@ impl Dev {
                 accounts: AccountsConfig::default(),
                 listener: ListenerConfig { address: self.listener, ..ListenerConfig::default() },
                 admin: AdminConfig { address: self.admin },
-                store: StoreConfig { path: data.path().join("amochats.db") },
+                store: StoreConfig { path: data.path().join("amochats.db"), ..StoreConfig::default() },
                 inbox: InboxConfig::default(),
                 channels: vec![ChannelConfig {
                     base_url: Some(url(sandbox.api_addr())),

@@ -4,10 +4,11 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-#[derive(Default)]
 pub(crate) struct SiteMetrics {
+    pub(crate) append: Histogram,
     pub(crate) connections_ended: Family<Reason, Counter>,
     pub(crate) certificate_loads: Family<Done, Counter>,
     pub(crate) reloads: Family<Done, Counter>,
@@ -54,6 +55,30 @@ impl Drop for InFlight {
     }
 }
 
+impl Default for SiteMetrics {
+    fn default() -> Self {
+        let buckets = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 4.0];
+        let metrics = Self {
+            append: Histogram::new(buckets),
+            connections_ended: Family::default(),
+            certificate_loads: Family::default(),
+            reloads: Family::default(),
+            bytes: Counter::default(),
+            in_flight: Gauge::default(),
+            accounts: Family::default(),
+        };
+        // Shown from the start: a counter that appears with its first event hides that event.
+        for reason in ["crowded", "per_peer", "slow", "idle", "tls", "proxy_header"] {
+            drop(metrics.connections_ended.get_or_create(&reason.into()));
+        }
+        for well in [true, false] {
+            drop(metrics.certificate_loads.get_or_create(&well.into()));
+            drop(metrics.reloads.get_or_create(&well.into()));
+        }
+        metrics
+    }
+}
+
 impl SiteMetrics {
     pub(crate) fn begin(&self) -> InFlight {
         self.in_flight.inc();
@@ -69,6 +94,12 @@ impl SiteMetrics {
             "webhook_connections_ended",
             "Connections that the listener ended early: crowded, per_peer, slow, idle, tls, proxy_header",
             self.connections_ended.clone(),
+        );
+        registry.register_with_unit(
+            "store_append",
+            "From the hand-over of an event to the store to the end of its commit",
+            Unit::Seconds,
+            self.append.clone(),
         );
         registry.register("webhooks_in_flight", "Requests that are being answered", self.in_flight.clone());
         registry.register_with_unit(

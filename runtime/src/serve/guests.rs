@@ -132,9 +132,20 @@ impl Guest {
         true
     }
 
-    /// Cancelled when the connection must make room for another.
-    pub(crate) fn leave(&self) -> CancellationToken {
-        self.leave.clone()
+    /// Ends when the connection must make room for another and is not in the middle of a request.
+    pub(crate) fn must_leave(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (guests, phase, leave) = (self.guests.clone(), self.phase.clone(), self.leave.clone());
+        async move {
+            leave.cancelled().await;
+            loop {
+                let mut ended = std::pin::pin!(guests.room.notified());
+                ended.as_mut().enable();
+                if !phase.is_busy() {
+                    return;
+                }
+                ended.await;
+            }
+        }
     }
 
     /// By when a head must be there, or a silent connection has been silent too long; `None` while

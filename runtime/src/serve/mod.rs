@@ -107,11 +107,13 @@ pub(crate) async fn serve<F, R, B>(
             if let Some(metrics) = &site.metrics {
                 metrics.connections(1);
             }
-            let leave = guest.leave();
+            let must_leave = guest.must_leave();
             tokio::select! {
+                // In this order: a request that has come is answered before its connection may end.
+                biased;
                 // A broken connection is the peer's affair.
                 _ = site.welcome(stream, peer.ip(), guest, watcher, handle) => {}
-                () = leave.cancelled() => {}
+                () = must_leave => {}
                 () = cut.cancelled() => {}
             }
             if let Some(metrics) = &site.metrics {
@@ -183,13 +185,12 @@ impl Site {
             return self.http1(stream, peer, guest, watcher, handle).await;
         }
         let guest = Arc::new(guest);
-        // Its preface and settings count as heard; what bounds it is that requests must come.
         let host = guest.clone();
         let service = move |request| attend(Attendance::begin(host.clone()), handle(request, peer));
         let http = http2::Builder::new(TokioExecutor::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-            .serve_connection(TokioIo::new(Watched::new(stream, guest.clone())), service_fn(service));
+            .serve_connection(TokioIo::new(Watched::http2(stream, guest.clone())), service_fn(service));
         let ended = watcher.watch(http).await;
         self.saw_off(&guest);
         ended.ok()
@@ -217,7 +218,7 @@ impl Site {
         let mut http = http1::Builder::new();
         // Times are kept by `Watched`. A peer that has said all and closes its side gets its answer.
         http.max_buf_size(MAX_HEAD).half_close(true);
-        let io = TokioIo::new(Watched::new(stream, guest.clone()));
+        let io = TokioIo::new(Watched::http1(stream, guest.clone()));
         let ended = watcher.watch(http.serve_connection(io, service_fn(service))).await;
         self.saw_off(&guest);
         ended.ok()

@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct Watched<S> {
     inner: S,
     guest: Arc<Guest>,
+    /// Bytes after silence begin a head. With HTTP/2 they may be anything.
+    heads: bool,
     clock: Arc<dyn Clock>,
     /// Set for this time, which may be earlier than the deadline has become since: it is cheaper to
     /// look again than to set it anew with each request.
@@ -20,9 +22,12 @@ pub(crate) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    pub(crate) fn new(inner: S, guest: Arc<Guest>) -> Self {
-        let clock = guest.clock();
-        Self { inner, guest, clock, timer: None }
+    pub(crate) fn http1(inner: S, guest: Arc<Guest>) -> Self {
+        Self { clock: guest.clock(), inner, guest, heads: true, timer: None }
+    }
+
+    pub(crate) fn http2(inner: S, guest: Arc<Guest>) -> Self {
+        Self { clock: guest.clock(), inner, guest, heads: false, timer: None }
     }
 
     /// Called whenever there is nothing to do but to wait for the peer.
@@ -64,7 +69,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if buffer.filled().len() > before {
+        if self.heads && buffer.filled().len() > before {
             self.guest.heard();
         }
         self.or_late(context, poll)
