@@ -29,7 +29,7 @@ pub struct Channel {
 /// A channel's secrets, those that never end first, then the one that ends last.
 pub(crate) struct Secrets {
     current: ChannelSecret,
-    secrets: Vec<ChannelSecret>,
+    accepted: Vec<ChannelSecret>,
     ends: Vec<i64>,
 }
 
@@ -39,13 +39,13 @@ impl Secrets {
         let mut all = vec![(current.clone(), i64::MAX)];
         all.extend(old.into_iter().map(|(secret, end)| (secret, end.unwrap_or(i64::MAX))));
         all.sort_by_key(|(_, end)| std::cmp::Reverse(*end));
-        let (secrets, ends) = all.into_iter().unzip();
-        Self { current, secrets, ends }
+        let (accepted, ends) = all.into_iter().unzip();
+        Self { current, accepted, ends }
     }
 
     /// Those that count at this time.
     fn at(&self, now: i64) -> &[ChannelSecret] {
-        &self.secrets[..self.ends.partition_point(|end| *end > now)]
+        &self.accepted[..self.ends.partition_point(|end| *end > now)]
     }
 }
 

@@ -321,9 +321,8 @@ impl Accounts {
                 let scope = ScopeId::of(channel.id(), &connect.account_id);
                 let now = self.0.clock.now_msec();
                 let due = self.known().get(scope.as_str()).is_none_or(|account| match account.state {
-                    AccountState::Disabled => false,
-                    // As we left it ourselves: somebody wanted it so.
-                    AccountState::Disconnected => false,
+                    // Somebody wanted it so, there or here.
+                    AccountState::Disabled | AccountState::Disconnected => false,
                     AccountState::Discovered => true,
                     AccountState::Connected => {
                         account.problem.is_some()

@@ -50,7 +50,7 @@ impl Guests {
         Arc::new(Self { clock, head, keep_alive, state: Mutex::new(state), room: Notify::new() })
     }
 
-    /// PeerLimits for those who come from now on, and for what the others do next.
+    /// Limits for those who come from now on, and for what the others do next.
     pub(crate) fn set_limits(&self, limits: PeerLimits) {
         self.head.store(micros(limits.head), Ordering::Relaxed);
         self.keep_alive.store(micros(limits.keep_alive), Ordering::Relaxed);
