@@ -254,11 +254,11 @@ impl Channels {
             raw: body,
         };
         // Counted also where the caller gives up waiting.
-        let mut outcome = Outcome { metrics: &self.metrics, kind, outcome: "late" };
+        let mut outcome = Outcome { metrics: &self.metrics, kind, name: "late" };
         let begun = self.clock.monotonic();
         let appended = self.inbox.append(event).await;
         self.metrics.site.append.observe(self.clock.monotonic().saturating_sub(begun).as_secs_f64());
-        outcome.outcome = match &appended {
+        outcome.name = match &appended {
             Ok(Appended::Kept(_)) => "kept",
             Ok(Appended::Conflicting(_)) => "conflicting",
             Ok(Appended::Duplicate) => "duplicate",
@@ -296,11 +296,11 @@ impl Channels {
 struct Outcome<'a> {
     metrics: &'a Metrics,
     kind: &'static str,
-    outcome: &'static str,
+    name: &'static str,
 }
 
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
-        self.metrics.event(self.kind, self.outcome);
+        self.metrics.event(self.kind, self.name);
     }
 }

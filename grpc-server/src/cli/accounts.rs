@@ -60,8 +60,8 @@ struct Named {
 }
 
 impl Named {
-    fn scope(self) -> Option<v1::Scope> {
-        Some(v1::Scope { channel_id: self.channel_id, account_id: self.account_id })
+    fn scope(self) -> v1::Scope {
+        v1::Scope { channel_id: self.channel_id, account_id: self.account_id }
     }
 }
 
@@ -74,23 +74,33 @@ impl Accounts {
         let mut client = ChannelServiceClient::new(server(&self.server).await?);
         match self.action {
             Action::Ls => {
-                let listed = client.list_accounts(v1::ListAccountsRequest {}).await.map_err(refused)?;
+                let listed = client
+                    .list_accounts(v1::ListAccountsRequest {})
+                    .await
+                    .map_err(|status| refused(&status))?;
                 for account in listed.into_inner().accounts {
                     io::print(&line(&account).to_string())?;
                 }
             }
             Action::Connect { account, title } => {
-                let request =
-                    v1::ConnectRequest { scope: account.scope(), title, ..v1::ConnectRequest::default() };
-                let connected = client.connect(request).await.map_err(refused)?.into_inner();
+                let request = v1::ConnectRequest {
+                    scope: Some(account.scope()),
+                    title,
+                    ..v1::ConnectRequest::default()
+                };
+                let connected =
+                    client.connect(request).await.map_err(|status| refused(&status))?.into_inner();
                 io::print(&json!({ "scope_id": connected.scope_id, "state": "connected" }).to_string())?;
             }
             Action::Disconnect(account) => {
-                let request = v1::DisconnectRequest { scope: account.scope() };
-                client.disconnect(request).await.map_err(refused)?;
+                let request = v1::DisconnectRequest { scope: Some(account.scope()) };
+                client.disconnect(request).await.map_err(|status| refused(&status))?;
             }
             Action::Forget { scope_id } => {
-                client.forget_account(v1::ForgetAccountRequest { scope_id }).await.map_err(refused)?;
+                client
+                    .forget_account(v1::ForgetAccountRequest { scope_id })
+                    .await
+                    .map_err(|status| refused(&status))?;
             }
         }
         Ok(Exit::Ok)
@@ -108,7 +118,7 @@ async fn server(address: &str) -> Result<Channel, Failure> {
     })
 }
 
-fn refused(status: tonic::Status) -> Failure {
+fn refused(status: &tonic::Status) -> Failure {
     match status.code() {
         tonic::Code::InvalidArgument => Failure::usage(status.message()),
         tonic::Code::NotFound | tonic::Code::PermissionDenied => Failure::no(status.message()),

@@ -26,6 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use watched::Watched;
@@ -71,6 +72,7 @@ pub(crate) async fn serve<F, R, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     let mut said = None;
     loop {
         let accepted = async {
@@ -80,6 +82,7 @@ pub(crate) async fn serve<F, R, B>(
         };
         let (stream, peer, guest, crowded) = tokio::select! {
             () = stop.cancelled() => break,
+            () = cut.cancelled() => break,
             accepted = accepted => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -102,11 +105,9 @@ pub(crate) async fn serve<F, R, B>(
             }
         }
         let _ = stream.set_nodelay(true);
-        let (site, cut, handle, watcher) = (site.clone(), cut.clone(), handle.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            if let Some(metrics) = &site.metrics {
-                metrics.connections(1);
-            }
+        let (site, handle, watcher) = (site.clone(), handle.clone(), graceful.watcher());
+        connections.spawn(async move {
+            let _counted = Counted::new(site.metrics.clone());
             let must_leave = guest.must_leave();
             tokio::select! {
                 // In this order: a request that has come is answered before its connection may end.
@@ -114,15 +115,37 @@ pub(crate) async fn serve<F, R, B>(
                 // A broken connection is the peer's affair.
                 _ = site.welcome(stream, peer.ip(), guest, watcher, handle) => {}
                 () = must_leave => {}
-                () = cut.cancelled() => {}
-            }
-            if let Some(metrics) = &site.metrics {
-                metrics.connections(-1);
             }
         });
+        // Those that have ended.
+        while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    graceful.shutdown().await;
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = cut.cancelled() => {}
+    }
+    connections.shutdown().await;
+}
+
+/// Counts a connection for as long as it lives.
+struct Counted(Option<Arc<Metrics>>);
+
+impl Counted {
+    fn new(metrics: Option<Arc<Metrics>>) -> Self {
+        if let Some(metrics) = &metrics {
+            metrics.connections(1);
+        }
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.0 {
+            metrics.connections(-1);
+        }
+    }
 }
 
 impl Site {
