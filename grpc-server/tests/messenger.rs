@@ -99,6 +99,20 @@ impl InboxService for Played {
 
 #[tonic::async_trait]
 impl ChannelService for Played {
+    async fn list_accounts(
+        &self,
+        _: Request<pb::ListAccountsRequest>,
+    ) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn forget_account(
+        &self,
+        _: Request<pb::ForgetAccountRequest>,
+    ) -> Result<Response<pb::ForgetAccountResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn connect(&self, _: Request<pb::ConnectRequest>) -> Result<Response<pb::ConnectResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
