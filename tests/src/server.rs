@@ -34,12 +34,20 @@ impl Home {
     /// # Panics
     /// Where the disk does not allow it.
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// As [`Home::new`], with further sections in the configuration.
+    ///
+    /// # Panics
+    /// Where the disk does not allow it.
+    pub fn with(sections: &str) -> Self {
         let home = Self { folder: tempfile::tempdir().expect("a folder") };
         fs::create_dir(home.data()).expect("made");
         let toml = format!(
             "[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
              [grpc]\naddress = \"127.0.0.1:0\"\n[store]\npath = {:?}\n\
-             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\"\n",
+             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\"\n{sections}",
             home.store().to_str().expect("temporary folders have plain names")
         );
         fs::write(home.config(), toml).expect("written");
