@@ -173,9 +173,9 @@ impl Channels {
             raw: body,
         };
         // Counted also where the caller gives up waiting.
-        let mut outcome = Outcome { metrics: &self.metrics, kind, outcome: "late" };
+        let mut outcome = Outcome { metrics: &self.metrics, kind, name: "late" };
         let appended = self.inbox.append(event).await;
-        outcome.outcome = match &appended {
+        outcome.name = match &appended {
             Ok(Appended::Kept(_)) => "kept",
             Ok(Appended::Conflicting(_)) => "conflicting",
             Ok(Appended::Duplicate) => "duplicate",
@@ -210,7 +210,8 @@ impl Channels {
 
     fn discover(&self, scope: &ScopeId) {
         let mut discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
-        if discovered.len() < DISCOVERED && discovered.insert(scope.clone()) {
+        if discovered.len() < DISCOVERED && !discovered.contains(scope) {
+            discovered.insert(scope.clone());
             tracing::info!(%scope, "first webhook of this account since the start");
         }
     }
@@ -220,11 +221,11 @@ impl Channels {
 struct Outcome<'a> {
     metrics: &'a Metrics,
     kind: &'static str,
-    outcome: &'static str,
+    name: &'static str,
 }
 
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
-        self.metrics.event(self.kind, self.outcome);
+        self.metrics.event(self.kind, self.name);
     }
 }

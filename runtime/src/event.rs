@@ -271,4 +271,54 @@ mod tests {
         let json = event(b"{\"new\":1}").to_json();
         assert_eq!((json["extra"]["new"].as_i64(), json.get("raw")), (Some(1), None));
     }
+
+    #[test]
+    fn the_short_way_to_an_outline_says_what_the_long_one_says() {
+        let message = |inner: &str| format!(r#"{{"account_id":"a","time":1,"message":{inner}}}"#);
+        let plain =
+            message(r#"{"conversation":{"id":"C","client_id":"c"},"message":{"id":"M","text":"\u0442"}}"#);
+        let bodies = [
+            plain.clone(),
+            format!(" {plain}\r\n"),
+            plain.replace("\"c\"", "\"\""),
+            plain.replace("\"c\"", "null"),
+            plain.replace("\"C\"", "\"\\u0043\""),
+            plain.replace("\"C\"", "7"),
+            plain.replace("\"M\"", "\"\""),
+            plain.replace("\"a\"", "null"),
+            plain.replace(r#""time":1,"#, ""),
+            plain.replace(r#""time":1"#, r#""time":1,"time":2"#),
+            plain.replace(r#""time":1"#, r#""time":1,"action":{"typing":{}}"#),
+            message(r#"{"message":{"id":"M"}}"#),
+            message("[]"),
+            plain[..plain.len() - 1].to_owned(),
+            r#"{"receiver":"u","conversation_id":"c","type":"text"}"#.to_owned(),
+            r#"{"account_id":"a","action":{"reaction":{"conversation":{"id":"C"},"msgid":"M"}}}"#.to_owned(),
+        ];
+        let mut short_ways = 0;
+        for body in &bodies {
+            let long = Outline::of_any(VerifiedBody::trust(body.as_bytes()));
+            let Some(short) = Outline::of_plain_message(body.as_bytes()) else { continue };
+            short_ways += 1;
+            let said = |o: Outline| {
+                (o.kind, o.account_id, o.conversation_ref_id, o.conversation_id, o.message_ref_id, o.digest)
+            };
+            assert_eq!(said(short), said(long), "{body}");
+        }
+        assert_eq!(short_ways, 7, "and it is taken where it can be");
+    }
+
+    #[test]
+    fn a_digest_covers_all_but_the_time_and_the_last_line_end() {
+        let digest = |body: &str| digest(body.as_bytes());
+        let body = r#"{"time":1,"message":{"text":"hi"}}"#;
+        let same = [body.replace(":1", ":22"), format!("{body}\n"), format!("{body}\r\n")];
+        assert!(same.iter().all(|same| digest(same) == digest(body)));
+        let others = [
+            body.replace("hi", "ho"),
+            body.replace("}}", r#","new":1}}"#),
+            body.replace(r#"{"time":1,"#, "{"),
+        ];
+        assert!(others.iter().all(|other| digest(other) != digest(body)));
+    }
 }

@@ -594,7 +594,9 @@ impl Inbox {
             let returned = tokens.iter().map(|token| (*token, Settlement::Return)).collect();
             // If the store fails, the lease's own end hands it out again.
             if self.0.store.settle(returned).await.is_ok() {
-                tokens.into_iter().for_each(|token| self.forget(token));
+                for token in tokens {
+                    self.forget(token);
+                }
             }
             return;
         }

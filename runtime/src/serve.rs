@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Limits {
@@ -44,6 +45,7 @@ pub(crate) async fn serve<F, R>(
 {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
     loop {
@@ -54,6 +56,7 @@ pub(crate) async fn serve<F, R>(
         };
         let (slot, stream) = tokio::select! {
             () = stop.cancelled() => break,
+            () = cut.cancelled() => break,
             (slot, accepted) = accepted => match accepted {
                 Ok((stream, _peer)) => (slot, stream),
                 Err(error) => {
@@ -67,22 +70,39 @@ pub(crate) async fn serve<F, R>(
         let _ = stream.set_nodelay(true);
         let connection = http.serve_connection(TokioIo::new(stream), service_fn(handle.clone()));
         let connection = graceful.watch(connection);
-        let (metrics, cut) = (metrics.clone(), cut.clone());
-        tokio::spawn(async move {
-            if let Some(metrics) = &metrics {
-                metrics.connections(1);
-            }
-            tokio::select! {
-                // A broken connection is the peer's affair.
-                _ = connection => {}
-                () = cut.cancelled() => {}
-            }
-            if let Some(metrics) = &metrics {
-                metrics.connections(-1);
-            }
-            drop(slot);
+        let counted = Counted::new(metrics.clone());
+        connections.spawn(async move {
+            // A broken connection is the peer's affair.
+            let _ = connection.await;
+            drop((counted, slot));
         });
+        // Those that have ended.
+        while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    graceful.shutdown().await;
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = cut.cancelled() => {}
+    }
+    connections.shutdown().await;
+}
+
+/// Counts a connection for as long as it lives.
+struct Counted(Option<Arc<Metrics>>);
+
+impl Counted {
+    fn new(metrics: Option<Arc<Metrics>>) -> Self {
+        if let Some(metrics) = &metrics {
+            metrics.connections(1);
+        }
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.0 {
+            metrics.connections(-1);
+        }
+    }
 }

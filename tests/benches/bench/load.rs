@@ -10,18 +10,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A message webhook of 633 bytes, signed, with an id of its own; ready to be sent.
-pub struct Hook {
+pub(crate) struct Hook {
     request: Vec<u8>,
     signature: std::ops::Range<usize>,
     body: usize,
 }
 
 impl Hook {
-    pub fn new(secret: &ChannelSecret, number: u64) -> Self {
+    pub(crate) fn new(secret: &ChannelSecret, number: u64) -> Self {
         let conversation = number % 5000;
         let scope = ScopeId::of(&ChannelId::new(CHANNEL), &AccountId::new(ACCOUNT));
         let body = format!(
-            r#"{{"account_id":"{ACCOUNT}","time":1704067201,"message":{{"receiver":{{"id":"2ed64e26-70a1-4857-8382-bb066a076219","phone":"","email":"","client_id":"client-{conversation:04}"}},"sender":{{"id":"76fc2bea-902f-425c-9a3d-dcdac4766090"}},"conversation":{{"id":"8e4d4baa-9e6c-4a88-838a-{conversation:012}","client_id":"chat-{conversation:04}"}},"timestamp":1704067200,"msec_timestamp":1704067200980,"message":{{"id":"{:08x}-b78a-4c7b-8538-{number:012}","type":"text","text":"Your order has been put together and waits for you at the desk.","markup":null,"tag":"","media":"","thumbnail":"","file_name":"","file_size":0}}}}}}"#,
+            r#"{{"account_id":"{ACCOUNT}","time":1704067201,"message":{{"receiver":{{"id":"2ed64e26-70a1-4857-8382-bb066a076219","phone":"","email":"","client_id":"client-{conversation:04}"}},"sender":{{"id":"76fc2bea-902f-425c-9a3d-dcdac4766090"}},"conversation":{{"id":"8e4d4baa-9e6c-4a88-838a-{conversation:012}","client_id":"chat-{conversation:04}"}},"timestamp":1704067200,"msec_timestamp":1704067200980,"message":{{"id":"{:08x}-b78a-4c7b-8538-{number:012}","type":"text","text":"Your order has been put together and waits for you at the desk until seven this evening.","markup":null,"tag":"","media":"","thumbnail":"","file_name":"","file_size":0}}}}}}"#,
             // As random as the vendor's ids are.
             (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32),
         );
@@ -39,26 +39,26 @@ impl Hook {
         }
     }
 
-    pub fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.request[self.body..]
     }
 
-    pub fn signature(&self) -> &str {
+    pub(crate) fn signature(&self) -> &str {
         std::str::from_utf8(&self.request[self.signature.clone()]).expect("hex")
     }
 }
 
-pub struct Load {
+pub(crate) struct Load {
     secret: ChannelSecret,
     number: Arc<AtomicU64>,
 }
 
 impl Load {
-    pub fn new(secret: &str) -> Self {
+    pub(crate) fn new(secret: &str) -> Self {
         Self { secret: ChannelSecret::new(secret).expect("a clean secret"), number: Arc::default() }
     }
 
-    pub fn next(&self) -> Hook {
+    pub(crate) fn next(&self) -> Hook {
         Hook::new(&self.secret, self.number.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -67,20 +67,20 @@ impl Load {
     }
 
     /// Sends webhooks for one round, as many as are answered; says how long each one waited.
-    pub async fn round(&mut self, address: SocketAddr, length: Duration) -> Vec<Duration> {
+    pub(crate) async fn round(&mut self, address: SocketAddr, length: Duration) -> Vec<Duration> {
         let end = Instant::now() + length;
         self.senders(address, move |_| (Instant::now() < end).then(Instant::now)).await
     }
 
     /// Sends so many webhooks.
-    pub async fn hooks(&mut self, address: SocketAddr, count: u64) {
+    pub(crate) async fn hooks(&mut self, address: SocketAddr, count: u64) {
         let count = count / CONNECTIONS as u64;
         self.senders(address, move |sent| (sent < count).then(Instant::now)).await;
     }
 
     /// Sends webhooks at a rate that does not wait for answers; each one's wait counts from the
     /// moment at which it is due, so that a stall is seen by all that come into it.
-    pub async fn steady(&mut self, address: SocketAddr, rate: u32, length: Duration) -> Vec<Duration> {
+    pub(crate) async fn steady(&mut self, address: SocketAddr, rate: u32, length: Duration) -> Vec<Duration> {
         let connections = u32::try_from(CONNECTIONS).expect("few");
         let (start, end) = (Instant::now(), Instant::now() + length);
         let mut tasks = Vec::new();

@@ -17,20 +17,20 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 /// The environment variable that makes this program a server.
-pub const SERVE: &str = "AMOCHATS_BENCH_SERVE";
+pub(crate) const SERVE: &str = "AMOCHATS_BENCH_SERVE";
 /// Where the server keeps its store.
 const FOLDER: &str = "AMOCHATS_BENCH_FOLDER";
 
-pub struct Peer {
-    pub name: &'static str,
-    pub title: &'static str,
-    pub address: SocketAddr,
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) address: SocketAddr,
     child: Child,
     folder: PathBuf,
 }
 
 impl Peer {
-    pub async fn of_ours(name: &'static str, folder: &Path) -> Self {
+    pub(crate) async fn of_ours(name: &'static str, folder: &Path) -> Self {
         let title = match name {
             "hyper" => "hyper reads the body, answers 200",
             "checked" => "hyper, verified and parsed, not kept",
@@ -53,7 +53,7 @@ impl Peer {
     }
 
     /// FastAPI on two uvicorn workers: verifies, parses, keeps nothing.
-    pub async fn fastapi(folder: &Path) -> Result<Self, String> {
+    pub(crate) async fn fastapi(folder: &Path) -> Result<Self, String> {
         let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-venv");
         let python = venv.join("bin/python");
         let run = |command: &mut Command| match command.stdout(Stdio::null()).output() {
@@ -98,7 +98,7 @@ impl Peer {
     }
 
     /// The seconds of CPU that the server and its workers have used.
-    pub fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         let ticks = |pid: u32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             // After the name, which may hold anything: state, parent, …, user and system time.
@@ -117,14 +117,14 @@ impl Peer {
     }
 
     /// Resident memory in KiB.
-    pub fn memory(&self) -> i64 {
+    pub(crate) fn memory(&self) -> i64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of /proc");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Ends amochats; says how many events it has kept.
-    pub async fn kept(&mut self) -> u64 {
+    pub(crate) async fn kept(&mut self) -> u64 {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
         fs::read_to_string(self.folder.join("kept")).expect("written").parse().expect("a number")
@@ -140,7 +140,7 @@ impl Drop for Peer {
 }
 
 /// Serves until standard input ends.
-pub async fn serve(name: &str) {
+pub(crate) async fn serve(name: &str) {
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("the parent says"));
     let ready = |address: SocketAddr| {
         // Not seen before it is whole.

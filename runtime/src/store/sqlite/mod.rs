@@ -135,7 +135,7 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (message, result) = Ask::new(work);
+        let (message, result) = Ask::message(work);
         self.messages.send(message).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
     }

@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// The most operations in one transaction.
 const BATCH: usize = 256;
+/// How often at most the processor is left to others before a batch that is smaller than usual.
+const GATHERING: usize = 4;
 /// Up to so many answers are given by the writer itself, more by one task for them all: to wake a
 /// task from outside of the asynchronous runtime costs much more than from inside.
 const ANSWERED_HERE: usize = 2;
@@ -41,7 +43,7 @@ where
     T: Send + 'static,
     F: FnOnce(&mut Transaction<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
 {
-    pub(super) fn new(work: F) -> (Message, oneshot::Receiver<Result<T>>) {
+    pub(super) fn message(work: F) -> (Message, oneshot::Receiver<Result<T>>) {
         let (answer, result) = oneshot::channel();
         (Message::Work(Box::new(Self { work: Some(work), result: None, answer })), result)
     }
@@ -98,10 +100,22 @@ impl Writer {
     /// Works until the store is closed or dropped. There is no timer: a batch is what waits.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(BATCH);
+        let mut usual = 0;
         loop {
             if queue.blocking_recv_many(&mut messages, BATCH) == 0 {
                 return;
             }
+            // Those who were just answered are about to ask again: a commit for each of the first few
+            // would keep the others waiting.
+            for _ in 0..GATHERING {
+                if 2 * messages.len() >= usual {
+                    break;
+                }
+                std::thread::yield_now();
+                let room = BATCH - messages.len();
+                messages.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
+            }
+            usual = (usual + messages.len()).div_ceil(2);
             let (mut batch, mut closing) = (Vec::with_capacity(messages.len()), None);
             for message in messages.drain(..) {
                 match message {
