@@ -111,7 +111,7 @@ impl Dev {
             runtime: Config {
                 listener: ListenerConfig { address: self.listener, ..ListenerConfig::default() },
                 admin: AdminConfig { address: self.admin },
-                store: StoreConfig { path: data.path().join("amochats.db") },
+                store: StoreConfig { path: data.path().join("amochats.db"), ..StoreConfig::default() },
                 inbox: InboxConfig::default(),
                 channels: vec![ChannelConfig {
                     base_url: Some(url(sandbox.api_addr())),
