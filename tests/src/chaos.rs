@@ -11,7 +11,7 @@ use amochats_proto::v1::{
     StreamEventsResponse, Subscribe,
 };
 use fastrand::Rng;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::env;
 use std::fmt::Write;
 use std::ops::ControlFlow;
@@ -300,7 +300,7 @@ impl Consumer {
         let mut responses: Streaming<StreamEventsResponse> =
             inbox.stream_events(ReceiverStream::new(stream)).await?.into_inner();
         let patience = if self.moody { self.rng.usize(1..400) } else { usize::MAX };
-        let (mut taken, mut settling) = (0, HashMap::new());
+        let (mut taken, mut settling, mut extended) = (0, HashMap::new(), HashSet::new());
         while taken < patience {
             let response = responses.message().await?.ok_or_else(|| Status::unavailable("it ended"))?;
             // Noted before anything is answered, since the answer lets the next one come.
@@ -314,6 +314,10 @@ impl Consumer {
                 .filter(|(delivery, _)| !delivery.ack_id.is_empty())
                 .collect();
             for settled in &response.settled {
+                // An extension is answered with the same id.
+                if extended.remove(&settled.ack_id) {
+                    continue;
+                }
                 if let (true, Some(handed)) = (settled.ok, settling.remove(&settled.ack_id)) {
                     self.model.settled(self.subscription, &handed);
                 }
@@ -337,6 +341,7 @@ impl Consumer {
                     15..18 => continue,
                     mood => {
                         if mood < 25 {
+                            extended.insert(ack_id.clone());
                             ask(Request::ExtendLease(ExtendLease { ack_id: ack_id.clone(), lease: None })).await?;
                         }
                         if mood == 26 {

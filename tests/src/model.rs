@@ -100,8 +100,12 @@ impl State {
         }
         let seen = self.subscriptions.entry(subscription.to_owned()).or_default();
         let name = || format!("{} to {subscription}, event {id}", hook.tag);
-        if seen.settled.get(id).is_some_and(|settled| (handed.life, handed.attempt) >= *settled) {
-            self.broken.push(format!("{}: came back after its settlement was confirmed", name()));
+        if let Some(settled) = seen.settled.get(id)
+            && (handed.life, handed.attempt) >= *settled
+        {
+            let now = (handed.life, handed.attempt);
+            let (name, when) = (name(), "came back after its settlement was confirmed");
+            self.broken.push(format!("{name}: {when}, (life, attempt) {now:?} after {settled:?}"));
         }
         let ids = seen.of_tag.entry(hook.tag.clone()).or_default();
         if !ids.insert(id.clone()) {

@@ -44,7 +44,7 @@ async fn kills_at_random_moments_break_no_promise() {
     chaos.drain(server).await;
     let state = chaos.model.state();
     eprintln!("{kills} kills: {} promised, {} confirmed", state.promised, state.confirmed);
-    assert!(state.promised > 20 * kills && state.confirmed > 20 * kills, "there was something to lose");
+    assert!(state.promised > kills && state.confirmed > kills, "there was something to lose");
 }
 
 /// SIGTERM with webhooks on their way and leases held: every request begun is answered, the end
