@@ -131,7 +131,12 @@ impl Chaos {
         for subscription in SUBSCRIPTIONS {
             let missing = state.missing(subscription);
             let few = &missing[..missing.len().min(10)];
-            assert!(missing.is_empty(), "{} lost to {subscription}, of {}: {few:?}", missing.len(), state.promised);
+            assert!(
+                missing.is_empty(),
+                "{} lost to {subscription}, of {}: {few:?}",
+                missing.len(),
+                state.promised
+            );
         }
     }
 }
@@ -211,7 +216,8 @@ impl Producer {
                 let id = known.tag.clone();
                 let mut hook = self.hook("other", conversation);
                 // In the place of its own id that of the other message.
-                hook.body = hook.body.replace(&format!("\"id\":\"{}\"", hook.tag), &format!("\"id\":\"{id}\""));
+                hook.body =
+                    hook.body.replace(&format!("\"id\":\"{}\"", hook.tag), &format!("\"id\":\"{id}\""));
                 hook.conflicting = true;
                 hook
             }
@@ -342,7 +348,8 @@ impl Consumer {
                     mood => {
                         if mood < 25 {
                             extended.insert(ack_id.clone());
-                            ask(Request::ExtendLease(ExtendLease { ack_id: ack_id.clone(), lease: None })).await?;
+                            ask(Request::ExtendLease(ExtendLease { ack_id: ack_id.clone(), lease: None }))
+                                .await?;
                         }
                         if mood == 26 {
                             sleep(Duration::from_millis(self.rng.u64(..30))).await;

@@ -115,6 +115,16 @@ impl Mounted<'_> {
         assert!(soon("cut", cutter.wait()).await.expect("waited").success());
     }
 
+    /// Makes the disk read-only, as the system does after an error of the device.
+    ///
+    /// # Panics
+    /// Where the system refuses.
+    pub async fn break_down(&self) {
+        let script = "echo test >/sys/fs/ext4/$(basename $(findmnt -no SOURCE \"$1\"))/trigger_fs_error";
+        let mut broken = self.inside(Command::new("sh").args(["-c", script, "sh"]).arg(&self.disk.folder));
+        assert!(broken.status().await.expect("sh runs").success());
+    }
+
     /// Takes the disk off, once nobody uses it.
     ///
     /// # Panics

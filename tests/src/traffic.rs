@@ -67,7 +67,7 @@ impl Connection {
     /// Where what comes back is not HTTP.
     pub async fn post(&mut self, body: &str) -> io::Result<u16> {
         let secret = ChannelSecret::new(SECRET).expect("clean");
-        self.post_signed(body, &sign_body(&secret, body.trim_end().as_bytes()).to_string()).await
+        self.post_signed(body, &sign_body(&secret, body.trim_end().as_bytes())).await
     }
 
     /// As [`Connection::post`], with this signature.

@@ -1,7 +1,8 @@
 //! `kill -9` at random moments, under random load, against a model of the promises.
 //!
-//! What it catches, each tried once: an answer before the commit, an append without the dedup
-//! entry, a settlement confirmed and not committed, a next message handed out too early.
+//! It catches, each tried once within two seconds: an answer before the commit, a settlement
+//! confirmed before its commit, and a store without deduplication. What else the model sees is in
+//! its own tests.
 
 use amochats_tests::chaos::{Chaos, SETTINGS, number};
 use amochats_tests::server::Home;

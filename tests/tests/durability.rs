@@ -1,6 +1,7 @@
 //! `amochats serve` as a process that is killed, stopped, starved of disk and lied to by it: what
 //! it answered 200 is handed out, and what it confirmed as settled never comes back.
 
+use amochats_tests::command::skipped;
 use amochats_tests::server::{Home, Server};
 use amochats_tests::soon;
 use amochats_tests::syncgate::SyncGate;
@@ -246,6 +247,8 @@ async fn on_a_small_disk(home: &Home) -> Option<Command> {
             Ok(output) if output.status.success() => {
                 let serve = home.command();
                 command.arg(serve.as_std().get_program()).args(serve.as_std().get_args());
+                // To the last byte: not even a reserve is left.
+                command.env("AMOCHATS_STORE_MIN_FREE_BYTES", "0");
                 return Some(command);
             }
             Ok(output) => reason = String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -253,7 +256,7 @@ async fn on_a_small_disk(home: &Home) -> Option<Command> {
         }
     }
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no disk of its own: {reason}");
-    eprintln!("SKIPPED: this machine allows no disk of its own: {reason}");
+    skipped(&format!("this machine allows no disk of its own: {reason}"));
     None
 }
 

@@ -3,8 +3,8 @@
 //!
 //! That it can fail is shown here as well: stores that do not sync are caught.
 
-use amochats_tests::powercut::{Disk, allowed, compiled};
 use amochats_tests::chaos::number;
+use amochats_tests::powercut::{Disk, allowed, compiled};
 use amochats_tests::server::Home;
 use amochats_tests::soon;
 use amochats_tests::traffic::{Connection, Consumer, Record, subscription};
