@@ -217,6 +217,31 @@ async fn a_failed_sync_is_no_200_and_hides_nothing() {
 }
 
 #[tokio::test]
+async fn a_stop_answers_every_request_begun() {
+    let home = Home::new();
+    let gate = SyncGate::new(home.path()).await;
+    let server = home.start_as(gate.install(home.command())).await;
+    let record = Arc::new(Record::default());
+    gate.hold();
+    let before = gate.counts();
+    let mut hooks = parallel(&server, "begun", 10);
+    gate.until("sync", |counts| counts.entered > before.entered).await;
+    server.signal("TERM").await;
+    soon("refusal", async { while TcpStream::connect(&server.listener).await.is_ok() {} }).await;
+    assert!(hooks.try_join_next().is_none(), "it waits for what is in flight");
+    gate.let_go();
+    while let Some(answer) = hooks.join_next().await {
+        // One that had not even connected was refused, which is no request begun.
+        let Ok((message, status)) = answer else { continue };
+        assert_eq!(status, 200);
+        record.promised(message);
+    }
+    assert!(!record.seen().promised.is_empty(), "something was in flight");
+    assert_eq!(server.ended().await.code(), Some(0));
+    drain(&home, &record).await;
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let home = Home::new();
     let gate = SyncGate::new(home.path()).await;

@@ -1,7 +1,7 @@
 //! What the server and the command say (G11): secrets, texts, phones and e-mails are planted
 //! through all doors, and none of them may come out of a log, an error or a metric.
 //!
-//! It catches, tried once: a warning with the body of the webhook that was refused.
+//! It catches, tried once: a line at level debug with a webhook's body and signature.
 
 use amochats::{ChannelSecret, sign_body};
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
