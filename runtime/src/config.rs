@@ -130,6 +130,9 @@ pub struct InboxConfig {
     pub min_delay_ms: u64,
     /// The longest delay, in milliseconds.
     pub max_delay_ms: u64,
+    /// So long after its first refusal an event that is refused again becomes a dead letter, in
+    /// milliseconds: its conversation waits with it.
+    pub max_blocked_ms: u64,
     /// Keeps typing events like the others instead of handing them out live only.
     pub keep_typing: bool,
     /// How many days events are kept, whoever has settled them; longer while somebody has not.
@@ -146,12 +149,13 @@ pub struct InboxConfig {
 
 impl Default for InboxConfig {
     fn default() -> Self {
-        let Redelivery { max_attempts, min_delay, max_delay } = Redelivery::default();
+        let Redelivery { max_attempts, min_delay, max_delay, max_blocked } = Redelivery::default();
         let msec = |delay: Duration| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         Self {
             max_attempts,
             min_delay_ms: msec(min_delay),
             max_delay_ms: msec(max_delay),
+            max_blocked_ms: msec(max_blocked),
             keep_typing: false,
             retention_days: 14,
             duplicates_days: 30,
@@ -168,6 +172,7 @@ impl InboxConfig {
             max_attempts: self.max_attempts,
             min_delay: Duration::from_millis(self.min_delay_ms),
             max_delay: Duration::from_millis(self.max_delay_ms),
+            max_blocked: Duration::from_millis(self.max_blocked_ms),
         }
     }
 

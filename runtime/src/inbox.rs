@@ -38,11 +38,19 @@ pub struct Redelivery {
     pub min_delay: Duration,
     /// The longest delay.
     pub max_delay: Duration,
+    /// An event that is refused again so long after it was refused first becomes a dead letter,
+    /// whatever attempts it has left: its conversation waits with it.
+    pub max_blocked: Duration,
 }
 
 impl Default for Redelivery {
     fn default() -> Self {
-        Self { max_attempts: 20, min_delay: Duration::from_secs(1), max_delay: Duration::from_mins(5) }
+        Self {
+            max_attempts: 20,
+            min_delay: Duration::from_secs(1),
+            max_delay: Duration::from_mins(5),
+            max_blocked: Duration::from_hours(6),
+        }
     }
 }
 
@@ -90,6 +98,8 @@ struct Inner {
 struct Leases {
     held: HashMap<Token, Held>,
     timers: BTreeMap<(Duration, Token), Timer>,
+    /// When an event was refused first, by its subscription and place.
+    refused: HashMap<(SubscriptionId, i64), Duration>,
 }
 
 struct Held {
@@ -354,7 +364,10 @@ impl Inbox {
     /// # Errors
     /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
     pub async fn delete_subscription(&self, name: &str) -> Result<()> {
-        self.0.store.delete_subscription(name).await
+        let id = self.0.store.subscription(name).await?;
+        self.0.store.delete_subscription(name).await?;
+        self.leases().refused.retain(|(subscription, _), _| *subscription != id);
+        Ok(())
     }
 
     /// Hands events out again that were kept before, at the end of a subscription and marked; says
@@ -494,7 +507,7 @@ impl Inbox {
         lease_in_range(lease)?;
         let ends = self.0.clock.monotonic() + lease;
         let mut leases = self.leases();
-        let Leases { held, timers } = &mut *leases;
+        let Leases { held, timers, .. } = &mut *leases;
         let held = held.get_mut(&token).filter(|held| !held.ending).ok_or_else(lease_lost)?;
         timers.remove(&(held.ends, token));
         held.ends = ends;
@@ -513,10 +526,15 @@ impl Inbox {
 
     async fn settle_held(self, token: Token, verdict: Verdict) -> Result<()> {
         let attempt = self.leases().held.get(&token).map(|held| held.attempt).ok_or_else(lease_lost)?;
+        let now = self.0.clock.monotonic();
+        let refused = self.leases().refused.get(&(token.subscription, token.place)).copied().unwrap_or(now);
+        let blocked = now.saturating_sub(refused);
         let (settlement, delay) = match verdict {
             Verdict::Ack => (Settlement::Ack, Duration::ZERO),
             Verdict::Dead => (Settlement::Dead, Duration::ZERO),
-            Verdict::Nack(_) if attempt >= self.0.redelivery.max_attempts => {
+            Verdict::Nack(_)
+                if attempt >= self.0.redelivery.max_attempts || blocked >= self.0.redelivery.max_blocked =>
+            {
                 (Settlement::Dead, Duration::ZERO)
             }
             Verdict::Nack(delay) => match delay.unwrap_or_else(|| self.0.redelivery.delay(attempt)) {
@@ -528,6 +546,14 @@ impl Inbox {
         self.forget(token);
         if settled != [Settled::Done] {
             return Err(lease_lost());
+        }
+        match settlement {
+            Settlement::Ack | Settlement::Dead => {
+                self.leases().refused.remove(&(token.subscription, token.place));
+            }
+            _ => {
+                self.leases().refused.entry((token.subscription, token.place)).or_insert(now);
+            }
         }
         if settlement == Settlement::Dead {
             tracing::warn!(

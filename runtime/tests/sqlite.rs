@@ -267,3 +267,43 @@ async fn too_little_free_disk_keeps_nothing_more_but_settles() {
     let settled = store.settle(vec![(leased.token, Settlement::Ack)]).await.expect("committed");
     assert_eq!(settled, [Settled::Done]);
 }
+
+#[tokio::test]
+async fn a_backup_of_a_working_store_is_a_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+    store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+    store.append(event("1")).await.expect("kept");
+    let copy = folder.path().join("copy.db");
+    store.backup(&copy).await.expect("written");
+    store.append(event("2")).await.expect("kept");
+    let again = store.backup(&copy).await.expect_err("refused");
+    assert_eq!(again.kind(), ErrorKind::StoreFailed, "a file that is there is left alone");
+
+    let copy = SqliteStore::open(&copy).await.expect("a store");
+    assert_eq!(copy.subscriptions().await.expect("listed")[0].unsettled, 1);
+    assert!(copy.check().await.expect("read").is_empty());
+    assert_eq!(copy.append(event("1")).await.expect("answered"), Appended::Duplicate);
+}
+
+#[tokio::test]
+async fn a_check_finds_damage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    let store = SqliteStore::open(&path).await.expect("new");
+    for number in 0..200 {
+        store.append(event(&number.to_string())).await.expect("kept");
+    }
+    store.close().await;
+    let damage = rusqlite::Connection::open(&path).expect("opened");
+    // An index that lacks a row of its table.
+    damage
+        .execute_batch(
+            "CREATE INDEX damaged ON event (kind); PRAGMA writable_schema = ON; \
+             UPDATE sqlite_schema SET sql = 'CREATE INDEX damaged ON event (received_at)' WHERE name = 'damaged';",
+        )
+        .expect("damaged");
+    drop(damage);
+    let store = SqliteStore::open(&path).await.expect("opened all the same");
+    assert!(!store.check().await.expect("read").is_empty());
+}

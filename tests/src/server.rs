@@ -46,7 +46,7 @@ impl Home {
         fs::create_dir(home.data()).expect("made");
         let toml = format!(
             "[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-             [grpc]\naddress = \"127.0.0.1:0\"\n[store]\npath = {:?}\n\
+             [grpc]\naddress = \"127.0.0.1:0\"\n[store]\npath = {:?}\nmin_free_bytes = 0\n\
              [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\"\n{sections}",
             home.store().to_str().expect("temporary folders have plain names")
         );

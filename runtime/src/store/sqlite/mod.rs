@@ -131,6 +131,37 @@ impl SqliteStore {
         tokio::task::spawn_blocking(read).await.map_err(|_| closed())?
     }
 
+    /// Writes a copy of all that is committed into a new file, while the store works on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreFailed`] where the file exists or cannot be written.
+    pub async fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
+        let to = to.as_ref().to_owned();
+        let cannot = |error: std::io::Error| failed(format!("cannot write the backup: {error}"));
+        self.read(move |connection| {
+            let file = private().create_new(true).open(&to).map_err(cannot)?;
+            let path = to.to_str().ok_or_else(|| failed("the backup's name is not UTF-8".to_owned()))?;
+            connection.execute("VACUUM INTO ?1", [path]).map_err(error)?;
+            file.sync_all().map_err(cannot)
+        })
+        .await
+    }
+
+    /// Reads the whole file and says what is wrong with it; nothing, if all is well.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreFailed`] where it cannot be read at all.
+    pub async fn check(&self) -> Result<Vec<String>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("PRAGMA integrity_check").map_err(error)?;
+            let found = statement.query_map([], |row| row.get(0)).map_err(error)?;
+            let mut found: Vec<String> = found.collect::<rusqlite::Result<_>>().map_err(error)?;
+            found.retain(|line| line != "ok");
+            Ok(found)
+        })
+        .await
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
@@ -257,6 +288,8 @@ impl Store for SqliteStore {
     }
 }
 
+/// What is left of the log after a checkpoint.
+const LOG_BYTES: i64 = 16 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes the file's lock, which the process's end releases whatever way it ends.
@@ -323,6 +356,8 @@ fn connect(path: &Path) -> Result<Connection> {
     }
     let configure = || -> rusqlite::Result<String> {
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // A log that a long reader made grow is cut when it is done.
+        connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
         // That an event has a scope is seen to by the code; to look it up again for each one is not free.
         connection.pragma_update(None, "foreign_keys", false)?;
         let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
