@@ -2,6 +2,7 @@
 
 use crate::listener::say;
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::store::Store;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,11 +19,17 @@ const PING: Duration = Duration::from_secs(2);
 
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) outbox: Outbox,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) unready: CancellationToken,
 }
 
 impl Admin {
+    async fn measured(&self) -> amochats::Result<String> {
+        self.outbox.measure().await;
+        self.metrics.render()
+    }
+
     pub(crate) async fn handle(
         &self,
         request: Request<Incoming>,
@@ -40,7 +47,7 @@ impl Admin {
                 Ok(Err(error)) => say(StatusCode::SERVICE_UNAVAILABLE, error.message()),
                 Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
             },
-            "/metrics" => match self.metrics.render() {
+            "/metrics" => match self.measured().await {
                 Ok(text) => {
                     let mut response = Response::new(Full::from(text));
                     let form = HeaderValue::from_static(

@@ -5,6 +5,7 @@
 
 use crate::clock::Clock;
 use crate::event::{Event, NewEvent};
+use crate::outbox::Acknowledged;
 use crate::store::{
     Appended, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
 };
@@ -356,6 +357,23 @@ impl Inbox {
         self.settle_token(token, verdict).await
     }
 
+    /// Settles a delivery by a transaction of the outbox, which acknowledges it and does more.
+    pub(crate) async fn acknowledge(
+        &self,
+        token: Token,
+        transaction: impl Future<Output = Result<Acknowledged>>,
+    ) -> Result<Acknowledged> {
+        if !self.leases().held.contains_key(&token) {
+            return Ok(Acknowledged::Lost);
+        }
+        let acknowledged = transaction.await?;
+        if acknowledged != Acknowledged::NotReportable {
+            self.forget(token);
+            self.something_is_ready();
+        }
+        Ok(acknowledged)
+    }
+
     /// Gives a delivery more time, from now on.
     ///
     /// # Errors
@@ -494,7 +512,7 @@ impl Inbox {
         self.0.timers.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn something_is_ready(&self) {
+    pub(crate) fn something_is_ready(&self) {
         self.0.ready.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -618,7 +636,7 @@ impl Drop for Consumer {
     }
 }
 
-fn lease_lost() -> Error {
+pub(crate) fn lease_lost() -> Error {
     Error::new(ErrorKind::LeaseLost, "the delivery is no longer leased: it was settled, or its lease ended")
 }
 

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::serve::{Limits, bind, serve};
 use crate::store::{SqliteStore, Store};
 use amochats::{Error, ErrorKind, Result};
@@ -16,9 +17,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A running channel: listener, inbox and store.
+/// A running channel: listener, inbox, outbox and store.
 pub struct Runtime {
     inbox: Inbox,
+    outbox: Outbox,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
@@ -59,6 +61,15 @@ impl Runtime {
         let inbox = Inbox::new(store.clone(), clock.clone(), config.inbox.redelivery());
         inbox.delete_temporary().await?;
         let channels = Arc::new(Channels::new(config, inbox.clone(), clock.clone(), metrics.clone())?);
+        let outbox = Outbox::start(
+            store.clone(),
+            channels.clone(),
+            inbox.clone(),
+            clock.clone(),
+            config.outbox.settings(),
+            metrics.clone(),
+        )
+        .await?;
         let webhooks = bind(config.listener.address, "listener").await?;
         let machines = bind(config.admin.address, "admin").await?;
         let address = |listener: &tokio::net::TcpListener| {
@@ -89,8 +100,12 @@ impl Runtime {
             handle,
         ));
 
-        let admin =
-            Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), unready: unready.clone() });
+        let admin = Arc::new(Admin {
+            metrics: metrics.clone(),
+            outbox: outbox.clone(),
+            store: store.clone(),
+            unready: unready.clone(),
+        });
         let limits = Limits { connections: 64, header_timeout: Duration::from_secs(5) };
         let handle = move |request| {
             let admin = admin.clone();
@@ -102,6 +117,7 @@ impl Runtime {
 
         Ok(Self {
             inbox,
+            outbox,
             channels,
             metrics,
             store,
@@ -132,6 +148,11 @@ impl Runtime {
         &self.inbox
     }
 
+    /// The outbox.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
     /// The channels, their clients, and the door for webhooks that another server received.
     pub fn channels(&self) -> &Arc<Channels> {
         &self.channels
@@ -160,6 +181,8 @@ impl Runtime {
         let ends = tokio::time::Instant::now() + deadline;
         let mut in_time = tokio::time::timeout_at(ends, self.listening.wait()).await.is_ok();
         self.ended.cancel();
+        // What is on the wire may still be answered; what is not is looked for at the next start.
+        in_time &= tokio::time::timeout_at(ends, self.outbox.stop()).await.is_ok();
         // Asked for also when the time is over: the store finishes what it has accepted.
         in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.tasks.wait()).await.is_ok();

@@ -5,6 +5,7 @@ use super::{
     subscription_not_found,
 };
 use crate::event::{Event, NewEvent};
+use crate::outbox::{Rows, store::OutboxStore};
 use amochats::{Result, ScopeId};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct MemoryStore(Mutex<State>);
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
+    pub(crate) outbox: Rows,
     closed: bool,
     events: Vec<(Event, Option<usize>)>,
     conversations: Vec<Conversation>,
@@ -54,7 +56,7 @@ enum Phase {
 }
 
 impl MemoryStore {
-    fn state(&self) -> Result<MutexGuard<'_, State>> {
+    pub(crate) fn state(&self) -> Result<MutexGuard<'_, State>> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.closed { Err(closed()) } else { Ok(state) }
     }
@@ -98,23 +100,19 @@ impl State {
     fn subscription_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
         self.subscriptions.values_mut().find(|subscription| subscription.id == id)
     }
-}
 
-#[async_trait]
-impl Store for MemoryStore {
-    async fn append(&self, new: NewEvent) -> Result<Appended> {
-        let mut state = self.state()?;
-        let conversation = state.conversation(&new);
+    pub(crate) fn append(&mut self, new: NewEvent) -> Appended {
+        let conversation = self.conversation(&new);
         let mut conflicting = false;
         if let Some((key, digest)) = new.dedup_key() {
-            let seen = state.seen.entry(key).or_default();
+            let seen = self.seen.entry(key).or_default();
             if seen.contains(&digest) {
-                return Ok(Appended::Duplicate);
+                return Appended::Duplicate;
             }
             conflicting = !seen.is_empty();
             seen.push(digest);
         }
-        let seq = i64::try_from(state.events.len() + 1).expect("fewer than 2^63 events");
+        let seq = i64::try_from(self.events.len() + 1).expect("fewer than 2^63 events");
         let event = Event {
             event_id: format!("memory-{seq}"),
             scope_id: new.scope_id(),
@@ -126,11 +124,47 @@ impl Store for MemoryStore {
             raw: new.raw,
         };
         let event_id = event.event_id.clone();
-        state.events.push((event, conversation));
-        for subscription in state.subscriptions.values_mut() {
+        self.events.push((event, conversation));
+        for subscription in self.subscriptions.values_mut() {
             subscription.open.insert(seq, Delivery::default());
         }
-        Ok(if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) })
+        if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) }
+    }
+
+    pub(crate) fn settle(&mut self, token: Token, settlement: Settlement) -> Settled {
+        let Some(subscription) = self.subscription_mut(token.subscription) else { return Settled::Lost };
+        let Some(delivery) = subscription.open.get_mut(&token.seq) else { return Settled::Lost };
+        let expected = if settlement == Settlement::Wake { Phase::Delayed } else { Phase::Leased };
+        if delivery.epoch != token.epoch || delivery.phase != expected {
+            return Settled::Lost;
+        }
+        match settlement {
+            Settlement::Ack => drop(subscription.open.remove(&token.seq)),
+            Settlement::Dead => delivery.phase = Phase::Dead,
+            Settlement::Delay => delivery.phase = Phase::Delayed,
+            Settlement::Release | Settlement::Wake => delivery.phase = Phase::Open,
+        }
+        Settled::Done
+    }
+
+    /// The event of a lease that holds.
+    pub(crate) fn leased_event(&mut self, token: Token) -> Option<Event> {
+        let delivery = self.subscription_mut(token.subscription)?.open.get(&token.seq)?;
+        let leased = delivery.phase == Phase::Leased && delivery.epoch == token.epoch;
+        leased.then(|| self.event(token.seq).0.clone())
+    }
+
+    /// The integration's id of a conversation, where both ids are known.
+    pub(crate) fn own_conversation_id(&self, scope: &ScopeId, ref_id: &str) -> Option<String> {
+        let of = |known: &&Conversation| known.scope == *scope && known.ref_id.as_deref() == Some(ref_id);
+        self.conversations.iter().find(of)?.own_id.clone()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn append(&self, event: NewEvent) -> Result<Appended> {
+        Ok(self.state()?.append(event))
     }
 
     async fn create_subscription(
@@ -225,26 +259,11 @@ impl Store for MemoryStore {
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
         let mut state = self.state()?;
-        let mut settle = |(token, settlement): (Token, Settlement)| -> Option<()> {
-            let subscription = state.subscription_mut(token.subscription)?;
-            let delivery =
-                subscription.open.get_mut(&token.seq).filter(|known| known.epoch == token.epoch)?;
-            let expected = if settlement == Settlement::Wake { Phase::Delayed } else { Phase::Leased };
-            if delivery.phase != expected {
-                return None;
-            }
-            match settlement {
-                Settlement::Ack => drop(subscription.open.remove(&token.seq)),
-                Settlement::Dead => delivery.phase = Phase::Dead,
-                Settlement::Delay => delivery.phase = Phase::Delayed,
-                Settlement::Release | Settlement::Wake => delivery.phase = Phase::Open,
-            }
-            Some(())
-        };
-        Ok(settlements
-            .into_iter()
-            .map(|one| if settle(one).is_some() { Settled::Done } else { Settled::Lost })
-            .collect())
+        Ok(settlements.into_iter().map(|(token, settlement)| state.settle(token, settlement)).collect())
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self
     }
 
     async fn ping(&self) -> Result<()> {

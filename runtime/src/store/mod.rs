@@ -14,13 +14,14 @@
 //! this is the order of G3. What was leased or delayed when the process ended is ready at the
 //! next start.
 
-mod memory;
-mod sqlite;
+pub(crate) mod memory;
+pub(crate) mod sqlite;
 
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
 use crate::event::{Event, NewEvent};
+use crate::outbox::store::OutboxStore;
 use amochats::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 
@@ -56,6 +57,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Settles leased events; each one's result stands at its place.
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>>;
+
+    /// Where the same store keeps what goes out, so that both can change in one transaction.
+    fn outbox(&self) -> &dyn OutboxStore;
 
     /// Checks that the store works, for readiness.
     async fn ping(&self) -> Result<()>;

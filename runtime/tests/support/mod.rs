@@ -3,6 +3,7 @@
 
 use amochats::{ChannelSecret, Error, ErrorKind, Result, SIGNATURE_HEADER, sign_body};
 use amochats_runtime::clock::ManualClock;
+use amochats_runtime::outbox::OutboxStore;
 use amochats_runtime::store::{
     Appended, Leased, MemoryStore, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState,
     Token,
@@ -335,6 +336,10 @@ impl Store for TestStore {
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
         self.inner.settle(settlements).await
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self.inner.outbox()
     }
 
     async fn ping(&self) -> Result<()> {

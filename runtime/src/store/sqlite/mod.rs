@@ -14,6 +14,8 @@ use super::{
     Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
 };
 use crate::event::NewEvent;
+use crate::outbox;
+use crate::outbox::store::OutboxStore;
 use amochats::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
@@ -72,7 +74,6 @@ impl SqliteStore {
     /// whatever else waits for it; returns once that is committed with its sync.
     ///
     /// An error takes back what this work did, and nothing of the others'.
-    #[allow(dead_code, reason = "for the outbox, whose tables are in the same file")]
     pub(crate) async fn transact<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
@@ -145,6 +146,10 @@ impl Store for SqliteStore {
             settlements.into_iter().map(settle).collect::<rusqlite::Result<_>>().map(Ok)
         })
         .await
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self
     }
 
     async fn ping(&self) -> Result<()> {
@@ -234,6 +239,7 @@ fn connect(path: &Path) -> Result<Connection> {
         "wal" => {}
         mode => return Err(cannot(&format!("the file system allows journal mode {mode:?} only, not WAL"))),
     }
+    connection.execute_batch(outbox::SCHEMA).map_err(|error| cannot(&error))?;
     Ok(connection)
 }
 

@@ -72,7 +72,6 @@ impl<'a> Transaction<'a> {
     }
 
     /// For statements on tables of another part of this crate.
-    #[allow(dead_code, reason = "for the outbox, whose tables are in the same file")]
     pub(crate) fn sql(&self) -> &Connection {
         &self.tx
     }
@@ -251,7 +250,7 @@ impl<'a> Transaction<'a> {
         Ok(Ok(leased))
     }
 
-    pub(super) fn settle(&mut self, token: Token, settlement: Settlement) -> rusqlite::Result<Settled> {
+    pub(crate) fn settle(&mut self, token: Token, settlement: Settlement) -> rusqlite::Result<Settled> {
         let Token { subscription: SubscriptionId(id), seq, epoch } = token;
         let expected = if settlement == Settlement::Wake { DELAYED } else { LEASED };
         let found: Option<Option<i64>> = self
