@@ -195,7 +195,7 @@ fn subscribe(name: &str) -> v1::Subscribe {
 }
 
 fn ack(delivery: &v1::Delivery) -> Request {
-    Request::Ack(v1::Ack { ack_id: delivery.ack_id.clone() })
+    Request::Ack(v1::Ack { ack_id: delivery.ack_id.clone(), ..Default::default() })
 }
 
 fn text(delivery: &v1::Delivery) -> &str {
@@ -541,13 +541,16 @@ async fn leases_can_be_extended_and_nonsense_settles_nothing() {
             Request::ExtendLease(v1::ExtendLease { ack_id: "f.f.f".into(), lease: None }),
             (false, "LEASE_LOST"),
         ),
-        (Request::Ack(v1::Ack { ack_id: "nonsense".into() }), (false, "INVALID_ARGUMENT")),
+        (
+            Request::Ack(v1::Ack { ack_id: "nonsense".into(), ..Default::default() }),
+            (false, "INVALID_ARGUMENT"),
+        ),
         (
             Request::Nack(v1::Nack { ack_id: ack_id.clone(), delay: Some(minus), dead: false }),
             (false, "INVALID_ARGUMENT"),
         ),
         (Request::Subscribe(subscribe("again")), (false, "INVALID_ARGUMENT")),
-        (Request::Ack(v1::Ack { ack_id }), (true, "")),
+        (Request::Ack(v1::Ack { ack_id, ..Default::default() }), (true, "")),
     ] {
         session.ask(asked).await;
         let settled = session.settled().await;

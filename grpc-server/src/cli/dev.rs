@@ -8,7 +8,9 @@ use amochats::{AccountId, ChannelId, ScopeId};
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
 use amochats_proto::v1::{ConnectRequest, Scope};
 use amochats_runtime::Config;
-use amochats_runtime::config::{AdminConfig, ChannelConfig, InboxConfig, ListenerConfig, StoreConfig};
+use amochats_runtime::config::{
+    AdminConfig, ChannelConfig, InboxConfig, ListenerConfig, OutboxConfig, StoreConfig,
+};
 use amochats_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
 use std::fs;
@@ -113,6 +115,7 @@ impl Dev {
                 admin: AdminConfig { address: self.admin },
                 store: StoreConfig { path: data.path().join("amochats.db") },
                 inbox: InboxConfig::default(),
+                outbox: OutboxConfig::default(),
                 channels: vec![ChannelConfig {
                     base_url: Some(url(sandbox.api_addr())),
                     ..ChannelConfig::new(channel.channel_id.as_str(), channel.secret.as_str())

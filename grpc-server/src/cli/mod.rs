@@ -9,7 +9,9 @@ mod crm;
 mod dev;
 mod io;
 mod listen;
+mod outbox;
 mod process;
+mod remote;
 mod sandbox;
 mod secret;
 mod serve;
@@ -52,6 +54,8 @@ enum Command {
     Serve(serve::Serve),
     Sandbox(Box<sandbox::Sandbox>),
     Listen(listen::Listen),
+    #[command(subcommand)]
+    Outbox(outbox::Outbox),
     #[command(subcommand)]
     Config(config::Config),
     Connect(api::Connect),
@@ -99,6 +103,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Outbox(outbox) => outbox.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
         Command::Disconnect(disconnect) => disconnect.run(),

@@ -66,7 +66,7 @@ async fn stream(shared: &Shared, pauses: &mut Pauses) -> Result<(), Status> {
             if delivery.ack_id.is_empty() {
                 continue;
             }
-            let ack = Ack { ack_id: delivery.ack_id.clone() };
+            let ack = Ack { ack_id: delivery.ack_id.clone(), ..Ack::default() };
             if requests.send(request(Request::Ack(ack))).await.is_err() {
                 return Ok(());
             }

@@ -2,6 +2,8 @@
 
 mod channel;
 mod inbox;
+mod outbox;
 
 pub use channel::ChannelService;
 pub use inbox::InboxService;
+pub use outbox::OutboxService;

@@ -57,12 +57,18 @@ impl Circuit {
                         *state = State::Probing;
                         return Pass { circuit: self, probe: true, told: false };
                     }
-                    State::Open { until } => until,
-                    State::Probing => Duration::MAX,
+                    State::Open { until } => Some(until),
+                    State::Probing => None,
+                }
+            };
+            let over = async {
+                match until {
+                    Some(until) => self.clock.sleep_until(until).await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = self.clock.sleep_until(until), if until < Duration::MAX => {}
+                () = over => {}
                 // The sender lives as long as this call.
                 _ = changes.changed() => {}
             }

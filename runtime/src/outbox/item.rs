@@ -101,6 +101,30 @@ impl Call {
         }
     }
 
+    /// Reads a call from its name and the vendor's JSON: the way for whatever a surface has no types
+    /// for. A `set_delivery_status` names its message beside the JSON.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] with the field that breaks a rule; `call` for another name.
+    pub fn from_json(name: &str, body: &[u8], message: Option<MessageRefId>) -> Result<Self> {
+        match (name, &message) {
+            (SET_DELIVERY_STATUS, None) => {
+                Err(Error::invalid("message_ref_id", "is required with this call"))
+            }
+            (SET_DELIVERY_STATUS, Some(_))
+            | (SEND_MESSAGE | "edit_message" | "react" | "create_chat", None) => {
+                Self::from_stored(name, body, &Ids { message_ref_id: message, ..Ids::default() })
+            }
+            (SEND_MESSAGE | "edit_message" | "react" | "create_chat", Some(_)) => {
+                Err(Error::invalid("message_ref_id", "is for set_delivery_status alone"))
+            }
+            _ => Err(Error::invalid(
+                "call",
+                "must be send_message, edit_message, set_delivery_status, react or create_chat",
+            )),
+        }
+    }
+
     /// Reads back what a [`Draft`] holds.
     fn from_stored(name: &str, body: &[u8], ids: &Ids) -> Result<Self> {
         Ok(match name {

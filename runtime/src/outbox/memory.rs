@@ -150,13 +150,13 @@ impl OutboxStore for MemoryStore {
         Ok(())
     }
 
-    async fn cancel(&self, item_id: &str, now: i64) -> Result<Option<Item>> {
+    async fn cancel(&self, item_id: &str, now: i64) -> Result<Option<(Item, bool)>> {
         let mut state = self.state()?;
         let found = state.rows().values().find(|row| row.item.item_id == item_id);
         let Some(item) = found.map(|row| row.item.clone()) else { return Ok(None) };
         match item.cancellation(now) {
-            Some(ending) => state.end(item.seq, ending),
-            None => Ok(Some(item)),
+            Some(ending) => Ok(state.end(item.seq, ending)?.map(|item| (item, true))),
+            None => Ok(Some((item, false))),
         }
     }
 

@@ -234,23 +234,22 @@ impl Outbox {
         }
     }
 
-    /// Takes an item back that was not sent yet.
+    /// Takes an item back that was not sent yet. One that is cancelled already is given as it is.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] where there is no such item; [`ErrorKind::Misuse`] where it is on its
-    /// way or has ended; those of the store.
+    /// way, may have arrived or has ended otherwise; those of the store.
     pub async fn cancel(&self, item_id: &str) -> Result<Item> {
-        let item = self.0.store.outbox().cancel(item_id, self.0.clock.now_msec()).await?;
-        let item = item.ok_or_else(not_found)?;
-        if item.state != ItemState::Cancelled {
-            let state = item.state.name();
-            return Err(Error::new(
-                ErrorKind::Misuse,
-                format!("it is too late to cancel: the item is {state}"),
-            ));
+        let cancelled = self.0.store.outbox().cancel(item_id, self.0.clock.now_msec()).await?;
+        let (item, now) = cancelled.ok_or_else(not_found)?;
+        if now {
+            self.ended(&item);
         }
-        self.ended(&item);
-        Ok(item)
+        if item.state == ItemState::Cancelled {
+            return Ok(item);
+        }
+        let state = if item.state == ItemState::Queued { "possibly sent" } else { item.state.name() };
+        Err(Error::new(ErrorKind::Misuse, format!("it is too late to cancel: the item is {state}")))
     }
 
     /// The item of this id.
@@ -354,17 +353,22 @@ impl Outbox {
                 Err(_) => Ok(None),
             };
             let wait = match (&expired, next) {
-                (Ok(_), Ok(Some(next))) => {
-                    Duration::from_millis(u64::try_from(next.saturating_sub(now)).unwrap_or(0))
-                }
-                (Ok(_), Ok(None)) => Duration::MAX,
+                (Ok(_), Ok(next)) => next
+                    .map(|next| Duration::from_millis(u64::try_from(next.saturating_sub(now)).unwrap_or(0))),
                 // The store is out of order: try again.
-                _ => Duration::from_secs(1),
+                _ => Some(Duration::from_secs(1)),
             };
-            let at = self.0.clock.monotonic().saturating_add(wait);
+            let due = async {
+                match wait {
+                    Some(wait) => {
+                        self.0.clock.sleep_until(self.0.clock.monotonic().saturating_add(wait)).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
-                () = self.0.clock.sleep_until(at), if wait < Duration::MAX => {}
+                () = due => {}
                 _ = deadlines.changed() => {}
             }
         }

@@ -212,11 +212,11 @@ fn change(tx: &mut Transaction<'_>, seq: i64, change: Change) -> rusqlite::Resul
     Ok(())
 }
 
-fn cancel(tx: &mut Transaction<'_>, item_id: &str, now: i64) -> rusqlite::Result<Option<Item>> {
+fn cancel(tx: &mut Transaction<'_>, item_id: &str, now: i64) -> rusqlite::Result<Option<(Item, bool)>> {
     let Some(item) = one(tx.sql(), "item_id = ?1", item_id)? else { return Ok(None) };
     match item.cancellation(now) {
-        Some(ending) => end(tx, item, ending).map(Some),
-        None => Ok(Some(item)),
+        Some(ending) => end(tx, item, ending).map(|item| Some((item, true))),
+        None => Ok(Some((item, false))),
     }
 }
 
@@ -334,7 +334,7 @@ impl OutboxStore for SqliteStore {
         self.transact(move |tx| change(tx, seq, asked).map_err(error)).await
     }
 
-    async fn cancel(&self, item_id: &str, now: i64) -> Result<Option<Item>> {
+    async fn cancel(&self, item_id: &str, now: i64) -> Result<Option<(Item, bool)>> {
         let item_id = item_id.to_owned();
         self.transact(move |tx| cancel(tx, &item_id, now).map_err(error)).await
     }

@@ -41,9 +41,9 @@ pub trait OutboxStore: Send + Sync {
     /// An attempt ended.
     async fn change(&self, seq: i64, change: Change) -> Result<()>;
 
-    /// Takes a queued item back. `None` where there is no such item; one in another state is given
-    /// back as it is.
-    async fn cancel(&self, item_id: &str, now: i64) -> Result<Option<Item>>;
+    /// Takes a queued item back: gives the item, and whether this call ended it. `None` where there
+    /// is no such item.
+    async fn cancel(&self, item_id: &str, now: i64) -> Result<Option<(Item, bool)>>;
 
     /// Ends up to `max` queued items whose deadline has come.
     async fn expire(&self, now: i64, max: usize) -> Result<Vec<Item>>;

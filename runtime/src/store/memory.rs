@@ -4,7 +4,7 @@ use super::{
     Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
     subscription_not_found,
 };
-use crate::event::{Event, NewEvent};
+use crate::event::{Event, NewEvent, Origin};
 use crate::outbox::{Rows, store::OutboxStore};
 use amochats::{Result, ScopeId};
 use async_trait::async_trait;
@@ -124,8 +124,9 @@ impl State {
             raw: new.raw,
         };
         let event_id = event.event_id.clone();
+        let result = event.origin == Origin::Outbox;
         self.events.push((event, conversation));
-        for subscription in self.subscriptions.values_mut() {
+        for subscription in self.subscriptions.values_mut().filter(|_| !result) {
             subscription.open.insert(seq, Delivery::default());
         }
         if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) }
@@ -189,6 +190,7 @@ impl Store for MemoryStore {
                 .unwrap_or(state.events.len()),
         };
         let open = (first + 1..=state.events.len())
+            .filter(|seq| state.events[seq - 1].0.origin != Origin::Outbox)
             .map(|seq| (i64::try_from(seq).expect("fewer than 2^63 events"), Delivery::default()))
             .collect();
         state.subscriptions.insert(name.to_owned(), Subscription { id, created_at, open });

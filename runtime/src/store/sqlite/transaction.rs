@@ -137,7 +137,7 @@ impl<'a> Transaction<'a> {
                 &event.raw[..],
             ])?;
         for subscription in &self.cache.subscriptions {
-            if subscription.fill_next.is_none() {
+            if subscription.fill_next.is_none() && event.origin != Origin::Outbox {
                 open(&self.tx, subscription.id, seq, conversation)?;
             }
         }
@@ -298,18 +298,22 @@ impl<'a> Transaction<'a> {
     pub(super) fn fill(&mut self) -> rusqlite::Result<()> {
         for subscription in &mut self.cache.subscriptions {
             let Some(next) = subscription.fill_next else { continue };
-            let portion: Vec<(i64, Option<i64>)> = self
+            let portion: Vec<(i64, Option<i64>, String)> = self
                 .tx
-                .prepare_cached("SELECT seq, conversation FROM event WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?
+                .prepare_cached(
+                    "SELECT seq, conversation, origin FROM event WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
+                )?
                 .query_map([next, i64::try_from(FILL).unwrap_or(i64::MAX)], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?
                 .collect::<rusqlite::Result<_>>()?;
-            for (seq, conversation) in &portion {
-                open(&self.tx, subscription.id, *seq, *conversation)?;
+            for (seq, conversation, origin) in &portion {
+                if origin != Origin::Outbox.name() {
+                    open(&self.tx, subscription.id, *seq, *conversation)?;
+                }
             }
             subscription.fill_next = match portion.last() {
-                Some((last, _)) if portion.len() == FILL => Some(last + 1),
+                Some((last, ..)) if portion.len() == FILL => Some(last + 1),
                 _ => None,
             };
             self.tx
