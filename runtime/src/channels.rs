@@ -1,5 +1,6 @@
 //! The channels of a runtime, and the one way a webhook gets in.
 
+use crate::backfill::{Gap, Lost};
 use crate::clock::Clock;
 use crate::config::{ChannelConfig, Config};
 use crate::event::{Event, NewEvent, Origin};
@@ -62,6 +63,7 @@ pub struct Channels {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     keep_typing: bool,
+    lost: Lost,
     /// Scopes that were heard of; logged once each.
     discovered: Mutex<HashSet<ScopeId>>,
 }
@@ -86,6 +88,7 @@ impl Channels {
             clock,
             metrics,
             keep_typing: config.inbox.keep_typing,
+            lost: Lost::default(),
             discovered: Mutex::default(),
         })
     }
@@ -174,7 +177,11 @@ impl Channels {
             signature: signature.map(str::to_owned),
             raw: body,
         };
+        let unkept = Unkept { lost: &self.lost, gap: gap(&event) };
         let appended = self.inbox.append(event).await;
+        if appended.is_ok() {
+            unkept.forget();
+        }
         self.metrics.event(
             kind,
             match &appended {
@@ -198,6 +205,11 @@ impl Channels {
         }
     }
 
+    /// The conversations that lost a webhook.
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.lost
+    }
+
     /// The account a webhook is for. The signature does not cover the address, so the body decides
     /// where it names one.
     fn account(&self, webhook: Option<&WebhookEvent>, url_account: AccountId) -> AccountId {
@@ -215,6 +227,38 @@ impl Channels {
         let mut discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
         if discovered.len() < DISCOVERED && discovered.insert(scope.clone()) {
             tracing::info!(%scope, "first webhook of this account since the start");
+        }
+    }
+}
+
+/// What is to be read from the history if a webhook is not kept; whoever waits for it may also give up.
+fn gap(event: &NewEvent) -> Option<Gap> {
+    // What names no message, as in v1, cannot be told from what was kept.
+    event.message_ref_id.as_ref()?;
+    Some(Gap {
+        scope_id: event.scope_id(),
+        conversation_ref_id: event.conversation_ref_id.clone()?,
+        conversation_id: event.conversation_id.clone(),
+        since: event.received_at,
+    })
+}
+
+/// Marks a conversation when it is dropped.
+struct Unkept<'a> {
+    lost: &'a Lost,
+    gap: Option<Gap>,
+}
+
+impl Unkept<'_> {
+    fn forget(mut self) {
+        self.gap = None;
+    }
+}
+
+impl Drop for Unkept<'_> {
+    fn drop(&mut self) {
+        if let Some(gap) = self.gap.take() {
+            self.lost.mark(gap);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration: a TOML file, then the environment.
 
+use crate::backfill;
 use crate::channels::Channel;
 use crate::inbox::Redelivery;
 use crate::outbox::Settings;
@@ -34,6 +35,9 @@ pub struct Config {
     /// What goes to the CRM.
     #[serde(default)]
     pub outbox: OutboxConfig,
+    /// What no webhook brought.
+    #[serde(default)]
+    pub backfill: BackfillConfig,
     /// The channels, at least one.
     #[serde(default, rename = "channel")]
     pub channels: Vec<ChannelConfig>,
@@ -247,6 +251,38 @@ impl OutboxConfig {
     }
 }
 
+/// What no webhook brought.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackfillConfig {
+    /// Reads all known conversations at the start.
+    pub on_start: bool,
+    /// Pages a second.
+    pub rate: f64,
+    /// The most pages that are read of one conversation.
+    pub max_pages: u32,
+}
+
+impl Default for BackfillConfig {
+    fn default() -> Self {
+        let backfill::Settings { on_start, rate, max_pages } = backfill::Settings::default();
+        Self { on_start, rate, max_pages }
+    }
+}
+
+impl BackfillConfig {
+    pub(crate) fn settings(&self) -> backfill::Settings {
+        backfill::Settings { on_start: self.on_start, rate: self.rate, max_pages: self.max_pages }
+    }
+
+    fn validate(&self) -> Result<()> {
+        if !(self.rate >= 0.01 && self.rate <= 100.0) || !(1..=1000).contains(&self.max_pages) {
+            return Err(invalid("backfill.rate", "must be 0.01 to 100, and max_pages 1 to 1000"));
+        }
+        Ok(())
+    }
+}
+
 fn msec(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -375,7 +411,7 @@ impl Config {
                 secret = Some(value);
                 continue;
             }
-            overlay(&mut table, &["listener", "admin", "store", "inbox", "outbox"], key, &value)?;
+            overlay(&mut table, &["listener", "admin", "store", "inbox", "outbox", "backfill"], key, &value)?;
         }
         let mut config: Self = serde::Deserialize::deserialize(table).map_err(toml_error)?;
         if let Some(secret) = secret {
@@ -423,6 +459,7 @@ impl Config {
             ));
         }
         self.outbox.validate()?;
+        self.backfill.validate()?;
         if self.channels.is_empty() {
             return Err(invalid("channel", "add a [[channel]] with the id and secret that support sent"));
         }

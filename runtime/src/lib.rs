@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod backfill;
 mod channels;
 pub mod clock;
 pub mod config;
@@ -40,6 +41,7 @@ mod runtime;
 mod serve;
 pub mod store;
 
+pub use backfill::Backfill;
 pub use channels::{Channel, Channels, Ingested};
 pub use config::Config;
 pub use event::{Event, NewEvent, Origin};

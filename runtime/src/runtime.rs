@@ -1,6 +1,7 @@
 //! All parts together.
 
 use crate::admin::Admin;
+use crate::backfill::Backfill;
 use crate::channels::Channels;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 pub struct Runtime {
     inbox: Inbox,
     outbox: Outbox,
+    backfill: Backfill,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
@@ -70,6 +72,14 @@ impl Runtime {
             metrics.clone(),
         )
         .await?;
+        let backfill = Backfill::start(
+            store.clone(),
+            channels.clone(),
+            inbox.clone(),
+            clock.clone(),
+            config.backfill.settings(),
+            metrics.clone(),
+        );
         let webhooks = bind(config.listener.address, "listener").await?;
         let machines = bind(config.admin.address, "admin").await?;
         let address = |listener: &tokio::net::TcpListener| {
@@ -118,6 +128,7 @@ impl Runtime {
         Ok(Self {
             inbox,
             outbox,
+            backfill,
             channels,
             metrics,
             store,
@@ -153,6 +164,11 @@ impl Runtime {
         &self.outbox
     }
 
+    /// The backfill.
+    pub fn backfill(&self) -> &Backfill {
+        &self.backfill
+    }
+
     /// The channels, their clients, and the door for webhooks that another server received.
     pub fn channels(&self) -> &Arc<Channels> {
         &self.channels
@@ -182,6 +198,7 @@ impl Runtime {
         let mut in_time = tokio::time::timeout_at(ends, self.listening.wait()).await.is_ok();
         self.ended.cancel();
         // What is on the wire may still be answered; what is not is looked for at the next start.
+        in_time &= tokio::time::timeout_at(ends, self.backfill.stop()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.outbox.stop()).await.is_ok();
         // Asked for also when the time is over: the store finishes what it has accepted.
         in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();

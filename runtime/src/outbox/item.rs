@@ -145,7 +145,7 @@ impl Call {
 /// The one call that a second time is not the same as once: the message would appear twice, if the
 /// service did not refuse the second one.
 pub(crate) const SEND_MESSAGE: &str = "send_message";
-const SET_DELIVERY_STATUS: &str = "set_delivery_status";
+pub(crate) const SET_DELIVERY_STATUS: &str = "set_delivery_status";
 
 fn unreadable() -> Error {
     Error::new(ErrorKind::StoreFailed, "an item of the outbox is of a kind that this program does not know")

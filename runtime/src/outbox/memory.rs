@@ -4,7 +4,7 @@ use super::item::{Call, Draft, Item, ItemState, NewItem};
 use super::store::{Acknowledged, Change, Depth, Enqueued, ItemFilter, OutboxStore, Report};
 use crate::store::memory::{MemoryStore, State};
 use crate::store::{Settled, Settlement, Token};
-use amochats::{Result, ScopeId, WebhookKind};
+use amochats::{MessageRefId, Result, ScopeId, WebhookKind};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,6 +16,14 @@ struct Row {
     item: Item,
     order: String,
     digest: [u8; 20],
+}
+
+impl Rows {
+    /// The messages, by amoCRM's id, whose delivery status was enqueued.
+    pub(crate) fn reported(&self) -> HashSet<MessageRefId> {
+        let reports = self.0.values().filter(|row| row.item.call == super::item::SET_DELIVERY_STATUS);
+        reports.filter_map(|row| row.item.ids.message_ref_id.clone()).collect()
+    }
 }
 
 impl State {

@@ -26,6 +26,7 @@ pub(crate) mod store;
 
 pub(crate) use circuit::CircuitState;
 pub use item::{Call, Draft, Ids, Item, ItemState, NewItem, Problem};
+pub(crate) use lane::written_at;
 pub(crate) use memory::Rows;
 pub(crate) use sqlite::SCHEMA;
 pub use store::{Acknowledged, Change, Depth, Ending, Enqueued, ItemFilter, OutboxStore, Report};

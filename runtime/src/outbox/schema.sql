@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS outbox (
 CREATE UNIQUE INDEX IF NOT EXISTS outbox_by_key ON outbox (scope_id, key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS outbox_heads ON outbox (scope_id, seq) WHERE head = 1;
 CREATE INDEX IF NOT EXISTS outbox_open ON outbox (scope_id, ordering, seq) WHERE state < 3;
+CREATE INDEX IF NOT EXISTS outbox_reports ON outbox (message_ref_id) WHERE call = 'set_delivery_status';
 CREATE INDEX IF NOT EXISTS outbox_depth ON outbox (state, created_at) WHERE state < 3;
 CREATE INDEX IF NOT EXISTS outbox_expiry ON outbox (expires_at) WHERE state = 0;
 CREATE INDEX IF NOT EXISTS outbox_ended ON outbox (ended_at) WHERE ended_at IS NOT NULL;

@@ -4,9 +4,10 @@ use super::{
     Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
     subscription_not_found,
 };
+use crate::backfill::{BackfillStore, Gap, Gaps};
 use crate::event::{Event, NewEvent, Origin};
 use crate::outbox::{Rows, store::OutboxStore};
-use amochats::{Result, ScopeId};
+use amochats::{MessageRefId, Result, ScopeId, WebhookKind};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ pub struct MemoryStore(Mutex<State>);
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) outbox: Rows,
+    pub(crate) gaps: Gaps,
     closed: bool,
     events: Vec<(Event, Option<usize>)>,
     conversations: Vec<Conversation>,
@@ -148,6 +150,51 @@ impl State {
         Settled::Done
     }
 
+    /// The conversations that backfill can read, from their last event on.
+    pub(crate) fn known_conversations(&self) -> Vec<Gap> {
+        let gap = |(place, known): (usize, &Conversation)| {
+            let of_it = |(event, conversation): &(Event, Option<usize>)| {
+                (*conversation == Some(place)).then(|| event.clone())
+            };
+            let events: Vec<Event> = self.events.iter().filter_map(of_it).collect();
+            let is_v1 = |event: &Event| {
+                let webhook = event.parse();
+                matches!(webhook.kind, WebhookKind::Message(_)) && webhook.message_ref_id().is_none()
+            };
+            if events.iter().any(is_v1) {
+                return None;
+            }
+            let heard = events.iter().filter(|event| event.origin != Origin::Outbox);
+            let last = heard.map(|event| event.received_at).max();
+            Some(Gap {
+                scope_id: known.scope.clone(),
+                conversation_ref_id: known.ref_id.as_deref()?.into(),
+                conversation_id: known.own_id.as_deref().map(Into::into),
+                since: last.or_else(|| events.iter().map(|event| event.received_at).min())?,
+            })
+        };
+        self.conversations.iter().enumerate().filter_map(gap).collect()
+    }
+
+    /// Whether a message was kept, with whatever content.
+    pub(crate) fn has_seen(&self, key: &str) -> bool {
+        self.seen.contains_key(key)
+    }
+
+    /// The messages with amoCRM's id that nobody has still to settle.
+    pub(crate) fn settled_messages(&self) -> impl Iterator<Item = (&Event, MessageRefId)> {
+        let message = |(place, (event, _)): (usize, &'_ (Event, Option<usize>))| {
+            let seq = i64::try_from(place + 1).ok()?;
+            let open = self.subscriptions.values().any(|subscription| subscription.open.contains_key(&seq));
+            let webhook = event.parse();
+            let is_message = matches!(webhook.kind, WebhookKind::Message(_));
+            let id = webhook.message_ref_id().filter(|_| is_message && !open)?.clone();
+            Some((place, id))
+        };
+        let found: Vec<_> = self.events.iter().enumerate().filter_map(message).collect();
+        found.into_iter().map(|(place, id)| (&self.events[place].0, id))
+    }
+
     /// The event of a lease that holds.
     pub(crate) fn leased_event(&mut self, token: Token) -> Option<Event> {
         let delivery = self.subscription_mut(token.subscription)?.open.get(&token.seq)?;
@@ -265,6 +312,10 @@ impl Store for MemoryStore {
     }
 
     fn outbox(&self) -> &dyn OutboxStore {
+        self
+    }
+
+    fn backfill(&self) -> &dyn BackfillStore {
         self
     }
 

@@ -20,6 +20,7 @@ pub(crate) mod sqlite;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
+use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
 use crate::outbox::store::OutboxStore;
 use amochats::{Error, ErrorKind, Result};
@@ -60,6 +61,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where the same store keeps what goes out, so that both can change in one transaction.
     fn outbox(&self) -> &dyn OutboxStore;
+
+    /// Where the same store keeps what is to be fetched.
+    fn backfill(&self) -> &dyn BackfillStore;
 
     /// Checks that the store works, for readiness.
     async fn ping(&self) -> Result<()>;

@@ -2,6 +2,7 @@
 //! exactly the bytes it is told to.
 
 use amochats::{ChannelSecret, Error, ErrorKind, Result, SIGNATURE_HEADER, sign_body};
+use amochats_runtime::backfill::BackfillStore;
 use amochats_runtime::clock::ManualClock;
 use amochats_runtime::outbox::OutboxStore;
 use amochats_runtime::store::{
@@ -340,6 +341,10 @@ impl Store for TestStore {
 
     fn outbox(&self) -> &dyn OutboxStore {
         self.inner.outbox()
+    }
+
+    fn backfill(&self) -> &dyn BackfillStore {
+        self.inner.backfill()
     }
 
     async fn ping(&self) -> Result<()> {

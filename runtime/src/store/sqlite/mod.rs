@@ -13,6 +13,7 @@ pub(crate) use transaction::Transaction;
 use super::{
     Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
 };
+use crate::backfill::{self, BackfillStore};
 use crate::event::NewEvent;
 use crate::outbox;
 use crate::outbox::store::OutboxStore;
@@ -152,6 +153,10 @@ impl Store for SqliteStore {
         self
     }
 
+    fn backfill(&self) -> &dyn BackfillStore {
+        self
+    }
+
     async fn ping(&self) -> Result<()> {
         self.ask(|_| Ok(Ok(()))).await
     }
@@ -239,6 +244,7 @@ fn connect(path: &Path) -> Result<Connection> {
         "wal" => {}
         mode => return Err(cannot(&format!("the file system allows journal mode {mode:?} only, not WAL"))),
     }
+    connection.execute_batch(backfill::SCHEMA).map_err(|error| cannot(&error))?;
     connection.execute_batch(outbox::SCHEMA).map_err(|error| cannot(&error))?;
     Ok(connection)
 }
