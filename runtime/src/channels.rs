@@ -3,16 +3,14 @@
 use crate::backfill::{Gap, Lost};
 use crate::clock::Clock;
 use crate::config::{ChannelConfig, Config};
-use crate::event::{Event, NewEvent, Origin};
+use crate::event::{Event, NewEvent, Origin, Outline};
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::store::Appended;
 use amochats::{
-    AccountId, ChannelId, ChannelSecret, Client, Error, ErrorKind, HookVersion, Result, ScopeId,
-    WebhookEvent, WebhookKind, parse_webhook, verify_webhook,
+    AccountId, ChannelId, ChannelSecret, Client, Error, ErrorKind, Result, ScopeId, verify_webhook,
 };
 use bytes::Bytes;
-use sha1::{Digest, Sha1};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
@@ -143,10 +141,9 @@ impl Channels {
         let (channel, url_account) = self.of_scope(scope)?;
         let signature = signature.map(str::trim);
         let verified = verify_webhook(&channel.secrets, &body, signature)?;
-        // Not JSON, or not of a known shape: kept all the same.
-        let webhook = parse_webhook(verified).ok();
-        let kind = webhook.as_ref().map_or("unknown", |webhook| webhook.kind.name());
-        let account_id = self.account(webhook.as_ref(), url_account);
+        let outline = Outline::of(verified);
+        let kind = outline.kind;
+        let account_id = self.account(outline.account_id, url_account);
         let scope_id = ScopeId::of(&channel.id, &account_id);
         self.discover(&scope_id);
         let received_at = self.clock.now_msec();
@@ -160,7 +157,8 @@ impl Channels {
                 received_at,
                 origin: Origin::Webhook,
                 conflicting_duplicate: false,
-                raw: body,
+                // A copy: what was received takes room in the listener's limits.
+                raw: body.to_vec().into(),
             });
             return Ok(Ingested::Live);
         }
@@ -168,29 +166,28 @@ impl Channels {
             channel_id: channel.id.clone(),
             account_id,
             kind,
-            conversation_ref_id: webhook.as_ref().and_then(|webhook| webhook.conversation_ref_id().cloned()),
-            conversation_id: webhook.as_ref().and_then(|webhook| webhook.conversation_id().cloned()),
-            message_ref_id: webhook.as_ref().and_then(|webhook| webhook.message_ref_id().cloned()),
-            digest: webhook.as_ref().and_then(digest),
+            conversation_ref_id: outline.conversation_ref_id,
+            conversation_id: outline.conversation_id,
+            message_ref_id: outline.message_ref_id,
+            digest: outline.digest,
             received_at,
             origin: Origin::Webhook,
             signature: signature.map(str::to_owned),
             raw: body,
         };
+        // Counted also where the caller gives up waiting.
+        let mut outcome = Outcome { metrics: &self.metrics, kind, outcome: "late" };
         let unkept = Unkept { lost: &self.lost, gap: gap(&event) };
         let appended = self.inbox.append(event).await;
         if appended.is_ok() {
             unkept.forget();
         }
-        self.metrics.event(
-            kind,
-            match &appended {
-                Ok(Appended::Kept(_)) => "kept",
-                Ok(Appended::Conflicting(_)) => "conflicting",
-                Ok(Appended::Duplicate) => "duplicate",
-                Err(_) => "failed",
-            },
-        );
+        outcome.outcome = match &appended {
+            Ok(Appended::Kept(_)) => "kept",
+            Ok(Appended::Conflicting(_)) => "conflicting",
+            Ok(Appended::Duplicate) => "duplicate",
+            Err(_) => "failed",
+        };
         match appended? {
             Appended::Kept(event_id) => Ok(Ingested::Kept(event_id)),
             Appended::Conflicting(event_id) => {
@@ -212,8 +209,8 @@ impl Channels {
 
     /// The account a webhook is for. The signature does not cover the address, so the body decides
     /// where it names one.
-    fn account(&self, webhook: Option<&WebhookEvent>, url_account: AccountId) -> AccountId {
-        match webhook.and_then(|webhook| webhook.account_id.clone()) {
+    fn account(&self, account: Option<AccountId>, url_account: AccountId) -> AccountId {
+        match account {
             Some(account) if account != url_account => {
                 self.metrics.scope_mismatch();
                 tracing::warn!(%account, %url_account, "a webhook's body names another account than its address");
@@ -263,14 +260,15 @@ impl Drop for Unkept<'_> {
     }
 }
 
-/// A digest of what a duplicate must share: the message, not the time the webhook was made.
-/// Only messages of v2 have an id to be duplicates by.
-fn digest(webhook: &WebhookEvent) -> Option<[u8; 20]> {
-    let WebhookKind::Message(message) = &webhook.kind else { return None };
-    if webhook.api_version != Some(HookVersion::V2) {
-        return None;
+/// Counts what became of a webhook, at its end.
+struct Outcome<'a> {
+    metrics: &'a Metrics,
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        self.metrics.event(self.kind, self.outcome);
     }
-    // With what was not understood: it may be all that differs.
-    let json = serde_json::to_vec(&(message, &webhook.extra)).ok()?;
-    Some(Sha1::digest(&json).into())
 }

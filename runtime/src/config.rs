@@ -2,9 +2,10 @@
 
 use crate::backfill;
 use crate::channels::Channel;
-use crate::inbox::Redelivery;
+use crate::inbox::{Redelivery, Retention};
 use crate::outbox::Settings;
 use crate::outbox::item::EXPIRY_MAX;
+use crate::store::{Limits, OnFull};
 use amochats::{ChannelId, ChannelSecret, Client, Error, ErrorKind, Region, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -118,11 +119,13 @@ impl Default for AdminConfig {
 pub struct StoreConfig {
     /// The SQLite file, on a local disk.
     pub path: PathBuf,
+    /// With less free on its disk no webhook is kept, so that what is kept can still be settled.
+    pub min_free_bytes: u64,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: "amochats.db".into() }
+        Self { path: "amochats.db".into(), min_free_bytes: 64 << 20 }
     }
 }
 
@@ -138,6 +141,16 @@ pub struct InboxConfig {
     pub max_delay_ms: u64,
     /// Keeps typing events like the others instead of handing them out live only.
     pub keep_typing: bool,
+    /// How many days events are kept, whoever has settled them; longer while somebody has not.
+    pub retention_days: u32,
+    /// How many days a message is known, so that it is not kept twice.
+    pub duplicates_days: u32,
+    /// From so many unsettled events on, a subscription is warned of.
+    pub backlog_alarm: u64,
+    /// The most unsettled events of a subscription, about; 0 is no limit.
+    pub backlog_limit: u64,
+    /// What happens then.
+    pub on_full: OnFull,
 }
 
 impl Default for InboxConfig {
@@ -148,6 +161,11 @@ impl Default for InboxConfig {
             min_delay_ms: msec(min_delay),
             max_delay_ms: msec(max_delay),
             keep_typing: false,
+            retention_days: 14,
+            duplicates_days: 30,
+            backlog_alarm: 100_000,
+            backlog_limit: 0,
+            on_full: OnFull::default(),
         }
     }
 }
@@ -158,6 +176,16 @@ impl InboxConfig {
             max_attempts: self.max_attempts,
             min_delay: Duration::from_millis(self.min_delay_ms),
             max_delay: Duration::from_millis(self.max_delay_ms),
+        }
+    }
+
+    pub(crate) fn retention(&self) -> Retention {
+        let days = |days: u32| Duration::from_hours(24 * u64::from(days));
+        Retention {
+            events: days(self.retention_days),
+            messages: days(self.duplicates_days),
+            backlog_alarm: self.backlog_alarm,
+            every: Duration::from_mins(1),
         }
     }
 }
@@ -384,6 +412,15 @@ impl ChannelConfig {
 }
 
 impl Config {
+    /// When the store takes no more.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            min_free_bytes: self.store.min_free_bytes,
+            backlog: self.inbox.backlog_limit,
+            on_full: self.inbox.on_full,
+        }
+    }
+
     /// Every key with its default, as a file to start from.
     pub const EXAMPLE: &str = include_str!("config.example.toml");
 
@@ -460,6 +497,12 @@ impl Config {
         }
         self.outbox.validate()?;
         self.backfill.validate()?;
+        if self.inbox.retention_days < 14 || self.inbox.duplicates_days < self.inbox.retention_days {
+            return Err(invalid(
+                "inbox",
+                "retention_days must be at least 14, duplicates_days at least as many",
+            ));
+        }
         if self.channels.is_empty() {
             return Err(invalid("channel", "add a [[channel]] with the id and secret that support sent"));
         }

@@ -1,11 +1,15 @@
 //! An event as it is kept and handed out.
 
 use amochats::{
-    AccountId, ChannelId, ConversationId, ConversationRefId, MessageRefId, ScopeId, VerifiedBody,
-    WebhookEvent, WebhookKind, parse_webhook,
+    AccountId, ChannelId, ConversationId, ConversationRefId, HookVersion, MessageRefId, ScopeId,
+    VerifiedBody, WebhookEvent, WebhookKind, parse_webhook,
 };
 use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use sha1::{Digest, Sha1};
+use std::borrow::Cow;
 
 /// How an event came here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,7 +157,8 @@ pub struct NewEvent {
     pub origin: Origin,
     /// The signature it came with, so that it can be checked again.
     pub signature: Option<String>,
-    /// The body exactly as it was received.
+    /// The body exactly as it was received. It may take room in a limit for as long as it lives, so a
+    /// store drops it once it is kept.
     pub raw: Bytes,
 }
 
@@ -168,6 +173,106 @@ impl NewEvent {
         let message = self.message_ref_id.as_ref()?;
         Some((format!("{}/{message}", self.account_id), self.digest?))
     }
+}
+
+/// What keeping a webhook needs to know of it.
+pub(crate) struct Outline {
+    pub(crate) kind: &'static str,
+    pub(crate) account_id: Option<AccountId>,
+    pub(crate) conversation_ref_id: Option<ConversationRefId>,
+    pub(crate) conversation_id: Option<ConversationId>,
+    pub(crate) message_ref_id: Option<MessageRefId>,
+    /// Of what a duplicate must share. Only messages of v2 have an id to be duplicates by.
+    pub(crate) digest: Option<[u8; 20]>,
+}
+
+impl Outline {
+    /// Not JSON, or not of a known shape: it has an outline all the same.
+    pub(crate) fn of(body: VerifiedBody<'_>) -> Self {
+        Self::of_plain_message(body.as_bytes()).unwrap_or_else(|| Self::of_any(body))
+    }
+
+    fn of_any(body: VerifiedBody<'_>) -> Self {
+        let webhook = parse_webhook(body).unwrap_or(NOT_JSON);
+        let message =
+            matches!(webhook.kind, WebhookKind::Message(_)) && webhook.api_version == Some(HookVersion::V2);
+        Self {
+            kind: webhook.kind.name(),
+            conversation_ref_id: webhook.conversation_ref_id().cloned(),
+            conversation_id: webhook.conversation_id().cloned(),
+            message_ref_id: webhook.message_ref_id().cloned(),
+            digest: message.then(|| digest(body.as_bytes())),
+            account_id: webhook.account_id,
+        }
+    }
+
+    /// The shape that nearly all webhooks have, in a fraction of the time that it takes to read all
+    /// of a message. `None` is no verdict: whoever gets it must look closer.
+    fn of_plain_message(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Hook<'a> {
+            #[serde(borrow)]
+            account_id: Cow<'a, str>,
+            #[serde(borrow, default)]
+            time: Option<&'a RawValue>,
+            #[serde(borrow)]
+            message: Message<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            #[serde(borrow)]
+            conversation: Ids<'a>,
+            #[serde(borrow)]
+            message: Ids<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Ids<'a> {
+            #[serde(borrow)]
+            id: Cow<'a, str>,
+            #[serde(borrow, default)]
+            client_id: Option<Cow<'a, str>>,
+        }
+
+        let text = std::str::from_utf8(body).ok()?;
+        let hook: Hook<'_> = serde_json::from_str(text).ok()?;
+        let Message { conversation, message } = hook.message;
+        if hook.account_id.is_empty() || conversation.id.is_empty() || message.id.is_empty() {
+            return None;
+        }
+        let client_id = conversation.client_id.filter(|id| !id.is_empty());
+        Some(Self {
+            kind: "message",
+            account_id: Some(hook.account_id.into_owned().into()),
+            conversation_ref_id: Some(conversation.id.into_owned().into()),
+            conversation_id: client_id.map(|id| id.into_owned().into()),
+            message_ref_id: Some(message.id.into_owned().into()),
+            digest: Some(digest_without(body, hook.time)),
+        })
+    }
+}
+
+/// A digest of what a duplicate must share: all but the time at which the webhook was made.
+pub(crate) fn digest(body: &[u8]) -> [u8; 20] {
+    #[derive(Deserialize)]
+    struct Hook<'a> {
+        #[serde(borrow, default)]
+        time: Option<&'a RawValue>,
+    }
+    let hook = serde_json::from_slice::<Hook<'_>>(body).ok();
+    digest_without(body, hook.and_then(|hook| hook.time))
+}
+
+/// `part` is a part of `body`.
+fn digest_without(body: &[u8], part: Option<&RawValue>) -> [u8; 20] {
+    let range = part.and_then(|part| {
+        let start = part.get().as_ptr().addr().checked_sub(body.as_ptr().addr())?;
+        Some((body.get(..start)?, body.get(start + part.get().len()..)?))
+    });
+    let (before, after) = range.unwrap_or((body, b""));
+    // The last line end is not signed, and may come or not.
+    let (before, after) =
+        if after.is_empty() { (before.trim_ascii_end(), after) } else { (before, after.trim_ascii_end()) };
+    Sha1::new().chain_update(before).chain_update(after).finalize().into()
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use crate::clock::Clock;
 use crate::event::{Event, NewEvent};
 use crate::outbox::Acknowledged;
 use crate::store::{
-    Appended, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
+    Appended, DeadLetter, EventQuery, Filter, Keep, Replay, Settled, Settlement, Start, Store,
+    SubscriptionId, SubscriptionState, Token, closed,
 };
-use amochats::{Error, ErrorKind, Result};
+use amochats::{Error, ErrorKind, Result, ScopeId};
 use futures_util::future::join_all;
 use rand::Rng;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,8 +20,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The most deliveries handed out at once, so that one batch stays a modest message.
+/// The most deliveries handed out at once, and the most bytes of their bodies, so that one batch
+/// stays a modest message.
 const BATCH: usize = 100;
+const BATCH_BYTES: usize = 2 << 20;
 /// How many live events a slow consumer may lag behind before it misses some.
 const LIVE: usize = 256;
 
@@ -57,6 +60,19 @@ impl Redelivery {
     }
 }
 
+/// How long things are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, whoever has settled them; longer, while somebody has not.
+    pub events: Duration,
+    /// The knowledge of messages that were seen.
+    pub messages: Duration,
+    /// From so many unsettled events on, a subscription is warned of.
+    pub backlog_alarm: u64,
+    /// How often it is looked after.
+    pub every: Duration,
+}
+
 /// The inbox: what webhooks brought, for as many subscriptions as there are.
 #[derive(Clone)]
 pub struct Inbox(Arc<Inner>);
@@ -66,8 +82,6 @@ struct Inner {
     clock: Arc<dyn Clock>,
     redelivery: Redelivery,
     leases: Mutex<Leases>,
-    /// Counts up whenever something may have become ready.
-    ready: watch::Sender<u64>,
     /// Counts up whenever a timer was set.
     timers: watch::Sender<u64>,
     live: broadcast::Sender<Arc<Event>>,
@@ -82,6 +96,8 @@ struct Leases {
 struct Held {
     ends: Duration,
     attempt: u32,
+    /// Its time has come, and the store is being told: too late for an extension.
+    ending: bool,
     consumer: Arc<ConsumerState>,
 }
 
@@ -102,7 +118,16 @@ struct Hands {
     unsettled: HashSet<Token>,
     /// Leased for it, but not yet taken.
     waiting: Vec<Delivery>,
-    closed: bool,
+    closed: Option<End>,
+}
+
+/// How a consumer ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// On purpose: what it had was not tried.
+    Closed,
+    /// It vanished, perhaps because of what it had.
+    Vanished,
 }
 
 /// A delivery: an event, handed out.
@@ -112,6 +137,8 @@ pub struct Delivery {
     pub ack_id: String,
     /// 1 for the first time.
     pub attempt: u32,
+    /// It was replayed or requeued, so it is out of its order.
+    pub again: bool,
     /// The event.
     pub event: Event,
 }
@@ -174,7 +201,6 @@ impl Inbox {
             clock,
             redelivery,
             leases: Mutex::default(),
-            ready: watch::Sender::new(0),
             timers: watch::Sender::new(0),
             live: broadcast::Sender::new(LIVE),
         }))
@@ -200,6 +226,39 @@ impl Inbox {
         }
     }
 
+    /// Deletes what need not be kept any more, and looks after subscriptions that nobody empties,
+    /// now and then until `stop`.
+    pub async fn maintain(&self, retention: Retention, stop: CancellationToken) {
+        loop {
+            self.maintain_once(&retention).await;
+            let next = self.0.clock.monotonic().saturating_add(retention.every);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.0.clock.sleep_until(next) => {}
+            }
+        }
+    }
+
+    async fn maintain_once(&self, retention: &Retention) {
+        let before = |age: Duration| {
+            self.0.clock.now_msec().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+        };
+        let keep =
+            Keep { events_since: before(retention.events), messages_since: before(retention.messages) };
+        if let Err(error) = self.0.store.maintain(keep).await {
+            tracing::warn!(kind = error.kind().name(), "what is too old could not be deleted: {error}");
+        }
+        for state in self.subscriptions().await.unwrap_or_default() {
+            if state.unsettled >= retention.backlog_alarm {
+                tracing::warn!(
+                    subscription = state.name,
+                    unsettled = state.unsettled,
+                    "a subscription is not emptied; see to its consumers, or delete it"
+                );
+            }
+        }
+    }
+
     async fn end_what_is_due(&self) {
         let now = self.0.clock.monotonic();
         let mut wake = Vec::new();
@@ -213,14 +272,19 @@ impl Inbox {
                 let ((_, token), timer) = entry.remove_entry();
                 match timer {
                     Timer::Wake => wake.push(token),
-                    Timer::LeaseEnds => ended.push(token),
+                    Timer::LeaseEnds => {
+                        if let Some(held) = leases.held.get_mut(&token) {
+                            held.ending = true;
+                        }
+                        ended.push(token);
+                    }
                 }
             }
         }
         let wakes: Vec<_> = wake.iter().map(|token| (*token, Settlement::Wake)).collect();
         if !wakes.is_empty() {
             match self.0.store.settle(wakes).await {
-                Ok(_) => self.something_is_ready(),
+                Ok(_) => {}
                 // The store is out of order: try again, or these events would wait for a restart.
                 Err(_) => {
                     for token in wake {
@@ -247,14 +311,7 @@ impl Inbox {
     /// # Errors
     /// Those of the store: then it is not promised to be kept.
     pub async fn append(&self, event: NewEvent) -> Result<Appended> {
-        // A task of its own: the caller may give up waiting, yet what is kept must be offered.
-        let inbox = self.clone();
-        let append = tokio::spawn(async move {
-            let appended = inbox.0.store.append(event).await?;
-            inbox.something_is_ready();
-            Ok(appended)
-        });
-        append.await.map_err(|_| closed())?
+        self.0.store.append(event).await
     }
 
     /// Hands an event out to whoever listens at this moment, without keeping it.
@@ -269,10 +326,17 @@ impl Inbox {
     /// [`ErrorKind::InvalidArgument`] for a name that is not 1 to 64 letters, digits, `-`, `_`, `.`;
     /// those of the store.
     pub async fn create_subscription(&self, name: &str, start: Start) -> Result<bool> {
+        self.create_filtered(name, start, Filter::default()).await
+    }
+
+    /// As [`Inbox::create_subscription`], for the events that fit a filter.
+    ///
+    /// # Errors
+    /// As for [`Inbox::create_subscription`].
+    pub async fn create_filtered(&self, name: &str, start: Start, filter: Filter) -> Result<bool> {
         valid_name(name)?;
-        let (_, new) = self.0.store.create_subscription(name, start, self.0.clock.now_msec()).await?;
-        self.something_is_ready();
-        Ok(new)
+        let made = self.0.store.create_subscription(name, start, filter, self.0.clock.now_msec()).await?;
+        Ok(made.1)
     }
 
     /// The lasting subscriptions by name, with their state.
@@ -291,9 +355,72 @@ impl Inbox {
     /// # Errors
     /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
     pub async fn delete_subscription(&self, name: &str) -> Result<()> {
-        self.0.store.delete_subscription(name).await?;
-        self.something_is_ready();
-        Ok(())
+        self.0.store.delete_subscription(name).await
+    }
+
+    /// Hands events out again that were kept before, at the end of a subscription and marked; says
+    /// how many at most, since the subscription's filter goes for them, too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; [`ErrorKind::InvalidArgument`] for an event of another
+    /// store; those of the store.
+    pub async fn replay(&self, subscription: &str, replay: Replay) -> Result<u64> {
+        self.0.store.replay(subscription, replay).await
+    }
+
+    /// What a subscription has given up, after this place, in the order of handing out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
+    pub async fn dead_letters(
+        &self,
+        subscription: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>> {
+        self.0.store.dead_letters(subscription, after, limit).await
+    }
+
+    /// Hands dead letters out again, those at these places or all, at the end and marked. Says how
+    /// many.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
+    pub async fn requeue(&self, subscription: &str, places: Option<Vec<i64>>) -> Result<u64> {
+        self.0.store.take_dead_letters(subscription, places, true).await
+    }
+
+    /// Drops dead letters, those at these places or all. Says how many.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
+    pub async fn drop_dead_letters(&self, subscription: &str, places: Option<Vec<i64>>) -> Result<u64> {
+        self.0.store.take_dead_letters(subscription, places, false).await
+    }
+
+    /// An event that is kept.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn event(&self, event_id: &str) -> Result<Option<Event>> {
+        self.0.store.event(event_id).await
+    }
+
+    /// Events that are kept, oldest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for an event of another store; those of the store.
+    pub async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
+        self.0.store.events(query).await
+    }
+
+    /// Deletes the events of a conversation, by either id, settled or not, in this store for good;
+    /// says how many.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
+        self.0.store.purge(scope, conversation).await
     }
 
     /// A consumer of a subscription, one of possibly several.
@@ -306,7 +433,7 @@ impl Inbox {
         let id = self.0.store.subscription(subscription).await?;
         let settled = watch::Sender::new(0);
         Ok(Consumer {
-            ready: self.0.ready.subscribe(),
+            ready: self.0.store.changes(),
             settled: settled.subscribe(),
             leasing: None,
             inbox: self.clone(),
@@ -324,7 +451,8 @@ impl Inbox {
     pub async fn temporary_consumer(&self, options: ConsumerOptions) -> Result<Consumer> {
         options.validate()?;
         let name = format!("{TEMPORARY}{}", uuid::Uuid::new_v4().simple());
-        self.0.store.create_subscription(&name, Start::Now, self.0.clock.now_msec()).await?;
+        let now = self.0.clock.now_msec();
+        self.0.store.create_subscription(&name, Start::Now, Filter::default(), now).await?;
         self.consumer(&name, options).await
     }
 
@@ -369,7 +497,6 @@ impl Inbox {
         let acknowledged = transaction.await?;
         if acknowledged != Acknowledged::NotReportable {
             self.forget(token);
-            self.something_is_ready();
         }
         Ok(acknowledged)
     }
@@ -385,7 +512,7 @@ impl Inbox {
         let ends = self.0.clock.monotonic() + lease;
         let mut leases = self.leases();
         let Leases { held, timers } = &mut *leases;
-        let held = held.get_mut(&token).ok_or_else(lease_lost)?;
+        let held = held.get_mut(&token).filter(|held| !held.ending).ok_or_else(lease_lost)?;
         timers.remove(&(held.ends, token));
         held.ends = ends;
         timers.insert((ends, token), Timer::LeaseEnds);
@@ -428,8 +555,6 @@ impl Inbox {
         }
         if settlement == Settlement::Delay {
             self.set_timer(delay, token, Timer::Wake);
-        } else {
-            self.something_is_ready();
         }
         Ok(())
     }
@@ -442,7 +567,7 @@ impl Inbox {
         lease: Duration,
         to: Arc<ConsumerState>,
     ) -> Result<()> {
-        let leased = self.0.store.lease(subscription, max).await?;
+        let leased = self.0.store.lease(subscription, max, BATCH_BYTES).await?;
         if leased.is_empty() {
             return Ok(());
         }
@@ -451,38 +576,49 @@ impl Inbox {
             let mut leases = self.leases();
             let mut hands = to.hands();
             for one in leased {
-                leases.held.insert(one.token, Held { ends, attempt: one.attempt, consumer: to.clone() });
+                leases.held.insert(
+                    one.token,
+                    Held { ends, attempt: one.attempt, ending: false, consumer: to.clone() },
+                );
                 leases.timers.insert((ends, one.token), Timer::LeaseEnds);
                 hands.unsettled.insert(one.token);
                 hands.waiting.push(Delivery {
                     ack_id: one.token.ack_id(),
                     attempt: one.attempt,
+                    again: one.again,
                     event: one.event,
                 });
             }
             hands.closed
         };
         self.timer_was_set();
-        if closed {
-            self.give_back(to).await;
+        if let Some(end) = closed {
+            self.give_back(to, end).await;
         }
         Ok(())
     }
 
-    /// Hands out again what a consumer leaves behind. A consumer that vanishes has failed its
-    /// attempt: the first time that costs no delay, then it does, or an event that kills its
-    /// consumers would do so without end.
-    async fn give_back(self, from: Arc<ConsumerState>) {
+    /// Hands out again what a consumer leaves behind. If it ended on purpose, that was no attempt. If
+    /// it vanished it has failed its attempt: the first time that costs no delay, then it does, or an
+    /// event that kills its consumers would do so without end.
+    async fn give_back(self, from: Arc<ConsumerState>, end: End) {
         let tokens: Vec<Token> = {
             let mut hands = from.hands();
             hands.waiting.clear();
             hands.unsettled.iter().copied().collect()
         };
+        if end == End::Closed {
+            let returned = tokens.iter().map(|token| (*token, Settlement::Return)).collect();
+            // If the store fails, the lease's own end hands it out again.
+            if self.0.store.settle(returned).await.is_ok() {
+                tokens.into_iter().for_each(|token| self.forget(token));
+            }
+            return;
+        }
         // Together, so that one commit serves them all.
         join_all(tokens.into_iter().map(|token| {
             let attempt = self.leases().held.get(&token).map_or(0, |held| held.attempt);
             let delay = self.0.redelivery.delay(attempt.saturating_sub(1));
-            // If the store fails, the lease's own end hands it out again.
             self.settle_token(token, Verdict::Nack(Some(delay)))
         }))
         .await;
@@ -502,6 +638,7 @@ impl Inbox {
         let mut leases = self.leases();
         if let (Timer::LeaseEnds, Some(held)) = (&timer, leases.held.get_mut(&token)) {
             held.ends = at;
+            held.ending = false;
         }
         leases.timers.insert((at, token), timer);
         drop(leases);
@@ -510,10 +647,6 @@ impl Inbox {
 
     fn timer_was_set(&self) {
         self.0.timers.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    pub(crate) fn something_is_ready(&self) {
-        self.0.ready.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -535,7 +668,7 @@ pub struct Consumer {
     subscription: SubscriptionId,
     options: ConsumerOptions,
     state: Arc<ConsumerState>,
-    ready: watch::Receiver<u64>,
+    ready: watch::Receiver<()>,
     settled: watch::Receiver<u64>,
     /// The lease that is under way.
     leasing: Option<JoinHandle<Result<()>>>,
@@ -600,18 +733,27 @@ impl Consumer {
         &self.inbox
     }
 
-    /// Ends the consumer and waits until what it left unsettled can be handed out again.
+    /// Ends the consumer and waits until what it left unsettled can be handed out again, as if it
+    /// had not been.
     pub async fn close(self) {
-        if let Some(end) = self.end() {
+        if let Some(end) = self.end(End::Closed) {
+            end.await;
+        }
+    }
+
+    /// As [`Consumer::close`] where the receiver of its deliveries vanished, perhaps because of what
+    /// it had: that was a failed attempt. Dropping the consumer does the same without waiting.
+    pub async fn abandon(self) {
+        if let Some(end) = self.end(End::Vanished) {
             end.await;
         }
     }
 
     /// What remains to be done at the end; nothing the second time.
-    fn end(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+    fn end(&self, end: End) -> Option<impl Future<Output = ()> + Send + use<>> {
         let (closed, nothing_held) = {
             let mut hands = self.state.hands();
-            (std::mem::replace(&mut hands.closed, true), hands.unsettled.is_empty())
+            (hands.closed.replace(end).is_some(), hands.unsettled.is_empty())
         };
         let temporary = self.name.starts_with(TEMPORARY);
         if closed || (nothing_held && !temporary) {
@@ -623,14 +765,14 @@ impl Consumer {
                 // If the store fails, the next start deletes it.
                 let _ = inbox.delete_subscription(&name).await;
             }
-            inbox.give_back(state).await;
+            inbox.give_back(state, end).await;
         })
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if let (Some(end), Ok(runtime)) = (self.end(), tokio::runtime::Handle::try_current()) {
+        if let (Some(end), Ok(runtime)) = (self.end(End::Vanished), tokio::runtime::Handle::try_current()) {
             runtime.spawn(end);
         }
     }

@@ -45,7 +45,7 @@ pub use backfill::Backfill;
 pub use channels::{Channel, Channels, Ingested};
 pub use config::Config;
 pub use event::{Event, NewEvent, Origin};
-pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Verdict};
+pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Retention, Verdict};
 pub use metrics::Metrics;
 pub use outbox::Outbox;
 pub use runtime::Runtime;

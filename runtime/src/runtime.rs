@@ -49,7 +49,7 @@ impl Runtime {
     /// cannot be bound; those of [`SqliteStore::open`].
     pub async fn start(config: Config) -> Result<Self> {
         config.validate()?;
-        let store = Arc::new(SqliteStore::open(&config.store.path).await?);
+        let store = Arc::new(SqliteStore::open_within(&config.store.path, config.limits()).await?);
         Self::start_with(&config, store, Arc::new(SystemClock::default())).await
     }
 
@@ -75,11 +75,11 @@ impl Runtime {
         let backfill = Backfill::start(
             store.clone(),
             channels.clone(),
-            inbox.clone(),
             clock.clone(),
             config.backfill.settings(),
             metrics.clone(),
-        );
+        )
+        .await?;
         let webhooks = bind(config.listener.address, "listener").await?;
         let machines = bind(config.admin.address, "admin").await?;
         let address = |listener: &tokio::net::TcpListener| {
@@ -124,6 +124,8 @@ impl Runtime {
         tasks.spawn(serve(machines, limits, None, ended.clone(), ended.clone(), handle));
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });
+        let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
+        tasks.spawn(async move { keeper.maintain(retention, stop).await });
 
         Ok(Self {
             inbox,

@@ -149,7 +149,7 @@ async fn what_a_consumer_leaves_is_handed_out_again_first_at_once_then_later() {
     append(&inbox, "a", "1").await;
     let mut first = consumer(&inbox, 10).await;
     one(&mut first).await;
-    first.close().await;
+    first.abandon().await;
     let mut second = consumer(&inbox, 10).await;
     assert_eq!(one(&mut second).await.attempt, 2, "at once");
     drop(second);
@@ -157,6 +157,17 @@ async fn what_a_consumer_leaves_is_handed_out_again_first_at_once_then_later() {
     assert!(nothing(&mut third).await, "whoever takes it down twice waits");
     clock.advance(Duration::from_secs(10));
     assert_eq!(one(&mut third).await.attempt, 3);
+}
+
+#[tokio::test]
+async fn what_ends_on_purpose_has_not_failed() {
+    let (inbox, _clock) = inbox(1).await;
+    append(&inbox, "a", "1").await;
+    for _ in 0..3 {
+        let mut consumer = consumer(&inbox, 10).await;
+        assert_eq!(one(&mut consumer).await.attempt, 1, "the only attempt is still there");
+        consumer.close().await;
+    }
 }
 
 #[tokio::test]

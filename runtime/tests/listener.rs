@@ -62,7 +62,7 @@ async fn a_store_that_does_not_commit_in_time_costs_a_503_but_not_the_event() {
     world.store.let_go();
     assert_eq!(world.next().await.event.raw, message("1", "hi"), "committed late, handed out all the same");
     let metrics = world.admin("/metrics").await.body;
-    assert!(metrics.contains("\namochats_events_total{kind=\"message\",outcome=\"kept\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("\namochats_events_total{kind=\"message\",outcome=\"late\"} 1\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@
 use amochats::{
     ChannelSecret, Content, DeliveryStatus, ErrorKind, NewMessage, Reaction, ScopeId, Sender, sign_body,
 };
+use amochats_runtime::backfill::Progress;
 use amochats_runtime::clock::{Clock, Sleep};
 use amochats_runtime::outbox::{Call, Item, ItemFilter, ItemState, NewItem};
-use amochats_runtime::store::{MemoryStore, SqliteStore, Start, Store};
+use amochats_runtime::store::{Filter, MemoryStore, SqliteStore, Start, Store};
 use amochats_runtime::{Config, ConsumerOptions, Runtime};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -252,7 +253,7 @@ struct World {
 
 fn config(service: &Service, more: &str) -> Config {
     let toml = format!(
-        "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n[outbox]\nrate = 1000.0\nburst = 1000\n\
+        "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n[backfill]\non_start = false\nrate = 100.0\n[outbox]\nrate = 1000.0\nburst = 1000\n\
          {more}\n[[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nbase_url = \"http://{}\"\n",
         service.address
     );
@@ -804,4 +805,144 @@ async fn a_stop_waits_for_what_is_on_the_wire() {
     let state =
         async |item: &Item| store.outbox().item(&item.item_id).await.expect("read").expect("kept").state;
     assert_eq!((state(&item).await, state(&next).await), (ItemState::Sent, ItemState::Queued));
+}
+
+/// A message of the history, as the service tells it; without our id it was written in the CRM.
+fn told(id: &str, ours: Option<&str>, at_msec: i64) -> Value {
+    let mut message = json!({
+        "timestamp": at_msec / 1000, "msec_timestamp": at_msec,
+        "sender": { "id": "manager" }, "receiver": { "id": "client", "client_id": "u-1" },
+        "message": { "id": id, "type": "text", "text": format!("text of {id}") },
+    });
+    if let Some(ours) = ours {
+        message["message"]["client_id"] = ours.into();
+    }
+    message
+}
+
+fn hook(message: &str) -> String {
+    json!({ "account_id": ACCOUNT, "message": {
+        "conversation": { "id": CHAT, "client_id": "c-1" },
+        "message": { "id": message, "type": "text", "text": message } } })
+    .to_string()
+}
+
+async fn ingest(world: &World, body: String) {
+    let signature = sign_body(&ChannelSecret::new(SECRET).expect("clean"), body.as_bytes());
+    let scope = scope();
+    let ingested = world.runtime.channels().ingest(scope.as_str(), Some(&signature), body.into());
+    ingested.await.expect("kept");
+}
+
+/// Waits until the backfill has nothing to do; its pace is the clock's.
+async fn backfilled(world: &World) -> Progress {
+    soon("end of the backfill", async {
+        loop {
+            let progress = world.runtime.backfill().progress().await.expect("known");
+            if !progress.running {
+                return progress;
+            }
+            world.clock.advance(SECOND);
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_no_webhook_brought_is_fetched_once() {
+    let mut world = World::new().await;
+    let inbox = world.runtime.inbox().clone();
+    ingest(&world, hook("M-1")).await;
+    assert_eq!(world.runtime.backfill().run().await.expect("begun").pending, 1);
+    let asked = world.service.expect("history").await;
+    assert!(asked.path.contains(&format!("/chats/{CHAT}/history")), "{}", asked.path);
+    let now = world.clock.now_msec();
+    let history = [
+        told("M-3", None, now + 2000),
+        told("M-2", None, now + 1000),
+        told("M-ours", Some("m-9"), now + 500),
+        told("M-1", None, now),
+        told("M-old", None, now - 3_600_000),
+    ];
+    asked.answer("200 OK", "", &json!({ "messages": history }).to_string()).await;
+    let progress = backfilled(&world).await;
+    assert_eq!((progress.pending, progress.read, progress.failed, progress.appended), (0, 1, 0, 2));
+
+    inbox.create_subscription("crm", Start::Oldest, Filter::default()).await.expect("made");
+    let mut consumer = inbox.consumer("crm", ConsumerOptions::default()).await.expect("a consumer");
+    let mut events = Vec::new();
+    while events.len() < 3 {
+        for delivery in soon("delivery", consumer.next()).await.expect("deliveries") {
+            events.push(delivery.event.to_json());
+            inbox.settle(&delivery.ack_id, amochats_runtime::Verdict::Ack).await.expect("committed");
+        }
+    }
+    let seen: Vec<_> = events.iter().map(|event| (&event["message_ref_id"], &event["origin"])).collect();
+    let expected = [("M-1", "webhook"), ("M-2", "backfill"), ("M-3", "backfill")]
+        .map(|(id, origin)| (id.into(), origin.into()));
+    assert_eq!(seen, expected.iter().map(|(id, origin): &(Value, Value)| (id, origin)).collect::<Vec<_>>());
+    assert_eq!((&events[2]["text"], &events[2]["conversation_id"]), (&"text of M-3".into(), &"c-1".into()));
+
+    // A second time nothing is new, also what was settled.
+    world.runtime.backfill().run().await.expect("begun");
+    let asked = world.service.expect("history").await;
+    asked.answer("200 OK", "", &json!({ "messages": history }).to_string()).await;
+    assert_eq!(backfilled(&world).await.appended, 2);
+
+    let unreported = world.runtime.backfill().unreported(None, 10).await.expect("listed");
+    let ids: Vec<_> = unreported.iter().map(|event| event.to_json()["message_ref_id"].clone()).collect();
+    assert_eq!(ids, ["M-1", "M-2", "M-3"]);
+    let report = world.enqueue(status("M-2")).await;
+    world.service.expect("delivery_status").await.answer("200 OK", "", "").await;
+    world.end(&report).await;
+    let after = Some(unreported[0].event_id.clone());
+    let left = world.runtime.backfill().unreported(after, 10).await.expect("listed");
+    assert_eq!(
+        left.iter().map(|event| event.to_json()["message_ref_id"].clone()).collect::<Vec<_>>(),
+        ["M-3"]
+    );
+}
+
+#[tokio::test]
+async fn a_backfill_goes_on_after_a_restart_and_a_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.db");
+    let store = Arc::new(SqliteStore::open(&path).await.expect("a new store"));
+    let world = World::over(store, Service::start().await, "").await;
+    ingest(&world, hook("M-1")).await;
+    world.runtime.shutdown(Duration::from_secs(30)).await;
+
+    // It came while nobody listened.
+    let service = Service::start().await;
+    let mut config = config(&service, "");
+    config.backfill.on_start = true;
+    let clock = Arc::new(TestClock::new());
+    let store = Arc::new(SqliteStore::open(&path).await.expect("an old store"));
+    let runtime = Runtime::start_with(&config, store, clock.clone()).await.expect("started");
+    let mut world = World { runtime, service, clock };
+    let asked = world.service.expect("history").await;
+    asked.answer("503 Service Unavailable", "", "").await;
+    world.clock.next(SECOND).await;
+    drop(world.service.expect("history").await);
+    world.runtime.shutdown(Duration::from_secs(30)).await;
+
+    let store = Arc::new(SqliteStore::open(&path).await.expect("an old store"));
+    let mut world = World::over(store, Service::start().await, "").await;
+    let asked = world.service.expect("history").await;
+    let missed = told("M-2", None, world.clock.now_msec());
+    asked.answer("200 OK", "", &json!({ "messages": [missed] }).to_string()).await;
+    assert_eq!(backfilled(&world).await.appended, 1);
+}
+
+#[tokio::test]
+async fn accounts_with_webhooks_v1_are_left_alone() {
+    let world = World::new().await;
+    ingest(&world, hook("M-1")).await;
+    ingest(
+        &world,
+        json!({ "receiver": "u-1", "conversation_id": "c-1", "type": "text", "text": "hi" }).to_string(),
+    )
+    .await;
+    assert_eq!(world.runtime.backfill().run().await.expect("begun").pending, 0);
 }

@@ -5,7 +5,9 @@ use amochats_runtime::outbox::{
     Acknowledged, Call, Change, Draft, Ending, Enqueued, Ids, Item, ItemFilter, ItemState, OutboxStore,
     Problem, Report,
 };
-use amochats_runtime::store::{MemoryStore, Settlement, SqliteStore, Start, Store, SubscriptionId, Token};
+use amochats_runtime::store::{
+    Filter, MemoryStore, Settlement, SqliteStore, Start, Store, SubscriptionId, Token,
+};
 use amochats_runtime::{NewEvent, Origin};
 
 /// Runs each test against every store.
@@ -192,7 +194,7 @@ async fn an_attempt_begins_once(store: &dyn Store) {
 }
 
 async fn subscribe(store: &dyn Store, name: &str) -> SubscriptionId {
-    store.create_subscription(name, Start::Oldest, 1).await.expect("made").0
+    store.create_subscription(name, Start::Oldest, Filter::default(), 1).await.expect("made").0
 }
 
 async fn the_end_of_an_item_makes_the_next_the_head(store: &dyn Store) {
@@ -210,8 +212,19 @@ async fn the_end_of_an_item_makes_the_next_the_head(store: &dyn Store) {
         Some("M"),
         "what the answer named is added"
     );
+    let kinds = Filter { kinds: vec!["outbox".into()], ..Filter::default() };
+    let (asked, _) = store.create_subscription("asked", Start::Oldest, kinds, 1).await.expect("made");
+    let leased = store.lease(asked, 10, usize::MAX).await.expect("leased");
+    let told: Vec<_> = leased.iter().map(|leased| leased.event.to_json()).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0]["kind"].as_str(), told[0]["origin"].as_str()), (Some("outbox"), Some("outbox")));
+    assert_eq!((&told[0]["item"], &told[0]["received_at_msec"]), (&item.to_json(), &2000.into()));
     for subscription in [before, subscribe(store, "after").await] {
-        assert_eq!(store.lease(subscription, 10).await.expect("leased"), [], "nobody asked for results");
+        assert_eq!(
+            store.lease(subscription, 10, usize::MAX).await.expect("leased"),
+            [],
+            "nobody asked for results"
+        );
     }
 }
 
@@ -308,7 +321,7 @@ fn event(kind: &'static str, message: Option<&str>) -> NewEvent {
 }
 
 async fn lease(store: &dyn Store, subscription: SubscriptionId) -> Token {
-    store.lease(subscription, 1).await.expect("leased")[0].token
+    store.lease(subscription, 1, usize::MAX).await.expect("leased")[0].token
 }
 
 async fn an_acknowledgement_and_its_report_are_one(store: &dyn Store) {

@@ -39,7 +39,8 @@ impl Home {
         let toml = format!(
             "[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
              [grpc]\naddress = \"127.0.0.1:0\"\n[store]\npath = {:?}\n\
-             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\"\n",
+             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\n\
+             base_url = \"http://127.0.0.1:9\"\n[backfill]\non_start = false\n",
             home.store().to_str().expect("temporary folders have plain names")
         );
         fs::write(home.config(), toml).expect("written");

@@ -90,7 +90,11 @@ impl Service for InboxService {
         };
         self.streams.spawn(async move {
             let end = session.run(&mut consumer, live, requests).await;
-            consumer.close().await;
+            if session.stop.is_cancelled() {
+                consumer.close().await;
+            } else {
+                consumer.abandon().await;
+            }
             if let Err(end) = end {
                 // A client that went away, or does not read, gets no farewell.
                 let _ = session.responses.try_send(Err(end));
@@ -180,6 +184,7 @@ impl Session {
                     Ok(event) => response.deliveries.push(convert::delivery(Delivery {
                         ack_id: String::new(),
                         attempt: 1,
+                        again: false,
                         event: Arc::unwrap_or_clone(event),
                     })),
                     // Typing is worth nothing when it is late.

@@ -57,15 +57,14 @@ impl BackfillStore for MemoryStore {
     }
 
     async fn append_missing(&self, event: NewEvent) -> Result<bool> {
-        let mut state = self.state()?;
         let Some((key, _)) = event.dedup_key() else { return Ok(false) };
-        Ok(!state.has_seen(&key) && state.append(event) != Appended::Duplicate)
+        self.change(|state| !state.has_seen(&key) && state.append(event) != Appended::Duplicate)
     }
 
     async fn unreported(&self, after: Option<String>, max: usize) -> Result<Vec<Event>> {
         let state = self.state()?;
         let reported = state.outbox.reported();
-        let settled = state.settled_messages().filter(|(_, message)| !reported.contains(message));
+        let settled = state.settled_messages().into_iter().filter(|(_, message)| !reported.contains(message));
         let events: Vec<Event> = settled.map(|(event, _)| event.clone()).collect();
         let skip = after.and_then(|after| events.iter().position(|event| event.event_id == after));
         Ok(events.into_iter().skip(skip.map_or(0, |place| place + 1)).take(max).collect())

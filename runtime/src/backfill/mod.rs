@@ -18,7 +18,6 @@ pub(crate) use sqlite::SCHEMA;
 use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::event::{Event, NewEvent, Origin};
-use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::outbox::written_at;
 use crate::store::Store;
@@ -150,7 +149,6 @@ pub struct Backfill(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Store>,
     channels: Arc<Channels>,
-    inbox: Inbox,
     clock: Arc<dyn Clock>,
     settings: Settings,
     metrics: Arc<Metrics>,
@@ -160,19 +158,24 @@ struct Inner {
 }
 
 impl Backfill {
-    /// Begins to read what is marked, at the start every known conversation unless told otherwise.
-    pub fn start(
+    /// Begins to read what is marked; every known conversation is, unless told otherwise. To be
+    /// called before webhooks come: they would look like the last ones.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn start(
         store: Arc<dyn Store>,
         channels: Arc<Channels>,
-        inbox: Inbox,
         clock: Arc<dyn Clock>,
         settings: Settings,
         metrics: Arc<Metrics>,
-    ) -> Self {
+    ) -> Result<Self> {
+        if settings.on_start {
+            store.backfill().mark_all().await?;
+        }
         let backfill = Self(Arc::new(Inner {
             store,
             channels,
-            inbox,
             clock,
             settings,
             metrics,
@@ -182,7 +185,7 @@ impl Backfill {
         }));
         let working = backfill.clone();
         backfill.0.tasks.spawn(async move { working.work().await });
-        backfill
+        Ok(backfill)
     }
 
     /// Reads every known conversation; gives the progress at its beginning.
@@ -229,11 +232,10 @@ impl Backfill {
     }
 
     async fn work(&self) {
-        let mut all = self.0.settings.on_start;
         let mut pause = PAUSES.0;
         let mut last = None;
         while !self.0.stop.is_cancelled() {
-            match self.step(&mut all, &mut last).await {
+            match self.step(&mut last).await {
                 Ok(true) => pause = PAUSES.0,
                 Ok(false) => {
                     self.progress_mut().running = false;
@@ -259,12 +261,8 @@ impl Backfill {
     }
 
     /// Does one piece of the work; `false` where there is none.
-    async fn step(&self, all: &mut bool, last: &mut Option<Gap>) -> Result<bool> {
+    async fn step(&self, last: &mut Option<Gap>) -> Result<bool> {
         let store = self.0.store.backfill();
-        if *all {
-            store.mark_all().await?;
-            *all = false;
-        }
         // Taken out only once they are kept.
         let lost = self.0.channels.lost();
         let waiting = lost.gaps().clone();
@@ -347,7 +345,6 @@ impl Backfill {
             self.0.metrics.event("message", if appended { "backfilled" } else { "duplicate" });
             if appended {
                 self.progress_mut().appended += 1;
-                self.0.inbox.something_is_ready();
             }
         }
         Ok(())

@@ -13,14 +13,28 @@ pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 
 /// A conversation is read from its last webhook on; one that only we wrote to, from our first call
 /// on. Webhooks v1 name no message: what they brought cannot be told from what is missing.
-const MARK_ALL: &str = "\
-    INSERT INTO gap (scope_id, conversation_ref_id, conversation_id, since) \
-    SELECT c.scope_id, c.conversation_ref_id, c.conversation_id, \
+const KNOWN: &str = "\
+    SELECT s.channel_id || '_' || s.account_id, e.conversation_ref_id, max(e.conversation_id), \
            coalesce(max(e.received_at) FILTER (WHERE e.origin <> 'outbox'), min(e.received_at)) \
-    FROM event e JOIN conversation c ON c.id = e.conversation \
-    WHERE c.conversation_ref_id IS NOT NULL GROUP BY c.id \
-    HAVING count(*) FILTER (WHERE e.kind = 'message' AND e.message_ref_id IS NULL) = 0 \
-    ON CONFLICT (scope_id, conversation_ref_id) DO UPDATE SET since = min(since, excluded.since)";
+    FROM event e JOIN scope s ON s.id = e.scope WHERE e.conversation_ref_id IS NOT NULL AND e.scope NOT IN \
+    (SELECT v.scope FROM event v WHERE v.kind = 'message' AND v.origin = 'webhook' AND v.message_ref_id IS NULL) \
+    GROUP BY e.scope, e.conversation_ref_id";
+
+/// How many conversations are marked in one transaction, so that nobody else waits long.
+const PORTION: usize = 500;
+
+fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
+    Ok(Gap {
+        scope_id: ScopeId::new(row.get::<_, String>(0)?),
+        conversation_ref_id: row.get::<_, String>(1)?.into(),
+        conversation_id: row.get::<_, Option<String>>(2)?.map(Into::into),
+        since: row.get(3)?,
+    })
+}
+
+fn known(sql: &Connection) -> rusqlite::Result<Vec<Gap>> {
+    sql.prepare(KNOWN)?.query_map([], gap)?.collect()
+}
 
 fn mark(sql: &Connection, gap: &Gap) -> rusqlite::Result<()> {
     sql.prepare_cached(
@@ -43,22 +57,15 @@ fn next(sql: &Connection, after: Option<&Gap>) -> rusqlite::Result<Option<Gap>> 
         "SELECT scope_id, conversation_ref_id, conversation_id, since FROM gap \
          WHERE (scope_id, conversation_ref_id) > (?1, ?2) ORDER BY scope_id, conversation_ref_id LIMIT 1",
     )?
-    .query_row([scope, conversation], |row| {
-        Ok(Gap {
-            scope_id: ScopeId::new(row.get::<_, String>(0)?),
-            conversation_ref_id: row.get::<_, String>(1)?.into(),
-            conversation_id: row.get::<_, Option<String>>(2)?.map(Into::into),
-            since: row.get(3)?,
-        })
-    })
+    .query_row([scope, conversation], gap)
     .optional()
 }
 
-fn append_missing(tx: &mut Transaction<'_>, event: &NewEvent) -> rusqlite::Result<bool> {
-    let Some((key, _)) = event.dedup_key() else { return Ok(false) };
-    let select = "SELECT EXISTS (SELECT 1 FROM dedup WHERE key = ?1)";
-    let known: bool = tx.sql().prepare_cached(select)?.query_row([key], |row| row.get(0))?;
-    Ok(!known && tx.append(event)? != Appended::Duplicate)
+fn append_missing(tx: &mut Transaction<'_>, event: &NewEvent) -> Result<bool> {
+    if tx.knows(event).map_err(error)? {
+        return Ok(false);
+    }
+    Ok(tx.append(event).map_err(error)?? != Appended::Duplicate)
 }
 
 fn unreported(sql: &Connection, after: Option<&str>, max: usize) -> rusqlite::Result<Vec<Event>> {
@@ -78,10 +85,11 @@ fn unreported(sql: &Connection, after: Option<&str>, max: usize) -> rusqlite::Re
         })
     };
     sql.prepare(
-        "SELECT e.seq, e.channel_id, e.account_id, e.received_at, e.origin, e.conflicting, e.body FROM event e \
+        "SELECT e.seq, s.channel_id, s.account_id, e.received_at, e.origin, e.conflicting, e.body \
+         FROM event e JOIN scope s ON s.id = e.scope \
          WHERE e.seq > ?1 AND e.kind = 'message' AND e.message_ref_id IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.seq = e.seq) \
-         AND NOT EXISTS (SELECT 1 FROM subscription s WHERE e.seq >= s.fill_next) \
+         AND NOT EXISTS (SELECT 1 FROM feed f WHERE e.seq BETWEEN f.next AND coalesce(f.until, e.seq)) \
          AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.call = 'set_delivery_status' \
                          AND o.message_ref_id = e.message_ref_id) \
          ORDER BY e.seq LIMIT ?2",
@@ -93,7 +101,13 @@ fn unreported(sql: &Connection, after: Option<&str>, max: usize) -> rusqlite::Re
 #[async_trait]
 impl BackfillStore for SqliteStore {
     async fn mark_all(&self) -> Result<()> {
-        self.transact(|tx| tx.sql().execute(MARK_ALL, []).map(drop).map_err(error)).await
+        let known = self.read(|sql| known(sql).map_err(error)).await?;
+        for portion in known.chunks(PORTION) {
+            let portion = portion.to_vec();
+            let mark_them = |sql: &Connection, gaps: &[Gap]| gaps.iter().try_for_each(|gap| mark(sql, gap));
+            self.transact(move |tx| mark_them(tx.sql(), &portion).map_err(error)).await?;
+        }
+        Ok(())
     }
 
     async fn mark(&self, gap: Gap) -> Result<()> {
@@ -120,7 +134,7 @@ impl BackfillStore for SqliteStore {
     }
 
     async fn append_missing(&self, event: NewEvent) -> Result<bool> {
-        self.transact(move |tx| append_missing(tx, &event).map_err(error)).await
+        self.transact(move |tx| append_missing(tx, &event)).await
     }
 
     async fn unreported(&self, after: Option<String>, max: usize) -> Result<Vec<Event>> {

@@ -73,25 +73,26 @@ impl OutboxStore for MemoryStore {
     }
 
     async fn acknowledge(&self, token: Token, report: Report) -> Result<Acknowledged> {
-        let mut state = self.state()?;
-        let Some(event) = state.leased_event(token) else { return Ok(Acknowledged::Lost) };
-        let WebhookKind::Message(message) = event.parse().kind else {
-            return Ok(Acknowledged::NotReportable);
-        };
-        let Some(message_ref_id) = message.message_ref_id else { return Ok(Acknowledged::NotReportable) };
-        let call = Call::SetDeliveryStatus {
-            message_ref_id,
-            status: report.status.clone(),
-            conversation_ref_id: message.conversation_ref_id,
-        };
-        let draft = report.draft(&NewItem::new(event.scope_id, call))?;
-        if state.settle(token, Settlement::Ack) == Settled::Lost {
-            return Ok(Acknowledged::Lost);
-        }
-        match state.enqueue(draft) {
-            Enqueued::New(item) => Ok(Acknowledged::Done(Box::new(item))),
-            Enqueued::Known(_) | Enqueued::Conflicting => unreachable!("a report has no key"),
-        }
+        self.change(|state| {
+            let Some(event) = state.leased_event(token) else { return Ok(Acknowledged::Lost) };
+            let WebhookKind::Message(message) = event.parse().kind else {
+                return Ok(Acknowledged::NotReportable);
+            };
+            let Some(message_ref_id) = message.message_ref_id else { return Ok(Acknowledged::NotReportable) };
+            let call = Call::SetDeliveryStatus {
+                message_ref_id,
+                status: report.status.clone(),
+                conversation_ref_id: message.conversation_ref_id,
+            };
+            let draft = report.draft(&NewItem::new(event.scope_id, call))?;
+            if state.settle(token, Settlement::Ack) == Settled::Lost {
+                return Ok(Acknowledged::Lost);
+            }
+            match state.enqueue(draft) {
+                Enqueued::New(item) => Ok(Acknowledged::Done(Box::new(item))),
+                Enqueued::Known(_) | Enqueued::Conflicting => unreachable!("a report has no key"),
+            }
+        })?
     }
 
     async fn recover(&self) -> Result<()> {
@@ -139,42 +140,45 @@ impl OutboxStore for MemoryStore {
     }
 
     async fn change(&self, seq: i64, change: Change) -> Result<()> {
-        let mut state = self.state()?;
-        let Some(row) = state.rows().get_mut(&seq) else { return Ok(()) };
-        match change {
-            Change::End(ending) => drop(state.end(seq, ending)?),
-            Change::Requeue { uncertain, problem } => {
-                row.item.state = ItemState::Queued;
-                row.item.uncertain |= uncertain;
-                row.item.problem = Some(problem);
+        self.change(|state| {
+            let Some(row) = state.rows().get_mut(&seq) else { return Ok(()) };
+            match change {
+                Change::End(ending) => drop(state.end(seq, ending)?),
+                Change::Requeue { uncertain, problem } => {
+                    row.item.state = ItemState::Queued;
+                    row.item.uncertain |= uncertain;
+                    row.item.problem = Some(problem);
+                }
+                Change::Resolve { repeated, problem } => {
+                    row.item.state = ItemState::Resolving;
+                    row.item.uncertain = true;
+                    row.item.repeated = repeated;
+                    row.item.problem = Some(problem);
+                }
             }
-            Change::Resolve { repeated, problem } => {
-                row.item.state = ItemState::Resolving;
-                row.item.uncertain = true;
-                row.item.repeated = repeated;
-                row.item.problem = Some(problem);
-            }
-        }
-        Ok(())
+            Ok(())
+        })?
     }
 
     async fn cancel(&self, item_id: &str, now: i64) -> Result<Option<(Item, bool)>> {
-        let mut state = self.state()?;
-        let found = state.rows().values().find(|row| row.item.item_id == item_id);
-        let Some(item) = found.map(|row| row.item.clone()) else { return Ok(None) };
-        match item.cancellation(now) {
-            Some(ending) => Ok(state.end(item.seq, ending)?.map(|item| (item, true))),
-            None => Ok(Some((item, false))),
-        }
+        self.change(|state| {
+            let found = state.rows().values().find(|row| row.item.item_id == item_id);
+            let Some(item) = found.map(|row| row.item.clone()) else { return Ok(None) };
+            match item.cancellation(now) {
+                Some(ending) => Ok(state.end(item.seq, ending)?.map(|item| (item, true))),
+                None => Ok(Some((item, false))),
+            }
+        })?
     }
 
     async fn expire(&self, now: i64, max: usize) -> Result<Vec<Item>> {
-        let mut state = self.state()?;
-        let due = |row: &&Row| row.item.state == ItemState::Queued && row.item.expires_at <= now;
-        let due: Vec<Item> =
-            state.rows().values().filter(due).take(max).map(|row| row.item.clone()).collect();
-        let ended = due.into_iter().filter_map(|item| state.end(item.seq, item.expiry(now)).transpose());
-        ended.collect()
+        self.change(|state| {
+            let due = |row: &&Row| row.item.state == ItemState::Queued && row.item.expires_at <= now;
+            let due: Vec<Item> =
+                state.rows().values().filter(due).take(max).map(|row| row.item.clone()).collect();
+            let ended = due.into_iter().filter_map(|item| state.end(item.seq, item.expiry(now)).transpose());
+            ended.collect()
+        })?
     }
 
     async fn next_expiry(&self) -> Result<Option<i64>> {

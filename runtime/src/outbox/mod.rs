@@ -25,6 +25,7 @@ mod sqlite;
 pub(crate) mod store;
 
 pub(crate) use circuit::CircuitState;
+pub(crate) use item::OUTBOX;
 pub use item::{Call, Draft, Ids, Item, ItemState, NewItem, Problem};
 pub(crate) use lane::written_at;
 pub(crate) use memory::Rows;
@@ -305,7 +306,6 @@ impl Outbox {
     fn ended(&self, item: &Item) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
         self.0.metrics.outbox_ended(&item.call, item.state);
-        self.0.inbox.something_is_ready();
         if item.state != ItemState::Sent {
             // Ids and kinds alone: the words are for the caller.
             tracing::warn!(

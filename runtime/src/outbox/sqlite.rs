@@ -62,7 +62,7 @@ fn one(sql: &Connection, condition: &str, value: impl rusqlite::ToSql) -> rusqli
         .optional()
 }
 
-fn enqueue(tx: &Transaction<'_>, draft: Draft) -> rusqlite::Result<Enqueued> {
+fn enqueue(tx: &mut Transaction<'_>, draft: Draft) -> rusqlite::Result<Enqueued> {
     let sql = tx.sql();
     let scope = draft.scope_id.as_str();
     if let Some(key) = &draft.key {
@@ -77,18 +77,22 @@ fn enqueue(tx: &Transaction<'_>, draft: Draft) -> rusqlite::Result<Enqueued> {
             None => {}
         }
     }
-    let own: Option<String> = match &draft.ids.conversation_ref_id {
-        Some(theirs) if draft.ids.conversation_id.is_none() => sql
-            .prepare_cached(
-                "SELECT conversation_id FROM conversation WHERE scope_id = ?1 AND conversation_ref_id = ?2",
-            )?
-            .query_row([scope, theirs.as_str()], |row| row.get(0))
-            .optional()?
-            .flatten(),
+    let own: Option<String> = match (&draft.ids.conversation_ref_id, draft.scope_id.split()) {
+        (Some(theirs), Ok((channel, account))) if draft.ids.conversation_id.is_none() => {
+            let scope = tx.scope(&channel, &account)?;
+            tx.sql()
+                .prepare_cached(
+                    "SELECT conversation_id FROM conversation WHERE scope = ?1 AND conversation_ref_id = ?2",
+                )?
+                .query_row(params![scope, theirs.as_str()], |row| row.get(0))
+                .optional()?
+                .flatten()
+        }
         _ => None,
     };
     let order = draft.order(own.as_deref());
-    let seq = sql
+    let seq = tx
+        .sql()
         .prepare_cached(
             "INSERT INTO outbox (item_id, scope_id, key, digest, call, ordering, conversation_id, conversation_ref_id, \
              message_id, message_ref_id, body, state, head, created_at, expires_at) \
@@ -140,7 +144,8 @@ fn end(tx: &mut Transaction<'_>, mut item: Item, ending: Ending) -> rusqlite::Re
     .execute([item.seq])?;
     // The scope was taken apart when the item was enqueued.
     if let Ok(event) = item.to_event(at) {
-        tx.append(&event)?;
+        // Never refused for want of room.
+        let _ = tx.append(&event)?;
     }
     Ok(item)
 }
@@ -150,10 +155,11 @@ fn acknowledge(tx: &mut Transaction<'_>, token: Token, report: &Report) -> Resul
     let event = |tx: &Transaction<'_>| -> rusqlite::Result<Option<Event>> {
         tx.sql()
             .prepare_cached(
-                "SELECT e.channel_id, e.account_id, e.kind, e.message_ref_id, c.conversation_ref_id \
-                 FROM event e LEFT JOIN conversation c ON c.id = e.conversation WHERE e.seq = ?1",
+                "SELECT s.channel_id, s.account_id, e.kind, e.message_ref_id, e.conversation_ref_id FROM delivery d \
+                 JOIN event e ON e.seq = d.seq JOIN scope s ON s.id = e.scope \
+                 WHERE d.subscription = ?1 AND d.place = ?2 AND d.epoch = ?3",
             )?
-            .query_row([token.seq], |row| {
+            .query_row([token.subscription.0, token.place, token.epoch], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
             })
             .optional()

@@ -1,13 +1,13 @@
 //! The thread that owns the connection.
 
 use super::transaction::{Cache, Transaction};
-use super::{connect, error, rewrite_log};
+use super::{Limits, connect, error, rewrite_log};
 use crate::store::closed;
 use amochats::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 use std::path::PathBuf;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The most operations in one transaction.
 const BATCH: usize = 256;
@@ -74,31 +74,33 @@ pub(super) struct Writer {
     path: PathBuf,
     /// Gone after a failure, until it can be opened again.
     connection: Option<Connection>,
+    limits: Limits,
     cache: Cache,
     /// Where the askers live.
     askers: Handle,
-    /// The last transaction failed: wait for work instead of trying the rest again and again.
-    stalled: bool,
+    /// For those who wait until something is ready.
+    changed: watch::Sender<()>,
 }
 
 impl Writer {
-    pub(super) fn new(path: PathBuf, connection: Connection, askers: Handle) -> Result<Self> {
+    pub(super) fn new(
+        path: PathBuf,
+        limits: Limits,
+        connection: Connection,
+        askers: Handle,
+        changed: watch::Sender<()>,
+    ) -> Result<Self> {
         Transaction::release_all(&connection).map_err(error)?;
-        let cache = Cache::load(&connection).map_err(error)?;
-        Ok(Self { path, connection: Some(connection), cache, askers, stalled: false })
+        let cache = Cache::load(&connection, &limits).map_err(error)?;
+        Ok(Self { path, limits, connection: Some(connection), cache, askers, changed })
     }
 
     /// Works until the store is closed or dropped. There is no timer: a batch is what waits.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(BATCH);
         loop {
-            let idle = self.stalled || !self.cache.is_filling();
-            if idle {
-                if queue.blocking_recv_many(&mut messages, BATCH) == 0 {
-                    return;
-                }
-            } else {
-                messages.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH));
+            if queue.blocking_recv_many(&mut messages, BATCH) == 0 {
+                return;
             }
             let (mut batch, mut closing) = (Vec::with_capacity(messages.len()), None);
             for message in messages.drain(..) {
@@ -126,12 +128,19 @@ impl Writer {
 
     /// One transaction, and the answers to those who asked for it.
     fn work(&mut self, mut batch: Vec<Box<dyn Operation>>) {
-        let failure = self.reopened().and_then(|()| self.commit(&mut batch)).err();
+        let committed = self.reopened().and_then(|reopened| Ok(self.commit(&mut batch)? || reopened));
+        let failure = match committed {
+            Ok(false) => None,
+            Ok(true) => {
+                self.changed.send_replace(());
+                None
+            }
+            Err(failure) => Some(failure),
+        };
         if let Some(failure) = &failure {
             tracing::warn!(kind = failure.kind().name(), error = %failure, "the store could not commit");
             self.recover(failure);
         }
-        self.stalled = failure.is_some();
         let together = batch.len() > ANSWERED_HERE;
         let answer = move || batch.into_iter().for_each(|operation| operation.answer(failure.as_ref()));
         if together {
@@ -141,13 +150,12 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: &mut [Box<dyn Operation>]) -> Result<()> {
+    fn commit(&mut self, batch: &mut [Box<dyn Operation>]) -> Result<bool> {
         let connection = self.connection.as_ref().ok_or_else(closed)?;
         let mut transaction = Transaction::begin(connection, &mut self.cache).map_err(error)?;
         for operation in batch {
             operation.apply(&mut transaction).map_err(error)?;
         }
-        transaction.fill().map_err(error)?;
         transaction.commit().map_err(error)
     }
 
@@ -156,7 +164,7 @@ impl Writer {
         // A full disk leaves the connection sound. After anything else it is opened anew, so that
         // a failed sync is never taken for a good one.
         let reloaded = match (&self.connection, failure.kind()) {
-            (Some(connection), ErrorKind::StoreFull) => Cache::load(connection).ok(),
+            (Some(connection), ErrorKind::StoreFull) => Cache::load(connection, &self.limits).ok(),
             _ => None,
         };
         match reloaded {
@@ -165,17 +173,19 @@ impl Writer {
         }
     }
 
-    fn reopened(&mut self) -> Result<()> {
-        if self.connection.is_none() {
+    /// Opens what a failure has closed; says whether it was.
+    fn reopened(&mut self) -> Result<bool> {
+        let closed = self.connection.is_none();
+        if closed {
             let connection = connect(&self.path)?;
             rewrite_log(&connection)?;
             // The failed transaction may be in the log after all. What it leased is nobody's, so
             // all leases end here; a settlement under one of them is lost and says so.
             Transaction::release_all(&connection).map_err(error)?;
-            self.cache = Cache::load(&connection).map_err(error)?;
+            self.cache = Cache::load(&connection, &self.limits).map_err(error)?;
             self.connection = Some(connection);
             tracing::info!("the store is open again");
         }
-        Ok(())
+        Ok(closed)
     }
 }
