@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=amochats");
-    let files = ["channel", "inbox", "event", "message", "outbox", "outbox_item"]
+    let files = ["channel", "inbox", "event", "message", "outbox", "outbox_item", "backfill"]
         .map(|name| format!("amochats/v1/{name}.proto"));
     let descriptors = protox::compile(&files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

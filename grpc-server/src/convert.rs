@@ -7,7 +7,7 @@ use amochats::{
 };
 use amochats_proto::v1;
 use amochats_runtime::outbox::ItemState;
-use amochats_runtime::store::{Start, SubscriptionState};
+use amochats_runtime::store::{Filter, Start, SubscriptionState};
 use amochats_runtime::{Delivery, Event, Origin};
 use prost_types::Timestamp;
 use serde_json::Value;
@@ -229,6 +229,15 @@ pub(crate) fn start(options: Option<v1::CreateOptions>) -> Result<Start> {
             Start::Since(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
         }
     })
+}
+
+/// Which events a new subscription gets.
+pub(crate) fn filter(options: &v1::CreateOptions) -> Result<Filter> {
+    let known = ["message", "typing", "reaction", "unknown", "outbox"];
+    if options.kinds.iter().all(|kind| known.contains(&kind.as_str())) {
+        return Ok(Filter { kinds: options.kinds.clone(), ..Filter::default() });
+    }
+    Err(Error::invalid("kinds", format!("must be of {}", known.join(", "))))
 }
 
 /// A subscription's state.

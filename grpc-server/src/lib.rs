@@ -12,4 +12,4 @@ mod service;
 mod status;
 
 pub use server::{GrpcConfig, Server, ServerConfig};
-pub use service::{ChannelService, InboxService, OutboxService};
+pub use service::{BackfillService, ChannelService, InboxService, OutboxService};

@@ -1,7 +1,8 @@
 //! The server: the runtime, and `amochats.v1` over it.
 
-use crate::service::{ChannelService, InboxService, OutboxService};
+use crate::service::{BackfillService, ChannelService, InboxService, OutboxService};
 use amochats::{Error, ErrorKind, Result};
+use amochats_proto::v1::backfill_service_server::BackfillServiceServer;
 use amochats_proto::v1::channel_service_server::ChannelServiceServer;
 use amochats_proto::v1::inbox_service_server::InboxServiceServer;
 use amochats_proto::v1::outbox_service_server::OutboxServiceServer;
@@ -127,9 +128,11 @@ impl Server {
         let inbox = InboxServiceServer::new(inbox);
         let outbox = OutboxService::new(runtime.outbox().clone(), runtime.channels().clone());
         let outbox = OutboxServiceServer::new(outbox);
+        let backfill = BackfillServiceServer::new(BackfillService::new(runtime.backfill().clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ChannelServiceServer<ChannelService>>().await;
         health.set_serving::<InboxServiceServer<InboxService>>().await;
+        health.set_serving::<BackfillServiceServer<BackfillService>>().await;
         health.set_serving::<OutboxServiceServer<OutboxService>>().await;
         // Some tools know only the older protocol.
         let reflection = || {
@@ -146,6 +149,7 @@ impl Server {
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .add_service(channel.max_decoding_message_size(MAX_MESSAGE))
             .add_service(inbox.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(backfill.max_decoding_message_size(MAX_MESSAGE))
             .add_service(outbox.max_decoding_message_size(MAX_MESSAGE))
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(invalid)?)
@@ -179,6 +183,7 @@ impl Server {
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.health.set_not_serving::<ChannelServiceServer<ChannelService>>().await;
         self.health.set_not_serving::<InboxServiceServer<InboxService>>().await;
+        self.health.set_not_serving::<BackfillServiceServer<BackfillService>>().await;
         self.health.set_not_serving::<OutboxServiceServer<OutboxService>>().await;
         self.runtime.drain().await;
         self.stop.cancel();

@@ -585,7 +585,7 @@ async fn streams_that_cannot_be_are_refused() {
 async fn subscriptions_are_made_listed_and_deleted() {
     let mut desk = Desk::new().await;
     desk.hook("A", "before").await;
-    let now = v1::CreateOptions { start: Some(v1::create_options::Start::Now(true)) };
+    let now = v1::CreateOptions { start: Some(v1::create_options::Start::Now(true)), ..Default::default() };
     let create = |name: &str, options| v1::CreateSubscriptionRequest { name: name.into(), options };
     let made = desk.inbox.create_subscription(create("late", Some(now))).await.expect("made").into_inner();
     assert_eq!(made.subscription.expect("there").unsettled, 0);

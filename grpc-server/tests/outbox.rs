@@ -1,6 +1,7 @@
 //! `OutboxService` through a real connection, with the sandbox as the CRM.
 
 use amochats_proto::v1;
+use amochats_proto::v1::backfill_service_client::BackfillServiceClient;
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
 use amochats_proto::v1::enqueue_request::Call;
 use amochats_proto::v1::inbox_service_client::InboxServiceClient;
@@ -281,7 +282,8 @@ async fn an_acknowledgement_reports_the_delivery() {
     let ask = async |request| {
         requests.send(v1::StreamEventsRequest { request: Some(request) }).await.expect("sent");
     };
-    let create = v1::CreateOptions { start: Some(v1::create_options::Start::Oldest(true)) };
+    let create =
+        v1::CreateOptions { start: Some(v1::create_options::Start::Oldest(true)), ..Default::default() };
     ask(Request::Subscribe(v1::Subscribe {
         subscription: "crm".into(),
         create: Some(create),
@@ -318,4 +320,72 @@ async fn an_acknowledgement_reports_the_delivery() {
     let messages = desk.sandbox.messages(&chat);
     let reported = messages.iter().find(|message| message.message_ref_id == answered.message_ref_id);
     assert_eq!(reported.map(|message| message.delivery.clone()), Some(Ticks::Read));
+}
+
+#[tokio::test]
+async fn results_come_to_whoever_asks_for_them() {
+    let mut desk = Desk::new().await;
+    let create = |kind: &str| v1::CreateOptions { kinds: vec![kind.into()], ..Default::default() };
+    let odd = v1::CreateSubscriptionRequest { name: "odd".into(), options: Some(create("results")) };
+    let status = desk.inbox.create_subscription(odd).await.expect_err("no such kind");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let all = v1::CreateSubscriptionRequest { name: "all".into(), options: None };
+    desk.inbox.create_subscription(all).await.expect("made");
+
+    let (requests, outgoing) = mpsc::channel(10);
+    let subscribe = v1::Subscribe {
+        subscription: "results".into(),
+        create: Some(create("outbox")),
+        ..Default::default()
+    };
+    let subscribe = v1::StreamEventsRequest { request: Some(Request::Subscribe(subscribe)) };
+    requests.send(subscribe).await.expect("sent");
+    let mut stream =
+        desk.inbox.stream_events(ReceiverStream::new(outgoing)).await.expect("a stream").into_inner();
+    let item = desk.enqueue(Call::Message(message("m-1"))).await.expect("kept");
+    let event = soon("result", async {
+        loop {
+            let response = stream.message().await.expect("no error").expect("not ended");
+            if let Some(delivery) = response.deliveries.into_iter().next() {
+                return delivery.event.expect("an event");
+            }
+        }
+    })
+    .await;
+    assert_eq!(event.origin(), v1::Origin::Outbox);
+    let Some(v1::event::Kind::Outbox(told)) = event.kind else { panic!("{event:?}") };
+    assert_eq!((told.item_id, told.message_id.as_deref()), (item.item_id, Some("m-1")));
+    assert_eq!(told.state, i32::from(v1::OutboxState::Sent));
+}
+
+#[tokio::test]
+async fn a_backfill_brings_what_no_webhook_did() {
+    let mut desk = Desk::new().await;
+    let item = desk.enqueue(Call::Message(message("m-1"))).await.expect("kept");
+    let chat = desk.end(&item.item_id).await.conversation_ref_id.expect("named by the CRM").into();
+    // Its webhook goes to nobody.
+    desk.sandbox.set_webhook_url("http://127.0.0.1:9/webhook/:scope_id").expect("an address");
+    let lost = desk.sandbox.answer(&chat, Content::text("are you there?")).await.expect("written");
+
+    let uri = format!("http://{}", desk.server.grpc_address());
+    let mut backfill = BackfillServiceClient::connect(uri).await.expect("connected");
+    backfill.start_backfill(v1::StartBackfillRequest {}).await.expect("begun");
+    let progress = soon("end of the backfill", async {
+        loop {
+            let got = backfill.get_backfill(v1::GetBackfillRequest {}).await.expect("known").into_inner();
+            let progress = got.progress.expect("always");
+            if !progress.running {
+                return progress;
+            }
+        }
+    })
+    .await;
+    assert_eq!((progress.pending, progress.failed, progress.appended), (0, 0, 1));
+    let listed =
+        backfill.list_unreported(v1::ListUnreportedRequest::default()).await.expect("listed").into_inner();
+    assert_eq!(listed.events.len(), 1);
+    assert_eq!(listed.events[0].origin(), v1::Origin::Backfill);
+    let Some(v1::event::Kind::Message(found)) = &listed.events[0].kind else { panic!("{listed:?}") };
+    assert_eq!(found.message_ref_id, Some(lost.message_ref_id.to_string()));
+    assert_eq!((found.text.as_str(), found.conversation_id.as_deref()), ("are you there?", Some("c-1")));
 }

@@ -7,7 +7,7 @@ use amochats::{
 use amochats_runtime::backfill::Progress;
 use amochats_runtime::clock::{Clock, Sleep};
 use amochats_runtime::outbox::{Call, Item, ItemFilter, ItemState, NewItem};
-use amochats_runtime::store::{Filter, MemoryStore, SqliteStore, Start, Store};
+use amochats_runtime::store::{MemoryStore, SqliteStore, Start, Store};
 use amochats_runtime::{Config, ConsumerOptions, Runtime};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -869,7 +869,7 @@ async fn what_no_webhook_brought_is_fetched_once() {
     let progress = backfilled(&world).await;
     assert_eq!((progress.pending, progress.read, progress.failed, progress.appended), (0, 1, 0, 2));
 
-    inbox.create_subscription("crm", Start::Oldest, Filter::default()).await.expect("made");
+    inbox.create_subscription("crm", Start::Oldest).await.expect("made");
     let mut consumer = inbox.consumer("crm", ConsumerOptions::default()).await.expect("a consumer");
     let mut events = Vec::new();
     while events.len() < 3 {

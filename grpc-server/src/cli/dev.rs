@@ -113,7 +113,7 @@ impl Dev {
             runtime: Config {
                 listener: ListenerConfig { address: self.listener, ..ListenerConfig::default() },
                 admin: AdminConfig { address: self.admin },
-                store: StoreConfig { path: data.path().join("amochats.db") },
+                store: StoreConfig { path: data.path().join("amochats.db"), ..StoreConfig::default() },
                 inbox: InboxConfig::default(),
                 outbox: OutboxConfig::default(),
                 backfill: BackfillConfig::default(),

@@ -131,7 +131,8 @@ impl Listen {
         stop: &CancellationToken,
     ) -> Result<String, Failure> {
         let (requests, outgoing) = mpsc::channel(64);
-        let create = v1::CreateOptions { start: Some(v1::create_options::Start::Oldest(true)) };
+        let create =
+            v1::CreateOptions { start: Some(v1::create_options::Start::Oldest(true)), ..Default::default() };
         let subscribe = v1::Subscribe {
             subscription: self.subscription.clone().unwrap_or_default(),
             temporary: self.subscription.is_none(),
@@ -255,7 +256,7 @@ async fn forward(http: &reqwest::Client, url: &reqwest::Url, event: &Event) -> b
 }
 
 /// The event as the runtime has it, whose JSON is the one that every surface shows.
-fn event_of(event: v1::Event) -> Event {
+pub(super) fn event_of(event: v1::Event) -> Event {
     let origin = match event.origin() {
         v1::Origin::Backfill => Origin::Backfill,
         v1::Origin::Outbox => Origin::Outbox,

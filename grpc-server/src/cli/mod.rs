@@ -4,6 +4,7 @@
 //! which becomes one line on standard error.
 
 mod api;
+mod backfill;
 mod config;
 mod crm;
 mod dev;
@@ -54,6 +55,7 @@ enum Command {
     Serve(serve::Serve),
     Sandbox(Box<sandbox::Sandbox>),
     Listen(listen::Listen),
+    Backfill(backfill::Backfill),
     #[command(subcommand)]
     Outbox(outbox::Outbox),
     #[command(subcommand)]
@@ -103,6 +105,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Backfill(backfill) => backfill.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),

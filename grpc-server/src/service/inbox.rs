@@ -60,7 +60,8 @@ impl InboxService {
             return self.inbox.temporary_consumer(options).await;
         }
         if let Some(create) = asked.create {
-            self.inbox.create_subscription(&asked.subscription, convert::start(Some(create))?).await?;
+            let filter = convert::filter(&create)?;
+            self.inbox.create_filtered(&asked.subscription, convert::start(Some(create))?, filter).await?;
         }
         self.inbox.consumer(&asked.subscription, options).await
     }
@@ -109,7 +110,8 @@ impl Service for InboxService {
     ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
         let request = request.into_inner();
         let call = async {
-            self.inbox.create_subscription(&request.name, convert::start(request.options)?).await?;
+            let filter = convert::filter(&request.options.clone().unwrap_or_default())?;
+            self.inbox.create_filtered(&request.name, convert::start(request.options)?, filter).await?;
             self.inbox.subscriptions().await
         };
         let all = call.await.map_err(|error| status(&error))?;
