@@ -152,7 +152,7 @@ async fn every_call_goes_through() {
     };
     let vendor = v1::VendorCall {
         call: "send_message".into(),
-        body: r#"{"event_type":"new_message","payload":{"timestamp":1700000000,"msgid":"m-2","conversation_id":"c-1",
+        body: r#"{"event_type":"new_message","payload":{"timestamp":4102444800,"msgid":"m-2","conversation_id":"c-1",
                  "sender":{"id":"u-1","name":"Client"},"message":{"type":"text","text":"more"},
                  "reply_to":{"message":{"msgid":"m-1"}}}}"#
             .into(),
@@ -368,7 +368,8 @@ async fn a_backfill_brings_what_no_webhook_did() {
     let lost = desk.sandbox.answer(&chat, Content::text("are you there?")).await.expect("written");
 
     let uri = format!("http://{}", desk.server.grpc_address());
-    let mut backfill = BackfillServiceClient::connect(uri).await.expect("connected");
+    let connection = Channel::from_shared(uri).expect("an address").connect().await.expect("connected");
+    let mut backfill = BackfillServiceClient::new(connection);
     backfill.start_backfill(v1::StartBackfillRequest {}).await.expect("begun");
     let progress = soon("end of the backfill", async {
         loop {

@@ -362,6 +362,9 @@ async fn an_acknowledgement_and_its_report_are_one(store: &dyn Store) {
 async fn both_ids_are_one_conversation(store: &dyn Store) {
     let seen = NewEvent { conversation_id: Some("a".into()), ..event("message", Some("M")) };
     store.append(seen).await.expect("kept");
+    // Both ids are known to belong together once the event was handed out.
+    let crm = subscribe(store, "crm").await;
+    lease(store, crm).await;
     enqueue(store, "a", "a1").await;
     let by_ref = |id: &str, conversation: &str| Draft {
         item_id: id.into(),
