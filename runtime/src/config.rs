@@ -256,7 +256,7 @@ impl OutboxConfig {
     }
 
     fn validate(&self) -> Result<()> {
-        if !(self.rate >= 0.01 && self.rate <= 1000.0) || !(1..=1000).contains(&self.burst) {
+        if !((0.01..=1000.0).contains(&self.rate) && (1..=1000).contains(&self.burst)) {
             return Err(invalid("outbox.rate", "must be 0.01 to 1000, and burst 1 to 1000"));
         }
         if self.min_delay_ms == 0 || self.min_delay_ms > self.max_delay_ms {
@@ -304,7 +304,7 @@ impl BackfillConfig {
     }
 
     fn validate(&self) -> Result<()> {
-        if !(self.rate >= 0.01 && self.rate <= 100.0) || !(1..=1000).contains(&self.max_pages) {
+        if !((0.01..=100.0).contains(&self.rate) && (1..=1000).contains(&self.max_pages)) {
             return Err(invalid("backfill.rate", "must be 0.01 to 100, and max_pages 1 to 1000"));
         }
         Ok(())

@@ -1,4 +1,5 @@
 //! `outbox`: what a server is to send, and what became of it.
+#![expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 
 use super::api::{Body, Flags, payload};
 use super::process::run;
@@ -75,7 +76,7 @@ impl Ls {
                 client.list_items(request.clone()).await.map_err(|status| refused(&status))?.into_inner();
             left -= page.items.len().min(left);
             for item in page.items {
-                io::print(&if self.json { json_of(item).to_string() } else { line(&item) })?;
+                io::print(&if self.json { json_of(&item).to_string() } else { line(&item) })?;
             }
             if page.next_page_token.is_empty() {
                 break;
@@ -100,7 +101,7 @@ impl Show {
         let request = v1::GetItemRequest { item_id: self.item_id };
         let found = client(&self.remote).await?.get_item(request).await.map_err(|status| refused(&status))?;
         let v1::GetItemResponse { item, body } = found.into_inner();
-        let mut json = json_of(item.unwrap_or_default());
+        let mut json = json_of(&item.unwrap_or_default());
         json["body"] = serde_json::from_slice(&body).unwrap_or_default();
         io::print(&json.to_string())?;
         Ok(Exit::Ok)
@@ -174,7 +175,7 @@ impl Send {
             call: Some(v1::enqueue_request::Call::VendorCall(call)),
         };
         let kept = client(&self.remote).await?.enqueue(request).await.map_err(|status| refused(&status))?;
-        io::print(&json_of(kept.into_inner().item.unwrap_or_default()).to_string())?;
+        io::print(&json_of(&kept.into_inner().item.unwrap_or_default()).to_string())?;
         Ok(Exit::Ok)
     }
 }
@@ -199,7 +200,7 @@ fn line(item: &v1::OutboxItem) -> String {
 }
 
 /// An item as every surface shows it.
-fn json_of(item: v1::OutboxItem) -> Value {
+fn json_of(item: &v1::OutboxItem) -> Value {
     let msec = |time: Option<prost_types::Timestamp>| {
         time.map(|time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000)
     };
@@ -216,7 +217,7 @@ fn json_of(item: v1::OutboxItem) -> Value {
         json
     });
     let mut json = json!({
-        "state": state_name(&item), "item_id": item.item_id, "scope_id": item.scope_id, "key": item.key,
+        "state": state_name(item), "item_id": item.item_id, "scope_id": item.scope_id, "key": item.key,
         "call": item.call, "attempts": item.attempts, "conversation_id": item.conversation_id,
         "conversation_ref_id": item.conversation_ref_id, "message_id": item.message_id,
         "message_ref_id": item.message_ref_id, "created_at_msec": msec(item.created_at),

@@ -68,7 +68,7 @@ impl Outbox {
                     let (outbox, lane) = (self.clone(), lane.clone());
                     running.spawn(async move {
                         // Stopped or done: there is nothing more to do here.
-                        let _ = outbox.drive(&lane, seq).await;
+                        let _ = Box::pin(outbox.drive(&lane, seq)).await;
                         seq
                     });
                 }
@@ -98,7 +98,7 @@ impl Outbox {
             let Some(item) = self.kept(|| self.0.store.outbox().at(seq)).await? else { return Ok(()) };
             match item.state {
                 ItemState::Queued => {}
-                ItemState::Resolving => return self.resolve(lane, item).await,
+                ItemState::Resolving => return Box::pin(self.resolve(lane, item)).await,
                 // Cancelled or expired meanwhile.
                 _ => return Ok(()),
             }
@@ -147,7 +147,7 @@ impl Outbox {
         let mut chat = message.conversation_ref_id.clone();
         let mut delay = LOOKS.0;
         loop {
-            let look = self.look(lane, &client, &message, &mut chat);
+            let look = Box::pin(self.look(lane, &client, &message, &mut chat));
             let absent = match self.before(ends, look).await? {
                 Some(Ok(Some(ids))) => return self.end(&item, ItemState::Sent, ids, None).await,
                 Some(Ok(None)) => true,
@@ -197,18 +197,17 @@ impl Outbox {
         message: &NewMessage,
         chat: &mut Option<ConversationRefId>,
     ) -> Result<Option<Ids>> {
-        let conversation_ref_id = match chat {
-            Some(known) => known.clone(),
+        let conversation_ref_id = if let Some(known) = chat {
+            known.clone()
+        } else {
             // The chat is there already, or the message, when it comes, would make it.
-            None => {
-                let mut user = message.receiver.as_ref().unwrap_or(&message.sender).clone();
-                user.user_ref_id = None;
-                let mut create = CreateChat::new(message.conversation_id.clone(), user);
-                create.source_external_id.clone_from(&message.source_external_id);
-                let created: CreatedChat =
-                    self.ask(lane, client, client.create_chat(&lane.scope, &create)).await?;
-                chat.insert(created.conversation_ref_id).clone()
-            }
+            let mut user = message.receiver.as_ref().unwrap_or(&message.sender).clone();
+            user.user_ref_id = None;
+            let mut create = CreateChat::new(message.conversation_id.clone(), user);
+            create.source_external_id.clone_from(&message.source_external_id);
+            let created: CreatedChat =
+                self.ask(lane, client, client.create_chat(&lane.scope, &create)).await?;
+            chat.insert(created.conversation_ref_id).clone()
         };
         let mut history = History::of(conversation_ref_id.clone());
         for _ in 0..PAGES {

@@ -348,7 +348,9 @@ impl Outbox {
             let expired = self.0.store.outbox().expire(now, SWEEP).await;
             let next = match &expired {
                 Ok(items) => {
-                    items.iter().for_each(|item| self.ended(item));
+                    for item in items {
+                        self.ended(item);
+                    }
                     self.0.store.outbox().next_expiry().await
                 }
                 Err(_) => Ok(None),
