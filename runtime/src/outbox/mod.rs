@@ -344,7 +344,8 @@ impl Outbox {
         let mut deadlines = self.0.deadlines.subscribe();
         loop {
             deadlines.mark_unchanged();
-            let now = self.0.clock.now_msec();
+            // Both at once: what passes meanwhile must not be added to the wait.
+            let (now, began) = (self.0.clock.now_msec(), self.0.clock.monotonic());
             let expired = self.0.store.outbox().expire(now, SWEEP).await;
             let next = match &expired {
                 Ok(items) => {
@@ -364,7 +365,7 @@ impl Outbox {
             let due = async {
                 match wait {
                     Some(wait) => {
-                        self.0.clock.sleep_until(self.0.clock.monotonic().saturating_add(wait)).await;
+                        self.0.clock.sleep_until(began.saturating_add(wait)).await;
                     }
                     None => std::future::pending().await,
                 }
