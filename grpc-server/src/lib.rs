@@ -12,4 +12,4 @@ mod service;
 mod status;
 
 pub use server::{GrpcConfig, LogConfig, Server, ServerConfig};
-pub use service::{ChannelService, InboxService, WebhookService};
+pub use service::{BackfillService, ChannelService, InboxService, OutboxService, WebhookService};

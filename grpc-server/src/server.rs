@@ -1,9 +1,11 @@
 //! The server: the runtime, and `amochats.v1` over it.
 
-use crate::service::{ChannelService, InboxService, WebhookService};
+use crate::service::{BackfillService, ChannelService, InboxService, OutboxService, WebhookService};
 use amochats::{Error, ErrorKind, Result};
+use amochats_proto::v1::backfill_service_server::BackfillServiceServer;
 use amochats_proto::v1::channel_service_server::ChannelServiceServer;
 use amochats_proto::v1::inbox_service_server::InboxServiceServer;
+use amochats_proto::v1::outbox_service_server::OutboxServiceServer;
 use amochats_proto::v1::webhook_service_server::WebhookServiceServer;
 use amochats_runtime::{Config, Metrics, Runtime, config};
 use serde::Deserialize;
@@ -153,13 +155,23 @@ impl Server {
 
         let (stop, ended, streams) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let channel = ChannelServiceServer::new(ChannelService::new(runtime.channels().clone()));
-        let inbox = InboxService::new(runtime.inbox().clone(), stop.clone(), streams.clone());
+        let inbox = InboxService::new(
+            runtime.inbox().clone(),
+            runtime.outbox().clone(),
+            stop.clone(),
+            streams.clone(),
+        );
         let inbox = InboxServiceServer::new(inbox);
         let webhook = WebhookServiceServer::new(WebhookService::new(runtime.channels().clone()));
+        let outbox = OutboxService::new(runtime.outbox().clone(), runtime.channels().clone());
+        let outbox = OutboxServiceServer::new(outbox);
+        let backfill = BackfillServiceServer::new(BackfillService::new(runtime.backfill().clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ChannelServiceServer<ChannelService>>().await;
         health.set_serving::<InboxServiceServer<InboxService>>().await;
         health.set_serving::<WebhookServiceServer<WebhookService>>().await;
+        health.set_serving::<BackfillServiceServer<BackfillService>>().await;
+        health.set_serving::<OutboxServiceServer<OutboxService>>().await;
         // Some tools know only the older protocol.
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -176,6 +188,8 @@ impl Server {
             .add_service(channel.max_decoding_message_size(MAX_MESSAGE))
             .add_service(inbox.max_decoding_message_size(MAX_MESSAGE))
             .add_service(webhook.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(backfill.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(outbox.max_decoding_message_size(MAX_MESSAGE))
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(invalid)?)
             .add_service(reflection().build_v1alpha().map_err(invalid)?);
@@ -232,6 +246,8 @@ impl Server {
         self.health.set_not_serving::<ChannelServiceServer<ChannelService>>().await;
         self.health.set_not_serving::<InboxServiceServer<InboxService>>().await;
         self.health.set_not_serving::<WebhookServiceServer<WebhookService>>().await;
+        self.health.set_not_serving::<BackfillServiceServer<BackfillService>>().await;
+        self.health.set_not_serving::<OutboxServiceServer<OutboxService>>().await;
         self.runtime.drain().await;
         self.stop.cancel();
         self.streams.close();

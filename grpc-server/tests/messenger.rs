@@ -249,7 +249,10 @@ impl Stage {
     async fn stream(&mut self) -> Stream {
         let stream = soon("a stream", self.streams.recv()).await.expect("the server is up");
         assert_eq!(stream.subscribe.subscription, "demo-messenger");
-        assert_eq!(stream.subscribe.create.and_then(|create| create.start), Some(Start::Oldest(true)));
+        assert_eq!(
+            stream.subscribe.create.clone().and_then(|create| create.start),
+            Some(Start::Oldest(true))
+        );
         let subscribed = Some(pb::Subscribed { subscription: "demo-messenger".into() });
         stream.says(pb::StreamEventsResponse { subscribed, ..Default::default() }).await;
         stream

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::listener::say;
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::store::Store;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,6 +23,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) inbox: Inbox,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) outbox: Outbox,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) unready: CancellationToken,
 }
@@ -33,6 +35,7 @@ impl Admin {
         if let Ok(Ok(states)) = tokio::time::timeout(PING, self.inbox.subscriptions()).await {
             self.metrics.backlog.measure(&states, &self.inbox.outstanding(), self.clock.now_msec());
         }
+        self.outbox.measure().await;
         self.metrics.render()
     }
 

@@ -1,6 +1,7 @@
 //! The channels of a runtime, and the one way a webhook gets in.
 
 use crate::accounts::Accounts;
+use crate::backfill::{Gap, Lost};
 use crate::clock::Clock;
 use crate::config::{AccountConfig, ChannelConfig, Config};
 use crate::event::{Event, NewEvent, Origin, Outline};
@@ -110,6 +111,7 @@ pub struct Channels {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     keep_typing: bool,
+    lost: Lost,
 }
 
 type ById = HashMap<ChannelId, Arc<Channel>>;
@@ -134,6 +136,7 @@ impl Channels {
             clock,
             metrics,
             keep_typing: config.inbox.keep_typing,
+            lost: Lost::default(),
         })
     }
 
@@ -255,9 +258,13 @@ impl Channels {
         };
         // Counted also where the caller gives up waiting.
         let mut outcome = Outcome { metrics: &self.metrics, kind, name: "late" };
+        let unkept = Unkept { lost: &self.lost, gap: gap(&event) };
         let begun = self.clock.monotonic();
         let appended = self.inbox.append(event).await;
         self.metrics.site.append.observe(self.clock.monotonic().saturating_sub(begun).as_secs_f64());
+        if appended.is_ok() {
+            unkept.forget();
+        }
         outcome.name = match &appended {
             Ok(Appended::Kept(_)) => "kept",
             Ok(Appended::Conflicting(_)) => "conflicting",
@@ -278,6 +285,11 @@ impl Channels {
         }
     }
 
+    /// The conversations that lost a webhook.
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.lost
+    }
+
     /// The account a webhook is for. The signature does not cover the address, so the body decides
     /// where it names one.
     fn account(&self, account: Option<AccountId>, url_account: AccountId) -> AccountId {
@@ -288,6 +300,38 @@ impl Channels {
                 account
             }
             _ => url_account,
+        }
+    }
+}
+
+/// What is to be read from the history if a webhook is not kept; whoever waits for it may also give up.
+fn gap(event: &NewEvent) -> Option<Gap> {
+    // What names no message, as in v1, cannot be told from what was kept.
+    event.message_ref_id.as_ref()?;
+    Some(Gap {
+        scope_id: event.scope_id(),
+        conversation_ref_id: event.conversation_ref_id.clone()?,
+        conversation_id: event.conversation_id.clone(),
+        since: event.received_at,
+    })
+}
+
+/// Marks a conversation when it is dropped.
+struct Unkept<'a> {
+    lost: &'a Lost,
+    gap: Option<Gap>,
+}
+
+impl Unkept<'_> {
+    fn forget(mut self) {
+        self.gap = None;
+    }
+}
+
+impl Drop for Unkept<'_> {
+    fn drop(&mut self) {
+        if let Some(gap) = self.gap.take() {
+            self.lost.mark(gap);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The configuration: a TOML file, then the environment.
 
+use crate::backfill;
 use crate::channels::{Channel, Secrets};
 use crate::inbox::{Redelivery, Retention};
+use crate::outbox::Settings;
+use crate::outbox::item::EXPIRY_MAX;
 use crate::serve::{PeerLimits, Tls, Trusted};
 use crate::store::{Limits, OnFull};
 use amochats::crm::ClientSecret;
@@ -35,6 +38,12 @@ pub struct Config {
     /// The accounts that are kept connected.
     #[serde(default)]
     pub accounts: AccountsConfig,
+    /// What goes to the CRM.
+    #[serde(default)]
+    pub outbox: OutboxConfig,
+    /// What no webhook brought.
+    #[serde(default)]
+    pub backfill: BackfillConfig,
     /// The channels, at least one.
     #[serde(default, rename = "channel")]
     pub channels: Vec<ChannelConfig>,
@@ -216,7 +225,6 @@ pub struct InboxConfig {
 impl Default for InboxConfig {
     fn default() -> Self {
         let Redelivery { max_attempts, min_delay, max_delay, max_blocked } = Redelivery::default();
-        let msec = |delay: Duration| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         Self {
             max_attempts,
             min_delay_ms: msec(min_delay),
@@ -390,6 +398,131 @@ fn one_secret(key: &str, text: Option<&String>, file: Option<&Path>) -> Result<O
     }
 }
 
+/// What goes to the CRM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutboxConfig {
+    /// Calls a second and scope.
+    pub rate: f64,
+    /// Calls of a scope that may go out at once after a pause.
+    pub burst: u32,
+    /// The longest delay before the second attempt, in milliseconds; it doubles with each further one.
+    pub min_delay_ms: u64,
+    /// The longest delay, in milliseconds.
+    pub max_delay_ms: u64,
+    /// So many failures of the service in a row stop all calls to it.
+    pub circuit_failures: u32,
+    /// For so long, in milliseconds.
+    pub circuit_open_ms: u64,
+    /// How long it is only looked for what may have arrived, before it is sent once more, in
+    /// milliseconds.
+    pub look_for_ms: u64,
+    /// After so long what may have arrived is unknown, in milliseconds.
+    pub resolve_for_ms: u64,
+    /// The deadline of items that name none, in milliseconds.
+    pub expires_in_ms: u64,
+    /// The most items that wait.
+    pub max_items: u64,
+    /// How long items are kept after their end, in milliseconds.
+    pub keep_ms: u64,
+}
+
+impl Default for OutboxConfig {
+    fn default() -> Self {
+        let settings = Settings::default();
+        Self {
+            rate: settings.rate,
+            burst: settings.burst,
+            min_delay_ms: msec(settings.min_delay),
+            max_delay_ms: msec(settings.max_delay),
+            circuit_failures: settings.circuit_failures,
+            circuit_open_ms: msec(settings.circuit_open),
+            look_for_ms: msec(settings.look_for),
+            resolve_for_ms: msec(settings.resolve_for),
+            expires_in_ms: msec(settings.expires_in),
+            max_items: settings.max_items,
+            keep_ms: msec(settings.keep),
+        }
+    }
+}
+
+impl OutboxConfig {
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            rate: self.rate,
+            burst: self.burst,
+            min_delay: Duration::from_millis(self.min_delay_ms),
+            max_delay: Duration::from_millis(self.max_delay_ms),
+            circuit_failures: self.circuit_failures,
+            circuit_open: Duration::from_millis(self.circuit_open_ms),
+            look_for: Duration::from_millis(self.look_for_ms),
+            resolve_for: Duration::from_millis(self.resolve_for_ms),
+            expires_in: Duration::from_millis(self.expires_in_ms),
+            max_items: self.max_items,
+            keep: Duration::from_millis(self.keep_ms),
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        if !((0.01..=1000.0).contains(&self.rate) && (1..=1000).contains(&self.burst)) {
+            return Err(invalid("outbox.rate", "must be 0.01 to 1000, and burst 1 to 1000"));
+        }
+        if self.min_delay_ms == 0 || self.min_delay_ms > self.max_delay_ms {
+            return Err(invalid("outbox.min_delay_ms", "must be more than 0 and at most max_delay_ms"));
+        }
+        if self.circuit_failures == 0 || self.circuit_open_ms == 0 {
+            return Err(invalid("outbox.circuit_failures", "must be more than 0, like circuit_open_ms"));
+        }
+        if self.look_for_ms > self.resolve_for_ms || self.resolve_for_ms > 60_000 {
+            return Err(invalid(
+                "outbox.look_for_ms",
+                "must be at most resolve_for_ms, and that at most 60000",
+            ));
+        }
+        let expiry = Duration::from_millis(self.expires_in_ms);
+        if !(Duration::from_secs(1)..=EXPIRY_MAX).contains(&expiry) {
+            return Err(invalid("outbox.expires_in_ms", "must be 1000 (1 s) to 2592000000 (30 days)"));
+        }
+        Ok(())
+    }
+}
+
+/// What no webhook brought.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackfillConfig {
+    /// Reads all known conversations at the start.
+    pub on_start: bool,
+    /// Pages a second.
+    pub rate: f64,
+    /// The most pages that are read of one conversation.
+    pub max_pages: u32,
+}
+
+impl Default for BackfillConfig {
+    fn default() -> Self {
+        let backfill::Settings { on_start, rate, max_pages } = backfill::Settings::default();
+        Self { on_start, rate, max_pages }
+    }
+}
+
+impl BackfillConfig {
+    pub(crate) fn settings(&self) -> backfill::Settings {
+        backfill::Settings { on_start: self.on_start, rate: self.rate, max_pages: self.max_pages }
+    }
+
+    fn validate(&self) -> Result<()> {
+        if !((0.01..=100.0).contains(&self.rate) && (1..=1000).contains(&self.max_pages)) {
+            return Err(invalid("backfill.rate", "must be 0.01 to 100, and max_pages 1 to 1000"));
+        }
+        Ok(())
+    }
+}
+
+fn msec(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A channel, as support registered it.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -543,7 +676,8 @@ impl Config {
                 secret = Some(value);
                 continue;
             }
-            overlay(&mut table, &["listener", "admin", "store", "inbox", "accounts"], key, &value)?;
+            let sections = ["listener", "admin", "store", "inbox", "accounts", "outbox", "backfill"];
+            overlay(&mut table, &sections, key, &value)?;
         }
         let mut config: Self = serde::Deserialize::deserialize(table).map_err(toml_error)?;
         if let Some(secret) = secret {
@@ -593,6 +727,8 @@ impl Config {
         if !(60..=30 * 24 * 3600).contains(&self.accounts.check_interval_s) {
             return Err(invalid("accounts.check_interval_s", "must be 60 to 2592000"));
         }
+        self.outbox.validate()?;
+        self.backfill.validate()?;
         if self.inbox.retention_days < 14 || self.inbox.duplicates_days < self.inbox.retention_days {
             return Err(invalid(
                 "inbox",

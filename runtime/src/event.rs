@@ -6,8 +6,8 @@ use amochats::{
 };
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use sha1::{Digest, Sha1};
 use std::borrow::Cow;
 
@@ -18,6 +18,8 @@ pub enum Origin {
     Webhook,
     /// Fetched from the history, because no webhook had brought it.
     Backfill,
+    /// From the outbox: a call of ours came to its end.
+    Outbox,
 }
 
 impl Origin {
@@ -26,11 +28,16 @@ impl Origin {
         match self {
             Self::Webhook => "webhook",
             Self::Backfill => "backfill",
+            Self::Outbox => "outbox",
         }
     }
 
     pub(crate) fn from_name(name: &str) -> Self {
-        if name == "backfill" { Self::Backfill } else { Self::Webhook }
+        match name {
+            "backfill" => Self::Backfill,
+            "outbox" => Self::Outbox,
+            _ => Self::Webhook,
+        }
     }
 }
 
@@ -77,6 +84,9 @@ impl Event {
     /// The event in one JSON object: the parsed webhook with the fields of this type. A body that is
     /// not JSON is there as text, in `raw`, with U+FFFD for what is not UTF-8.
     pub fn to_json(&self) -> Value {
+        if self.origin == Origin::Outbox {
+            return self.result_json();
+        }
         let parsed = self.parsed();
         let is_json = parsed.is_ok();
         let mut value = serde_json::to_value(parsed.unwrap_or(NOT_JSON)).unwrap_or_default();
@@ -84,17 +94,32 @@ impl Event {
             if !is_json {
                 map.insert("raw".into(), String::from_utf8_lossy(&self.raw).into());
             }
-            map.insert("event_id".into(), self.event_id.clone().into());
-            map.insert("channel_id".into(), self.channel_id.as_str().into());
-            map.insert("account_id".into(), self.account_id.as_str().into());
-            map.insert("scope_id".into(), self.scope_id.as_str().into());
-            map.insert("received_at_msec".into(), self.received_at.into());
-            map.insert("origin".into(), self.origin.name().into());
+            self.put_fields(map);
             if self.conflicting_duplicate {
                 map.insert("conflicting_duplicate".into(), true.into());
             }
         }
         value
+    }
+}
+
+impl Event {
+    /// What the outbox tells: its item under `item`.
+    fn result_json(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("kind".into(), "outbox".into());
+        map.insert("item".into(), serde_json::from_slice(&self.raw).unwrap_or_default());
+        self.put_fields(&mut map);
+        Value::Object(map)
+    }
+
+    fn put_fields(&self, map: &mut Map<String, Value>) {
+        map.insert("event_id".into(), self.event_id.clone().into());
+        map.insert("channel_id".into(), self.channel_id.as_str().into());
+        map.insert("account_id".into(), self.account_id.as_str().into());
+        map.insert("scope_id".into(), self.scope_id.as_str().into());
+        map.insert("received_at_msec".into(), self.received_at.into());
+        map.insert("origin".into(), self.origin.name().into());
     }
 }
 
@@ -116,7 +141,7 @@ pub struct NewEvent {
     pub channel_id: ChannelId,
     /// The account inside the chat service.
     pub account_id: AccountId,
-    /// `message`, `typing`, `reaction` or `unknown`.
+    /// `message`, `typing`, `reaction`, `unknown` or `outbox`.
     pub kind: &'static str,
     /// The conversation by amoCRM's id: with the scope the key of the order.
     pub conversation_ref_id: Option<ConversationRefId>,

@@ -5,6 +5,7 @@
 
 use crate::clock::Clock;
 use crate::event::{Event, NewEvent};
+use crate::outbox::Acknowledged;
 use crate::store::{
     Appended, DeadLetter, EventQuery, Filter, Keep, Replay, Settled, Settlement, Start, Store,
     SubscriptionId, SubscriptionState, Token, closed,
@@ -506,6 +507,22 @@ impl Inbox {
         self.settle_token(token, verdict).await
     }
 
+    /// Settles a delivery by a transaction of the outbox, which acknowledges it and does more.
+    pub(crate) async fn acknowledge(
+        &self,
+        token: Token,
+        transaction: impl Future<Output = Result<Acknowledged>>,
+    ) -> Result<Acknowledged> {
+        if !self.leases().held.contains_key(&token) {
+            return Ok(Acknowledged::Lost);
+        }
+        let acknowledged = transaction.await?;
+        if acknowledged != Acknowledged::NotReportable {
+            self.forget(token);
+        }
+        Ok(acknowledged)
+    }
+
     /// Gives a delivery more time, from now on.
     ///
     /// # Errors
@@ -798,7 +815,7 @@ impl Drop for Consumer {
     }
 }
 
-fn lease_lost() -> Error {
+pub(crate) fn lease_lost() -> Error {
     Error::new(ErrorKind::LeaseLost, "the delivery is no longer leased: it was settled, or its lease ended")
 }
 

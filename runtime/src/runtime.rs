@@ -2,6 +2,7 @@
 
 use crate::accounts::Accounts;
 use crate::admin::Admin;
+use crate::backfill::Backfill;
 use crate::channels::Channels;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -9,6 +10,7 @@ use crate::front::Front;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::reload::{Reloading, watch_certificate};
 use crate::serve::{Guests, PeerLimits, Site, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
@@ -19,9 +21,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A running channel: listener, inbox and store.
+/// A running channel: listener, inbox, outbox and store.
 pub struct Runtime {
     inbox: Inbox,
+    outbox: Outbox,
+    backfill: Backfill,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
@@ -65,6 +69,23 @@ impl Runtime {
         let accounts = Accounts::open(store.clone(), clock.clone(), metrics.clone()).await?;
         let channels = Channels::new(config, inbox.clone(), accounts, clock.clone(), metrics.clone())?;
         let channels = Arc::new(channels);
+        let outbox = Outbox::start(
+            store.clone(),
+            channels.clone(),
+            inbox.clone(),
+            clock.clone(),
+            config.outbox.settings(),
+            metrics.clone(),
+        )
+        .await?;
+        let backfill = Backfill::start(
+            store.clone(),
+            channels.clone(),
+            clock.clone(),
+            config.backfill.settings(),
+            metrics.clone(),
+        )
+        .await?;
         let webhooks = bind(config.listener.address, "listener").await?;
         let machines = bind(config.admin.address, "admin").await?;
         let address = |listener: &tokio::net::TcpListener| {
@@ -107,6 +128,7 @@ impl Runtime {
             metrics: metrics.clone(),
             inbox: inbox.clone(),
             clock: clock.clone(),
+            outbox: outbox.clone(),
             store: store.clone(),
             unready: unready.clone(),
         });
@@ -143,6 +165,8 @@ impl Runtime {
 
         Ok(Self {
             inbox,
+            outbox,
+            backfill,
             channels,
             metrics,
             store,
@@ -177,6 +201,16 @@ impl Runtime {
     /// The inbox.
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
+    }
+
+    /// The outbox.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The backfill.
+    pub fn backfill(&self) -> &Backfill {
+        &self.backfill
     }
 
     /// The channels, their clients, and the door for webhooks that another server received.
@@ -219,6 +253,9 @@ impl Runtime {
         let ends = tokio::time::Instant::now() + deadline;
         let mut in_time = tokio::time::timeout_at(ends, self.listening.wait()).await.is_ok();
         self.ended.cancel();
+        // What is on the wire may still be answered; what is not is looked for at the next start.
+        in_time &= tokio::time::timeout_at(ends, self.backfill.stop()).await.is_ok();
+        in_time &= tokio::time::timeout_at(ends, self.outbox.stop()).await.is_ok();
         // Asked for also when the time is over: the store finishes what it has accepted.
         in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.tasks.wait()).await.is_ok();

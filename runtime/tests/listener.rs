@@ -226,7 +226,7 @@ async fn other_addresses_and_methods_are_refused() {
     let elsewhere = Config::load(
         &format!(
             "[listener]\naddress = \"127.0.0.1:0\"\nwebhook_path = \"/:scope_id\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\""
+             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nbase_url = \"http://127.0.0.1:9\""
         ),
         [],
     );

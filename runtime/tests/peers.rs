@@ -339,7 +339,7 @@ async fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
 fn channel(more: &str) -> Config {
     let toml = format!(
         "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
-         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\"\n{more}"
+         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nbase_url = \"http://127.0.0.1:9\"\n{more}"
     );
     Config::load(&toml, []).expect("a valid configuration")
 }

@@ -356,7 +356,7 @@ impl Consumer {
                         }
                         self.model.settling(self.subscription, &handed);
                         settling.insert(ack_id.clone(), handed);
-                        Request::Ack(Ack { ack_id })
+                        Request::Ack(Ack { ack_id, delivery_status: None })
                     }
                 };
                 ask(request).await?;

@@ -47,7 +47,9 @@ impl Home {
         let toml = format!(
             "[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
              [grpc]\naddress = \"127.0.0.1:0\"\n[store]\npath = {:?}\nmin_free_bytes = 0\n\
-             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\"\n{sections}",
+             [backfill]\non_start = false\n\
+             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\n\
+             base_url = \"http://127.0.0.1:9\"\n{sections}",
             home.store().to_str().expect("temporary folders have plain names")
         );
         fs::write(home.config(), toml).expect("written");

@@ -277,7 +277,7 @@ impl Consumer {
 
     /// Acknowledges a delivery; the confirmation comes with a later response.
     pub async fn ack(&self, delivery: &Delivery) {
-        let ack = Request::Ack(Ack { ack_id: delivery.ack_id.clone() });
+        let ack = Request::Ack(Ack { ack_id: delivery.ack_id.clone(), ..Ack::default() });
         // A stream that has ended is noticed by the next response.
         let _ = self.requests.send(StreamEventsRequest { request: Some(ack) }).await;
     }

@@ -58,7 +58,9 @@ async fn a_hang_up_reads_the_configuration_again() {
     let next = first.replace(
         &format!("secret = \"{SECRET}\""),
         &format!("secret = \"the-next-secret\"\nold_secrets = [\"{SECRET}\"]"),
-    ) + &format!("[[channel]]\nid = \"{other}\"\nsecret = \"its-secret\"\nregion = \"kommo\"\n");
+    ) + &format!(
+        "[[channel]]\nid = \"{other}\"\nsecret = \"its-secret\"\nbase_url = \"http://127.0.0.1:9\"\n"
+    );
     fs::write(home.config(), &next).expect("written");
     server.signal("HUP").await;
     counted(&server, "amochats_config_reloads_total{outcome=\"ok\"} 1").await;
@@ -114,7 +116,7 @@ async fn accounts_are_connected_at_the_start_and_their_state_is_kept() {
     let config = config
         .replace(CHANNEL, sandbox.channel_id().as_str())
         .replace(SECRET, &sandbox.secret())
-        .replace("region = \"ru\"", &format!("base_url = \"http://{}\"", sandbox.api_addr()));
+        .replace("http://127.0.0.1:9", &format!("http://{}", sandbox.api_addr()));
     let wanted = format!("[[channel.account]]\nid = \"{account}\"\nconnect = true\ntitle = \"Shop\"\n");
     fs::write(home.config(), config + &wanted).expect("written");
 

@@ -9,7 +9,8 @@ use amochats_proto::v1::channel_service_client::ChannelServiceClient;
 use amochats_proto::v1::{ConnectRequest, Scope};
 use amochats_runtime::Config;
 use amochats_runtime::config::{
-    AccountsConfig, AdminConfig, ChannelConfig, InboxConfig, ListenerConfig, StoreConfig,
+    AccountsConfig, AdminConfig, BackfillConfig, ChannelConfig, InboxConfig, ListenerConfig, OutboxConfig,
+    StoreConfig,
 };
 use amochats_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
@@ -117,6 +118,8 @@ impl Dev {
                 admin: AdminConfig { address: self.admin },
                 store: StoreConfig { path: data.path().join("amochats.db"), ..StoreConfig::default() },
                 inbox: InboxConfig::default(),
+                outbox: OutboxConfig::default(),
+                backfill: BackfillConfig::default(),
                 channels: vec![ChannelConfig {
                     base_url: Some(url(sandbox.api_addr())),
                     ..ChannelConfig::new(channel.channel_id.as_str(), channel.secret.as_str())

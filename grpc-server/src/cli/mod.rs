@@ -5,12 +5,15 @@
 
 mod accounts;
 mod api;
+mod backfill;
 mod config;
 mod crm;
 mod dev;
 mod io;
 mod listen;
+mod outbox;
 mod process;
+mod remote;
 mod sandbox;
 mod secret;
 mod serve;
@@ -54,6 +57,9 @@ enum Command {
     Sandbox(Box<sandbox::Sandbox>),
     Listen(listen::Listen),
     Accounts(accounts::Accounts),
+    Backfill(backfill::Backfill),
+    #[command(subcommand)]
+    Outbox(outbox::Outbox),
     #[command(subcommand)]
     Config(config::Config),
     Connect(api::Connect),
@@ -102,6 +108,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Listen(listen) => listen.run(),
         Command::Accounts(accounts) => accounts.run(),
+        Command::Backfill(backfill) => backfill.run(),
+        Command::Outbox(outbox) => outbox.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
         Command::Disconnect(disconnect) => disconnect.run(),

@@ -21,18 +21,25 @@ impl ChannelService {
         Self { channels }
     }
 
-    /// The channel that a request means, and the account.
-    fn scope(&self, scope: Option<v1::Scope>) -> amochats::Result<(Arc<Channel>, AccountId)> {
-        let scope = scope.unwrap_or_default();
-        let channel = match scope.channel_id.as_str() {
-            "" => self.channels.only()?,
-            id => self.channels.get(&id.into())?,
-        };
-        if scope.account_id.is_empty() {
-            return Err(Error::invalid("scope.account_id", "is required: the account's amojo_id"));
-        }
-        Ok((channel, scope.account_id.into()))
+    fn scope(&self, asked: Option<v1::Scope>) -> amochats::Result<(Arc<Channel>, AccountId)> {
+        scope(&self.channels, asked)
     }
+}
+
+/// The channel that a request means, and the account.
+pub(super) fn scope(
+    channels: &Channels,
+    scope: Option<v1::Scope>,
+) -> amochats::Result<(Arc<Channel>, AccountId)> {
+    let scope = scope.unwrap_or_default();
+    let channel = match scope.channel_id.as_str() {
+        "" => channels.only()?,
+        id => channels.get(&id.into())?,
+    };
+    if scope.account_id.is_empty() {
+        return Err(Error::invalid("scope.account_id", "is required: the account's amojo_id"));
+    }
+    Ok((channel, scope.account_id.into()))
 }
 
 #[tonic::async_trait]

@@ -5,8 +5,10 @@ use super::{
     SubscriptionId, SubscriptionState, Token, closed, event_not_found, subscription_not_found,
 };
 use crate::accounts::{Account, AccountStore};
-use crate::event::{Event, NewEvent};
-use amochats::{Result, ScopeId};
+use crate::backfill::{BackfillStore, Gap, Gaps};
+use crate::event::{Event, NewEvent, Origin};
+use crate::outbox::{Rows, store::OutboxStore};
+use amochats::{MessageRefId, Result, ScopeId, WebhookKind};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +24,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) outbox: Rows,
+    pub(crate) gaps: Gaps,
     closed: bool,
     last_seq: i64,
     events: BTreeMap<i64, Kept>,
@@ -74,7 +78,7 @@ impl MemoryStore {
         if state.closed { Err(closed()) } else { Ok(state) }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T> {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T> {
         let result = change(&mut *self.state()?);
         self.changes.send_replace(());
         Ok(result)
@@ -148,50 +152,132 @@ impl State {
     fn numbered(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
         self.subscriptions.values_mut().find(|subscription| subscription.id == id)
     }
+
+    pub(crate) fn append(&mut self, new: NewEvent) -> Appended {
+        let mut conflicting = false;
+        if let Some((key, digest)) = new.dedup_key() {
+            let seen = self.seen.entry(key).or_default();
+            if seen.iter().any(|(known, _)| *known == digest) {
+                return Appended::Duplicate;
+            }
+            conflicting = !seen.is_empty();
+            seen.push((digest, new.received_at));
+        }
+        let conversation = self.conversation(&new);
+        self.last_seq += 1;
+        let seq = self.last_seq;
+        let facts = Facts {
+            account_id: new.account_id.clone(),
+            scope_id: new.scope_id(),
+            kind: new.kind.to_owned(),
+            conversation_ref_id: new.conversation_ref_id.as_ref().map(ToString::to_string),
+            conversation_id: new.conversation_id.as_ref().map(ToString::to_string),
+        };
+        let event = Event {
+            event_id: format!("memory-{seq}"),
+            scope_id: new.scope_id(),
+            channel_id: new.channel_id,
+            account_id: new.account_id,
+            received_at: new.received_at,
+            origin: new.origin,
+            conflicting_duplicate: conflicting,
+            // A copy, as a disk makes one: what was received takes room in the listener's limits.
+            raw: new.raw.to_vec().into(),
+        };
+        let event_id = event.event_id.clone();
+        let kept = Kept { event, conversation, facts };
+        for subscription in self.subscriptions.values_mut() {
+            subscription.open(seq, &kept, false);
+        }
+        self.events.insert(seq, kept);
+        if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) }
+    }
+
+    pub(crate) fn settle(&mut self, token: Token, settlement: Settlement) -> Settled {
+        let mut settle = || -> Option<()> {
+            let subscription = self.numbered(token.subscription)?;
+            let delivery =
+                subscription.open.get_mut(&token.place).filter(|known| known.epoch == token.epoch)?;
+            let expected = if settlement == Settlement::Wake { Phase::Delayed } else { Phase::Leased };
+            if delivery.phase != expected {
+                return None;
+            }
+            match settlement {
+                Settlement::Ack => drop(subscription.open.remove(&token.place)),
+                Settlement::Dead => delivery.phase = Phase::Dead,
+                Settlement::Delay => delivery.phase = Phase::Delayed,
+                Settlement::Release | Settlement::Wake => delivery.phase = Phase::Open,
+                Settlement::Return => {
+                    delivery.phase = Phase::Open;
+                    delivery.attempt -= 1;
+                }
+            }
+            Some(())
+        };
+        if settle().is_some() { Settled::Done } else { Settled::Lost }
+    }
+
+    /// The event of a lease that holds.
+    pub(crate) fn leased_event(&mut self, token: Token) -> Option<Event> {
+        let delivery = self.numbered(token.subscription)?.open.get(&token.place)?;
+        let leased = delivery.phase == Phase::Leased && delivery.epoch == token.epoch;
+        let seq = delivery.seq;
+        leased.then(|| self.events[&seq].event.clone())
+    }
+
+    /// The integration's id of a conversation, where both ids are known.
+    pub(crate) fn own_conversation_id(&self, scope: &ScopeId, ref_id: &str) -> Option<String> {
+        let of = |known: &&Conversation| known.scope == *scope && known.ref_id.as_deref() == Some(ref_id);
+        self.conversations.iter().find(of)?.own_id.clone()
+    }
+
+    /// The conversations that backfill can read, from their last event on.
+    pub(crate) fn known_conversations(&self) -> Vec<Gap> {
+        let is_v1 = |kept: &&Kept| {
+            let webhook = kept.event.parse();
+            kept.event.origin == Origin::Webhook
+                && matches!(webhook.kind, WebhookKind::Message(_))
+                && webhook.message_ref_id().is_none()
+        };
+        let v1: Vec<&ScopeId> = self.events.values().filter(is_v1).map(|kept| &kept.event.scope_id).collect();
+        let gap = |(place, known): (usize, &Conversation)| {
+            let events = self.events.values().filter(|kept| kept.conversation == Some(place));
+            let heard = events.clone().filter(|kept| kept.event.origin != Origin::Outbox);
+            let last = heard.map(|kept| kept.event.received_at).max();
+            Some(Gap {
+                scope_id: known.scope.clone(),
+                conversation_ref_id: known.ref_id.as_deref()?.into(),
+                conversation_id: known.own_id.as_deref().map(Into::into),
+                since: last.or_else(|| events.map(|kept| kept.event.received_at).min())?,
+            })
+        };
+        let known = self.conversations.iter().enumerate().filter(|(_, known)| !v1.contains(&&known.scope));
+        known.filter_map(gap).collect()
+    }
+
+    /// Whether a message was kept, with whatever content.
+    pub(crate) fn has_seen(&self, key: &str) -> bool {
+        self.seen.contains_key(key)
+    }
+
+    /// The messages with amoCRM's id that nobody has still to settle.
+    pub(crate) fn settled_messages(&self) -> Vec<(&Event, MessageRefId)> {
+        let message = |(seq, kept): (&i64, &'_ Kept)| {
+            let open = |known: &Subscription| known.open.values().any(|delivery| delivery.seq == *seq);
+            let webhook = kept.event.parse();
+            let is_message = matches!(webhook.kind, WebhookKind::Message(_));
+            let settled = !self.subscriptions.values().any(open);
+            Some((*seq, webhook.message_ref_id().filter(|_| is_message && settled)?.clone()))
+        };
+        let found = self.events.iter().filter_map(message);
+        found.map(|(seq, id)| (&self.events[&seq].event, id)).collect()
+    }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn append(&self, new: NewEvent) -> Result<Appended> {
-        self.change(|state| {
-            let mut conflicting = false;
-            if let Some((key, digest)) = new.dedup_key() {
-                let seen = state.seen.entry(key).or_default();
-                if seen.iter().any(|(known, _)| *known == digest) {
-                    return Appended::Duplicate;
-                }
-                conflicting = !seen.is_empty();
-                seen.push((digest, new.received_at));
-            }
-            let conversation = state.conversation(&new);
-            state.last_seq += 1;
-            let seq = state.last_seq;
-            let facts = Facts {
-                account_id: new.account_id.clone(),
-                scope_id: new.scope_id(),
-                kind: new.kind.to_owned(),
-                conversation_ref_id: new.conversation_ref_id.as_ref().map(ToString::to_string),
-                conversation_id: new.conversation_id.as_ref().map(ToString::to_string),
-            };
-            let event = Event {
-                event_id: format!("memory-{seq}"),
-                scope_id: new.scope_id(),
-                channel_id: new.channel_id,
-                account_id: new.account_id,
-                received_at: new.received_at,
-                origin: new.origin,
-                conflicting_duplicate: conflicting,
-                // A copy, as a disk makes one: what was received takes room in the listener's limits.
-                raw: new.raw.to_vec().into(),
-            };
-            let event_id = event.event_id.clone();
-            let kept = Kept { event, conversation, facts };
-            for subscription in state.subscriptions.values_mut() {
-                subscription.open(seq, &kept, false);
-            }
-            state.events.insert(seq, kept);
-            if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) }
-        })
+        self.change(|state| state.append(new))
     }
 
     fn changes(&self) -> watch::Receiver<()> {
@@ -289,30 +375,7 @@ impl Store for MemoryStore {
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
         self.change(|state| {
-            let mut settle = |(token, settlement): (Token, Settlement)| -> Option<()> {
-                let subscription = state.numbered(token.subscription)?;
-                let delivery =
-                    subscription.open.get_mut(&token.place).filter(|known| known.epoch == token.epoch)?;
-                let expected = if settlement == Settlement::Wake { Phase::Delayed } else { Phase::Leased };
-                if delivery.phase != expected {
-                    return None;
-                }
-                match settlement {
-                    Settlement::Ack => drop(subscription.open.remove(&token.place)),
-                    Settlement::Dead => delivery.phase = Phase::Dead,
-                    Settlement::Delay => delivery.phase = Phase::Delayed,
-                    Settlement::Release | Settlement::Wake => delivery.phase = Phase::Open,
-                    Settlement::Return => {
-                        delivery.phase = Phase::Open;
-                        delivery.attempt -= 1;
-                    }
-                }
-                Some(())
-            };
-            settlements
-                .into_iter()
-                .map(|one| if settle(one).is_some() { Settled::Done } else { Settled::Lost })
-                .collect()
+            settlements.into_iter().map(|(token, settlement)| state.settle(token, settlement)).collect()
         })
     }
 
@@ -404,6 +467,14 @@ impl Store for MemoryStore {
             }
             seen.retain(|_, digests| !digests.is_empty());
         })
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self
+    }
+
+    fn backfill(&self) -> &dyn BackfillStore {
+        self
     }
 
     async fn ping(&self) -> Result<()> {

@@ -16,14 +16,17 @@
 //! this is the order of G3. What was leased or delayed when the process ended is ready at the
 //! next start.
 
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod sqlite;
 
 pub use memory::MemoryStore;
 pub use sqlite::{Limits, OnFull, SqliteStore};
 
 use crate::accounts::AccountStore;
+use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
+use crate::outbox::OUTBOX;
+use crate::outbox::store::OutboxStore;
 use amochats::{AccountId, Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -94,6 +97,12 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes what is due; returns when nothing more is.
     async fn maintain(&self, keep: Keep) -> Result<()>;
 
+    /// Where the same store keeps what goes out, so that both can change in one transaction.
+    fn outbox(&self) -> &dyn OutboxStore;
+
+    /// Where the same store keeps what is to be fetched.
+    fn backfill(&self) -> &dyn BackfillStore;
+
     /// Checks that the store works, for readiness.
     async fn ping(&self) -> Result<()>;
 
@@ -111,7 +120,8 @@ pub struct Filter {
     /// Connections of a channel and an account.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ScopeId>,
-    /// `message`, `typing`, `reaction`, `unknown`.
+    /// `message`, `typing`, `reaction`, `unknown`; and `outbox`, the results of calls, which come only
+    /// where this list asks for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
     /// Conversations, by either id.
@@ -126,6 +136,7 @@ impl Filter {
         (self.accounts.is_empty() || self.accounts.contains(&facts.account_id))
             && (self.scopes.is_empty() || self.scopes.contains(&facts.scope_id))
             && fits(&self.kinds, &facts.kind)
+            && (facts.kind != OUTBOX || !self.kinds.is_empty())
             && (self.conversations.is_empty() || named.into_iter().any(|id| self.conversations.contains(id)))
     }
 }

@@ -2,7 +2,9 @@
 //! exactly the bytes it is told to.
 
 use amochats::{ChannelSecret, Error, ErrorKind, Result, SIGNATURE_HEADER, ScopeId, sign_body};
+use amochats_runtime::backfill::BackfillStore;
 use amochats_runtime::clock::ManualClock;
+use amochats_runtime::outbox::OutboxStore;
 use amochats_runtime::store::{
     Appended, DeadLetter, EventQuery, Filter, Keep, Leased, MemoryStore, Replay, Settled, Settlement, Start,
     Store, SubscriptionId, SubscriptionState, Token,
@@ -35,7 +37,7 @@ pub(crate) fn webhook_path() -> String {
 pub(crate) fn config() -> Config {
     let toml = format!(
         "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
-         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nold_secrets = [\"{OLD_SECRET}\"]\nregion = \"ru\"\n"
+         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nold_secrets = [\"{OLD_SECRET}\"]\nbase_url = \"http://127.0.0.1:9\"\n"
     );
     Config::load(&toml, []).expect("a valid configuration")
 }
@@ -387,6 +389,14 @@ impl Store for TestStore {
 
     async fn maintain(&self, keep: Keep) -> Result<()> {
         self.inner.maintain(keep).await
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self.inner.outbox()
+    }
+
+    fn backfill(&self) -> &dyn BackfillStore {
+        self.inner.backfill()
     }
 
     async fn ping(&self) -> Result<()> {

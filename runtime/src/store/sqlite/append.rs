@@ -8,7 +8,7 @@
 //! start.
 
 use super::transaction::Transaction;
-use crate::event::NewEvent;
+use crate::event::{NewEvent, Origin};
 use crate::store::Appended;
 use amochats::{AccountId, MessageRefId, Result};
 use rusqlite::{Connection, params};
@@ -86,7 +86,10 @@ impl Transaction<'_> {
                 None => {}
             }
         }
-        if let Err(full) = self.room()? {
+        // What became of a call is told in any case, as a settlement is.
+        if event.origin != Origin::Outbox
+            && let Err(full) = self.room()?
+        {
             return Ok(Err(full));
         }
         let scope = self.scope(&event.channel_id, &event.account_id)?;
@@ -120,6 +123,16 @@ impl Transaction<'_> {
         }
         let event_id = self.cache.event_id(seq);
         Ok(Ok(if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) }))
+    }
+
+    /// Whether the event's message was kept before, with whatever content.
+    pub(crate) fn knows(&self, event: &NewEvent) -> rusqlite::Result<bool> {
+        match event.digest.zip(event.message_ref_id.as_ref()) {
+            Some((digest, message)) => {
+                self.seen(number(&event.account_id, message, &digest)).map(|seen| seen.is_some())
+            }
+            None => Ok(false),
+        }
     }
 
     fn seen(&self, number: Number) -> rusqlite::Result<Option<bool>> {

@@ -74,7 +74,7 @@ impl Transaction<'_> {
         Ok(Ok((leased, more)))
     }
 
-    pub(super) fn settle(&mut self, token: Token, settlement: Settlement) -> rusqlite::Result<Settled> {
+    pub(crate) fn settle(&mut self, token: Token, settlement: Settlement) -> rusqlite::Result<Settled> {
         let Token { subscription: SubscriptionId(id), place, epoch } = token;
         let expected = if settlement == Settlement::Wake { DELAYED } else { LEASED };
         let found: Option<Option<i64>> = self

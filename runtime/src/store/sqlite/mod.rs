@@ -20,7 +20,9 @@ use super::{
     SubscriptionId, SubscriptionState, Token, closed,
 };
 use crate::accounts::{self, AccountStore};
+use crate::backfill::{self, BackfillStore};
 use crate::event::{Event, NewEvent};
+use crate::outbox::{self, store::OutboxStore};
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
@@ -276,6 +278,14 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    fn outbox(&self) -> &dyn OutboxStore {
+        self
+    }
+
+    fn backfill(&self) -> &dyn BackfillStore {
+        self
+    }
+
     async fn ping(&self) -> Result<()> {
         self.ask(|_| Ok(Ok(()))).await
     }
@@ -373,6 +383,8 @@ fn connect(path: &Path) -> Result<Connection> {
         mode => return Err(cannot(&format!("the file system allows journal mode {mode:?} only, not WAL"))),
     }
     connection.execute_batch(accounts::SCHEMA).map_err(|error| cannot(&error))?;
+    connection.execute_batch(outbox::SCHEMA).map_err(|error| cannot(&error))?;
+    connection.execute_batch(backfill::SCHEMA).map_err(|error| cannot(&error))?;
     Ok(connection)
 }
 

@@ -130,7 +130,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// The number of a scope, which gets one if it has none.
-    pub(super) fn scope(&mut self, channel: &ChannelId, account: &AccountId) -> rusqlite::Result<i64> {
+    pub(crate) fn scope(&mut self, channel: &ChannelId, account: &AccountId) -> rusqlite::Result<i64> {
         let scope = ScopeId::of(channel, account);
         if let Some(number) = self.cache.scopes.get(&scope) {
             return Ok(*number);
