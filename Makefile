@@ -1,9 +1,11 @@
 # Everything a newcomer needs; `make` lists it. Rust, Python 3 and a C compiler are enough to begin.
 
 CARGO ?= cargo
+KILLS ?= 500
+CUTS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz man header fmt
+.PHONY: help run test check bench torture fuzz man header fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -19,6 +21,11 @@ check: ## Format, lints, documentation, C header, .proto files, licences: no tes
 
 bench: ## Ratios against a baseline measured in the same run; under a minute after the build
 	$(CARGO) bench --locked --package amochats-tests --bench bench
+
+torture: ## Hundreds of kills and power cuts under load; make torture KILLS=500 CUTS=50 SEED=1 repeats one
+	$(CARGO) build --locked --package amochats-server
+	AMOCHATS_KILLS=$(KILLS) AMOCHATS_CUTS=$(CUTS) $(if $(SEED),AMOCHATS_SEED=$(SEED)) \
+		$(CARGO) test --locked --package amochats-tests --test crash --test powercut -- --nocapture --test-threads=1
 
 fuzz: ## Fuzz targets, a minute each: make fuzz FUZZ_SECONDS=600
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh

@@ -6,9 +6,11 @@ use amochats::{
     WebhookKind,
 };
 use amochats_proto::v1;
-use amochats_runtime::store::{Start, SubscriptionState};
-use amochats_runtime::{Delivery, Event, Origin};
+use amochats_runtime::outbox::ItemState;
+use amochats_runtime::store::{Filter, Start, SubscriptionState};
+use amochats_runtime::{Account, AccountState, Delivery, Event, Origin};
 use prost_types::Timestamp;
+use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A message as the client sent it; `now` stands in where it names no time.
@@ -229,6 +231,15 @@ pub(crate) fn start(options: Option<v1::CreateOptions>) -> Result<Start> {
     })
 }
 
+/// Which events a new subscription gets.
+pub(crate) fn filter(options: &v1::CreateOptions) -> Result<Filter> {
+    let known = ["message", "typing", "reaction", "unknown", "outbox"];
+    if options.kinds.iter().all(|kind| known.contains(&kind.as_str())) {
+        return Ok(Filter { kinds: options.kinds.clone(), ..Filter::default() });
+    }
+    Err(Error::invalid("kinds", format!("must be of {}", known.join(", "))))
+}
+
 /// A subscription's state.
 pub(crate) fn subscription(state: SubscriptionState) -> v1::Subscription {
     v1::Subscription {
@@ -250,9 +261,49 @@ pub(crate) fn delivery(delivery: Delivery) -> v1::Delivery {
     v1::Delivery { ack_id: delivery.ack_id, attempt: delivery.attempt, event: Some(event(delivery.event)) }
 }
 
+/// An account of a channel.
+pub(crate) fn account(account: Account) -> v1::Account {
+    let state = match account.state {
+        AccountState::Discovered => v1::AccountState::Discovered,
+        AccountState::Connected => v1::AccountState::Connected,
+        AccountState::Disconnected => v1::AccountState::Disconnected,
+        AccountState::Disabled => v1::AccountState::Disabled,
+    };
+    let (channel_id, account_id) = account
+        .scope_id
+        .split()
+        .map_or_else(|_| (String::new(), String::new()), |(channel, account)| (text(channel), text(account)));
+    v1::Account {
+        scope_id: text(account.scope_id),
+        channel_id,
+        account_id,
+        state: state.into(),
+        since: Some(timestamp(account.since)),
+        checked_at: account.checked_at.map(timestamp),
+        heard_at: account.heard_at.map(timestamp),
+        problem: account.problem,
+        title: account.title,
+        hook_api_version: account.hook_version,
+    }
+}
+
 /// An event.
 pub(crate) fn event(event: Event) -> v1::Event {
     use v1::event::Kind;
+    if event.origin == Origin::Outbox {
+        let item = serde_json::from_slice(&event.raw).unwrap_or_default();
+        return v1::Event {
+            event_id: event.event_id,
+            channel_id: text(event.channel_id),
+            account_id: text(event.account_id),
+            scope_id: text(event.scope_id),
+            received_at: Some(timestamp(event.received_at)),
+            origin: v1::Origin::Outbox.into(),
+            kind: Some(Kind::Outbox(outbox_item(&item))),
+            raw: event.raw,
+            ..Default::default()
+        };
+    }
     let webhook = event.parse();
     let api_version = match webhook.api_version {
         Some(HookVersion::V1) => v1::ApiVersion::V1,
@@ -282,6 +333,7 @@ pub(crate) fn event(event: Event) -> v1::Event {
     let origin = match event.origin {
         Origin::Webhook => v1::Origin::Webhook,
         Origin::Backfill => v1::Origin::Backfill,
+        Origin::Outbox => v1::Origin::Outbox,
     };
     v1::Event {
         event_id: event.event_id,
@@ -295,6 +347,61 @@ pub(crate) fn event(event: Event) -> v1::Event {
         kind,
         raw: event.raw,
     }
+}
+
+/// An item of the outbox, from the JSON that every surface shows.
+pub(crate) fn outbox_item(item: &Value) -> v1::OutboxItem {
+    let text = |name: &str| item[name].as_str().map(str::to_owned);
+    let time = |name: &str| item[name].as_i64().map(timestamp);
+    let state = item["state"].as_str().and_then(|name| name.parse().ok()).map(outbox_state);
+    v1::OutboxItem {
+        item_id: text("item_id").unwrap_or_default(),
+        scope_id: text("scope_id").unwrap_or_default(),
+        key: text("key"),
+        call: text("call").unwrap_or_default(),
+        state: state.unwrap_or_default().into(),
+        attempts: item["attempts"].as_u64().and_then(|count| count.try_into().ok()).unwrap_or_default(),
+        conversation_id: text("conversation_id"),
+        conversation_ref_id: text("conversation_ref_id"),
+        message_id: text("message_id"),
+        message_ref_id: text("message_ref_id"),
+        created_at: time("created_at_msec"),
+        expires_at: time("expires_at_msec"),
+        ended_at: time("ended_at_msec"),
+        problem: item.get("problem").map(outbox_problem),
+    }
+}
+
+fn outbox_problem(problem: &Value) -> v1::OutboxProblem {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let vendor = &problem["vendor"];
+    v1::OutboxProblem {
+        reason: text(&problem["kind"]).unwrap_or_default(),
+        message: text(&problem["message"]).unwrap_or_default(),
+        http_status: problem["http_status"].as_u64().and_then(|status| status.try_into().ok()),
+        vendor_error_code: vendor["code"].as_i64(),
+        vendor_error_type: text(&vendor["type"]),
+        vendor_error_description: text(&vendor["description"]),
+    }
+}
+
+fn outbox_state(state: ItemState) -> v1::OutboxState {
+    match state {
+        ItemState::Queued => v1::OutboxState::Queued,
+        ItemState::Sending => v1::OutboxState::Sending,
+        ItemState::Resolving => v1::OutboxState::Resolving,
+        ItemState::Sent => v1::OutboxState::Sent,
+        ItemState::Rejected => v1::OutboxState::Rejected,
+        ItemState::Unknown => v1::OutboxState::Unknown,
+        ItemState::Cancelled => v1::OutboxState::Cancelled,
+        ItemState::Expired => v1::OutboxState::Expired,
+    }
+}
+
+/// A state that a client asks for.
+pub(crate) fn item_state(state: v1::OutboxState) -> Result<ItemState> {
+    let mut all = ItemState::ALL.into_iter();
+    all.find(|known| outbox_state(*known) == state).ok_or_else(|| Error::invalid("states", "must be states"))
 }
 
 fn message_event(message: amochats::MessageEvent) -> v1::MessageEvent {

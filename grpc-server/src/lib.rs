@@ -11,5 +11,5 @@ mod server;
 mod service;
 mod status;
 
-pub use server::{GrpcConfig, Server, ServerConfig};
-pub use service::{ChannelService, InboxService};
+pub use server::{GrpcConfig, LogConfig, Server, ServerConfig};
+pub use service::{BackfillService, ChannelService, InboxService, OutboxService, WebhookService};

@@ -1,10 +1,13 @@
 //! The server: the runtime, and `amochats.v1` over it.
 
-use crate::service::{ChannelService, InboxService};
+use crate::service::{BackfillService, ChannelService, InboxService, OutboxService, WebhookService};
 use amochats::{Error, ErrorKind, Result};
+use amochats_proto::v1::backfill_service_server::BackfillServiceServer;
 use amochats_proto::v1::channel_service_server::ChannelServiceServer;
 use amochats_proto::v1::inbox_service_server::InboxServiceServer;
-use amochats_runtime::{Config, Runtime, config};
+use amochats_proto::v1::outbox_service_server::OutboxServiceServer;
+use amochats_proto::v1::webhook_service_server::WebhookServiceServer;
+use amochats_runtime::{Config, Metrics, Runtime, config};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,8 +26,24 @@ const MAX_MESSAGE: usize = 4 << 20;
 pub struct ServerConfig {
     /// The gRPC listener.
     pub grpc: GrpcConfig,
+    /// What is said in the log.
+    pub log: LogConfig,
     /// Everything else.
     pub runtime: Config,
+}
+
+/// What is said in the log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,amochats_runtime=debug`.
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
 }
 
 /// The gRPC listener.
@@ -57,7 +76,7 @@ impl ServerConfig {
     pub fn load(toml: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let mut table = config::parse(toml)?;
         let mut sections = Config::SECTIONS.to_vec();
-        sections.push("grpc");
+        sections.extend(["grpc", "log"]);
         let (secret, rest): (Vec<_>, Vec<_>) = environment
             .into_iter()
             .partition(|(name, _)| name.strip_prefix(config::ENV_PREFIX) == Some("SECRET"));
@@ -70,6 +89,14 @@ impl ServerConfig {
             None => GrpcConfig::default(),
             Some(section) => config::section("grpc", section)?,
         };
+        let log: LogConfig = match table.remove("log") {
+            None => LogConfig::default(),
+            Some(section) => config::section("log", section)?,
+        };
+        if log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            let rule = "log.level: must be error, warn, info, debug or trace, also as \"info,amochats_runtime=debug\"";
+            return Err(Error::new(ErrorKind::ConfigInvalid, rule).with_field("log.level"));
+        }
         if !grpc.address.ip().is_loopback() && !grpc.allow_public {
             return Err(Error::new(
                 ErrorKind::ConfigInvalid,
@@ -78,7 +105,7 @@ impl ServerConfig {
             )
             .with_field("grpc.address"));
         }
-        Ok(Self { grpc, runtime: Config::from_table(table, secret)? })
+        Ok(Self { grpc, log, runtime: Config::from_table(table, secret)? })
     }
 }
 
@@ -88,11 +115,16 @@ const GRPC_EXAMPLE: &str = r#"
 address = "127.0.0.1:50051"
 # Allows an address that other machines reach.
 allow_public = false
+
+[log]
+# error, warn, info, debug or trace, also by module: "info,amochats_runtime=debug". RUST_LOG wins.
+level = "info"
 "#;
 
 /// A running server.
 pub struct Server {
     runtime: Runtime,
+    grpc: GrpcConfig,
     grpc_address: SocketAddr,
     health: HealthReporter,
     /// Ends the streams.
@@ -110,7 +142,8 @@ impl Server {
     /// [`ErrorKind::ConfigInvalid`] for an address that cannot be bound; those of
     /// [`Runtime::start`].
     pub async fn start(config: ServerConfig) -> Result<Self> {
-        let address = config.grpc.address;
+        let grpc = config.grpc;
+        let address = grpc.address;
         let cannot = |error| {
             Error::new(ErrorKind::ConfigInvalid, format!("cannot listen on {address} for grpc: {error}"))
                 .with_field("grpc.address")
@@ -121,11 +154,23 @@ impl Server {
 
         let (stop, ended, streams) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let channel = ChannelServiceServer::new(ChannelService::new(runtime.channels().clone()));
-        let inbox = InboxService::new(runtime.inbox().clone(), stop.clone(), streams.clone());
+        let inbox = InboxService::new(
+            runtime.inbox().clone(),
+            runtime.outbox().clone(),
+            stop.clone(),
+            streams.clone(),
+        );
         let inbox = InboxServiceServer::new(inbox);
+        let webhook = WebhookServiceServer::new(WebhookService::new(runtime.channels().clone()));
+        let outbox = OutboxService::new(runtime.outbox().clone(), runtime.channels().clone());
+        let outbox = OutboxServiceServer::new(outbox);
+        let backfill = BackfillServiceServer::new(BackfillService::new(runtime.backfill().clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ChannelServiceServer<ChannelService>>().await;
         health.set_serving::<InboxServiceServer<InboxService>>().await;
+        health.set_serving::<WebhookServiceServer<WebhookService>>().await;
+        health.set_serving::<BackfillServiceServer<BackfillService>>().await;
+        health.set_serving::<OutboxServiceServer<OutboxService>>().await;
         // Some tools know only the older protocol.
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -141,13 +186,39 @@ impl Server {
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .add_service(channel.max_decoding_message_size(MAX_MESSAGE))
             .add_service(inbox.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(webhook.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(backfill.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(outbox.max_decoding_message_size(MAX_MESSAGE))
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(invalid)?)
             .add_service(reflection().build_v1alpha().map_err(invalid)?);
         let incoming = TcpListenerStream::new(listener);
         let serving = router.serve_with_incoming_shutdown(incoming, ended.clone().cancelled_owned());
         let serving = tokio::spawn(serving);
-        Ok(Self { runtime, grpc_address, health, stop, streams, ended, serving })
+        Ok(Self { runtime, grpc, grpc_address, health, stop, streams, ended, serving })
+    }
+
+    /// Goes on with another configuration, as far as that needs no restart; returns the keys whose
+    /// change needs one.
+    ///
+    /// # Errors
+    /// As for [`Runtime::reload`]; then nothing has changed.
+    pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>> {
+        let mut restart = self.runtime.reload(&config.runtime)?;
+        if config.grpc.address != self.grpc.address || config.grpc.allow_public != self.grpc.allow_public {
+            restart.push("grpc");
+        }
+        Ok(restart)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        self.runtime.metrics()
+    }
+
+    /// The scheme of [`Server::listener_address`].
+    pub fn listener_scheme(&self) -> &'static str {
+        if self.runtime.has_tls() { "https" } else { "http" }
     }
 
     /// Where the services are.
@@ -173,6 +244,9 @@ impl Server {
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.health.set_not_serving::<ChannelServiceServer<ChannelService>>().await;
         self.health.set_not_serving::<InboxServiceServer<InboxService>>().await;
+        self.health.set_not_serving::<WebhookServiceServer<WebhookService>>().await;
+        self.health.set_not_serving::<BackfillServiceServer<BackfillService>>().await;
+        self.health.set_not_serving::<OutboxServiceServer<OutboxService>>().await;
         self.runtime.drain().await;
         self.stop.cancel();
         self.streams.close();

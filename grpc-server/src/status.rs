@@ -47,7 +47,7 @@ pub(crate) fn status_named(error: &Error, name: fn(&str) -> String) -> Status {
 }
 
 /// The path of a field as `amochats.v1` names it, for one that the core names as the vendor does.
-fn grpc_field(vendor: &str) -> String {
+pub(crate) fn grpc_field(vendor: &str) -> String {
     let Some(path) = vendor.strip_prefix("payload.") else { return vendor.to_owned() };
     let person = |person: &str, field: &str| match field {
         "id" | "ref_id" => format!("message.{person}.user_{field}"),

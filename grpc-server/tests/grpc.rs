@@ -195,7 +195,7 @@ fn subscribe(name: &str) -> v1::Subscribe {
 }
 
 fn ack(delivery: &v1::Delivery) -> Request {
-    Request::Ack(v1::Ack { ack_id: delivery.ack_id.clone() })
+    Request::Ack(v1::Ack { ack_id: delivery.ack_id.clone(), ..Default::default() })
 }
 
 fn text(delivery: &v1::Delivery) -> &str {
@@ -546,13 +546,16 @@ async fn leases_can_be_extended_and_nonsense_settles_nothing() {
             Request::ExtendLease(v1::ExtendLease { ack_id: "f.f.f".into(), lease: None }),
             (false, "LEASE_LOST"),
         ),
-        (Request::Ack(v1::Ack { ack_id: "nonsense".into() }), (false, "INVALID_ARGUMENT")),
+        (
+            Request::Ack(v1::Ack { ack_id: "nonsense".into(), ..Default::default() }),
+            (false, "INVALID_ARGUMENT"),
+        ),
         (
             Request::Nack(v1::Nack { ack_id: ack_id.clone(), delay: Some(minus), dead: false }),
             (false, "INVALID_ARGUMENT"),
         ),
         (Request::Subscribe(subscribe("again")), (false, "INVALID_ARGUMENT")),
-        (Request::Ack(v1::Ack { ack_id }), (true, "")),
+        (Request::Ack(v1::Ack { ack_id, ..Default::default() }), (true, "")),
     ] {
         session.ask(asked).await;
         let settled = session.settled().await;
@@ -587,7 +590,7 @@ async fn streams_that_cannot_be_are_refused() {
 async fn subscriptions_are_made_listed_and_deleted() {
     let mut desk = Desk::new().await;
     desk.hook("A", "before").await;
-    let now = v1::CreateOptions { start: Some(v1::create_options::Start::Now(true)) };
+    let now = v1::CreateOptions { start: Some(v1::create_options::Start::Now(true)), ..Default::default() };
     let create = |name: &str, options| v1::CreateSubscriptionRequest { name: name.into(), options };
     let made = desk.inbox.create_subscription(create("late", Some(now))).await.expect("made").into_inner();
     assert_eq!(made.subscription.expect("there").unsettled, 0);

@@ -99,6 +99,20 @@ impl InboxService for Played {
 
 #[tonic::async_trait]
 impl ChannelService for Played {
+    async fn list_accounts(
+        &self,
+        _: Request<pb::ListAccountsRequest>,
+    ) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn forget_account(
+        &self,
+        _: Request<pb::ForgetAccountRequest>,
+    ) -> Result<Response<pb::ForgetAccountResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn connect(&self, _: Request<pb::ConnectRequest>) -> Result<Response<pb::ConnectResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
@@ -235,7 +249,10 @@ impl Stage {
     async fn stream(&mut self) -> Stream {
         let stream = soon("a stream", self.streams.recv()).await.expect("the server is up");
         assert_eq!(stream.subscribe.subscription, "demo-messenger");
-        assert_eq!(stream.subscribe.create.and_then(|create| create.start), Some(Start::Oldest(true)));
+        assert_eq!(
+            stream.subscribe.create.clone().and_then(|create| create.start),
+            Some(Start::Oldest(true))
+        );
         let subscribed = Some(pb::Subscribed { subscription: "demo-messenger".into() });
         stream.says(pb::StreamEventsResponse { subscribed, ..Default::default() }).await;
         stream

@@ -1,7 +1,10 @@
 //! Health and metrics, for machines.
 
+use crate::clock::Clock;
+use crate::inbox::Inbox;
 use crate::listener::say;
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::store::Store;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,11 +21,24 @@ const PING: Duration = Duration::from_secs(2);
 
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) inbox: Inbox,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) outbox: Outbox,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) unready: CancellationToken,
 }
 
 impl Admin {
+    /// What is counted, with what must be looked up for it.
+    async fn measured(&self) -> amochats::Result<String> {
+        // A store that is out of order must not hide the other figures.
+        if let Ok(Ok(states)) = tokio::time::timeout(PING, self.inbox.subscriptions()).await {
+            self.metrics.backlog.measure(&states, &self.inbox.outstanding(), self.clock.now_msec());
+        }
+        self.outbox.measure().await;
+        self.metrics.render()
+    }
+
     pub(crate) async fn handle(
         &self,
         request: Request<Incoming>,
@@ -40,7 +56,7 @@ impl Admin {
                 Ok(Err(error)) => say(StatusCode::SERVICE_UNAVAILABLE, error.message()),
                 Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
             },
-            "/metrics" => match self.metrics.render() {
+            "/metrics" => match self.measured().await {
                 Ok(text) => {
                     let mut response = Response::new(Full::from(text));
                     let form = HeaderValue::from_static(

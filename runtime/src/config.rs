@@ -1,13 +1,19 @@
 //! The configuration: a TOML file, then the environment.
 
-use crate::channels::Channel;
-use crate::inbox::Redelivery;
-use amochats::{ChannelId, ChannelSecret, Client, Error, ErrorKind, Region, Result};
+use crate::backfill;
+use crate::channels::{Channel, Secrets};
+use crate::inbox::{Redelivery, Retention};
+use crate::outbox::Settings;
+use crate::outbox::item::EXPIRY_MAX;
+use crate::serve::{PeerLimits, Tls, Trusted};
+use crate::store::{Limits, OnFull};
+use amochats::crm::ClientSecret;
+use amochats::{ChannelId, ChannelSecret, Client, Connect, Error, ErrorKind, HookVersion, Region, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The environment's prefix: `AMOCHATS_LISTENER_ADDRESS` is `address` in `[listener]`.
@@ -29,6 +35,15 @@ pub struct Config {
     /// How events are handed out.
     #[serde(default)]
     pub inbox: InboxConfig,
+    /// The accounts that are kept connected.
+    #[serde(default)]
+    pub accounts: AccountsConfig,
+    /// What goes to the CRM.
+    #[serde(default)]
+    pub outbox: OutboxConfig,
+    /// What no webhook brought.
+    #[serde(default)]
+    pub backfill: BackfillConfig,
     /// The channels, at least one.
     #[serde(default, rename = "channel")]
     pub channels: Vec<ChannelConfig>,
@@ -48,13 +63,29 @@ pub struct ListenerConfig {
     pub keep_deadline_ms: u64,
     /// How long the request's head may take, in milliseconds.
     pub header_timeout_ms: u64,
+    /// How long a connection may stay open without a request, in milliseconds.
+    pub keep_alive_timeout_ms: u64,
     /// At a stop, how long readiness fails before no webhook is accepted any more, in milliseconds:
     /// what a load balancer needs to notice.
     pub drain_delay_ms: u64,
     /// The most connections at a time.
     pub max_connections: usize,
+    /// The most connections of one address at a time.
+    pub max_connections_per_peer: usize,
     /// The most bytes of bodies in memory at a time.
     pub max_in_flight_bytes: usize,
+    /// Further paths of webhooks, such as one that was registered before.
+    pub more_webhook_paths: Vec<String>,
+    /// The path of the hook that tells that an account switched the integration off; empty: none.
+    pub disable_path: String,
+    /// The certificate with its chain, in PEM; empty: no TLS.
+    pub tls_cert: PathBuf,
+    /// The certificate's key, in PEM.
+    pub tls_key: PathBuf,
+    /// Addresses and networks of proxies whose word about the peer counts.
+    pub trusted_proxies: Vec<String>,
+    /// Whether trusted proxies begin each connection with the PROXY protocol, version 1 or 2.
+    pub proxy_protocol: bool,
 }
 
 impl Default for ListenerConfig {
@@ -65,27 +96,72 @@ impl Default for ListenerConfig {
             max_body_bytes: 1 << 20,
             keep_deadline_ms: 4000,
             header_timeout_ms: 5000,
+            keep_alive_timeout_ms: 75_000,
             drain_delay_ms: 0,
             max_connections: 1024,
+            max_connections_per_peer: 256,
             max_in_flight_bytes: 64 << 20,
+            more_webhook_paths: Vec::new(),
+            disable_path: "/disable".into(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }
 
 impl ListenerConfig {
-    /// The part of the path before the scope.
-    pub(crate) fn path_prefix(&self) -> Result<&str> {
-        let prefix = self.webhook_path.strip_suffix(":scope_id");
-        prefix
-            .filter(|prefix| {
+    /// The parts of the paths before the scope.
+    pub(crate) fn path_prefixes(&self) -> Result<Vec<String>> {
+        let prefix = |key: &str, path: &String| {
+            let prefix = path.strip_suffix(":scope_id").filter(|prefix| {
                 prefix.starts_with('/') && prefix.ends_with('/') && !prefix.contains([':', '?', '#', ' '])
+            });
+            prefix.map(str::to_owned).ok_or_else(|| {
+                invalid(key, "must begin with \"/\" and end with \"/:scope_id\", as \"/webhook/:scope_id\"")
             })
-            .ok_or_else(|| {
-                invalid(
-                    "listener.webhook_path",
-                    "must begin with \"/\" and end with \"/:scope_id\", as \"/webhook/:scope_id\"",
-                )
-            })
+        };
+        let more = self.more_webhook_paths.iter().map(|path| prefix("listener.more_webhook_paths", path));
+        std::iter::once(prefix("listener.webhook_path", &self.webhook_path)).chain(more).collect()
+    }
+
+    pub(crate) fn limits(&self) -> PeerLimits {
+        PeerLimits {
+            connections: self.max_connections,
+            per_peer: self.max_connections_per_peer,
+            head: Duration::from_millis(self.header_timeout_ms),
+            keep_alive: Duration::from_millis(self.keep_alive_timeout_ms),
+        }
+    }
+
+    /// The certificate, where one is configured.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>> {
+        match (self.tls_cert.as_os_str().is_empty(), self.tls_key.as_os_str().is_empty()) {
+            (true, true) => Ok(None),
+            (false, false) => Tls::new(&self.tls_cert, &self.tls_key).map(Some),
+            (true, false) => Err(invalid("listener.tls_cert", "is missing, and tls_key is of no use alone")),
+            (false, true) => Err(invalid("listener.tls_key", "is missing, and tls_cert is of no use alone")),
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.path_prefixes()?;
+        self.tls()?;
+        Trusted::new(&self.trusted_proxies)?;
+        if !(1..=3_600_000).contains(&self.keep_alive_timeout_ms) {
+            return Err(invalid("listener.keep_alive_timeout_ms", "must be 1 to 3600000"));
+        }
+        if self.max_connections_per_peer == 0 {
+            return Err(invalid("listener.max_connections_per_peer", "must be more than 0"));
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(invalid("listener.proxy_protocol", "is spoken by trusted_proxies only; name them"));
+        }
+        if !self.disable_path.is_empty() && !self.disable_path.starts_with('/') {
+            return Err(invalid("listener.disable_path", "must begin with \"/\", or be empty"));
+        }
+        Ok(())
     }
 }
 
@@ -110,11 +186,13 @@ pub struct StoreConfig {
     /// The SQLite file, on a local disk.
     #[serde(deserialize_with = "path")]
     pub path: PathBuf,
+    /// With less free on its disk no webhook is kept, so that what is kept can still be settled.
+    pub min_free_bytes: u64,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: "amochats.db".into() }
+        Self { path: "amochats.db".into(), min_free_bytes: 64 << 20 }
     }
 }
 
@@ -128,19 +206,37 @@ pub struct InboxConfig {
     pub min_delay_ms: u64,
     /// The longest delay, in milliseconds.
     pub max_delay_ms: u64,
+    /// So long after its first refusal an event that is refused again becomes a dead letter, in
+    /// milliseconds: its conversation waits with it.
+    pub max_blocked_ms: u64,
     /// Keeps typing events like the others instead of handing them out live only.
     pub keep_typing: bool,
+    /// How many days events are kept, whoever has settled them; longer while somebody has not.
+    pub retention_days: u32,
+    /// How many days a message is known, so that it is not kept twice.
+    pub duplicates_days: u32,
+    /// From so many unsettled events on, a subscription is warned of.
+    pub backlog_alarm: u64,
+    /// The most unsettled events of a subscription, about; 0 is no limit.
+    pub backlog_limit: u64,
+    /// What happens then.
+    pub on_full: OnFull,
 }
 
 impl Default for InboxConfig {
     fn default() -> Self {
-        let Redelivery { max_attempts, min_delay, max_delay } = Redelivery::default();
-        let msec = |delay: Duration| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let Redelivery { max_attempts, min_delay, max_delay, max_blocked } = Redelivery::default();
         Self {
             max_attempts,
             min_delay_ms: msec(min_delay),
             max_delay_ms: msec(max_delay),
+            max_blocked_ms: msec(max_blocked),
             keep_typing: false,
+            retention_days: 14,
+            duplicates_days: 30,
+            backlog_alarm: 100_000,
+            backlog_limit: 0,
+            on_full: OnFull::default(),
         }
     }
 }
@@ -151,8 +247,281 @@ impl InboxConfig {
             max_attempts: self.max_attempts,
             min_delay: Duration::from_millis(self.min_delay_ms),
             max_delay: Duration::from_millis(self.max_delay_ms),
+            max_blocked: Duration::from_millis(self.max_blocked_ms),
         }
     }
+
+    pub(crate) fn retention(&self) -> Retention {
+        let days = |days: u32| Duration::from_hours(24 * u64::from(days));
+        Retention {
+            events: days(self.retention_days),
+            messages: days(self.duplicates_days),
+            backlog_alarm: self.backlog_alarm,
+            every: Duration::from_mins(1),
+        }
+    }
+}
+
+/// The accounts that are kept connected.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountsConfig {
+    /// How often an account with `connect = true` is connected again, in seconds. The service cannot
+    /// be asked, and to connect again changes nothing where the connection stands.
+    pub check_interval_s: u64,
+}
+
+impl Default for AccountsConfig {
+    fn default() -> Self {
+        Self { check_interval_s: 6 * 3600 }
+    }
+}
+
+/// An account of a channel.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountConfig {
+    /// The account's id inside the chat service: `amojo_id`.
+    pub id: String,
+    /// Connects the account at the start, and keeps it connected.
+    #[serde(default)]
+    pub connect: bool,
+    /// The channel's name in this account; Kommo wants one.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The form of webhooks: `v2`, or `v1`.
+    #[serde(default)]
+    pub hook_version: Option<String>,
+    /// The account's number in the CRM, by which the disable hook names it.
+    #[serde(default)]
+    pub crm_account_id: Option<u64>,
+}
+
+impl AccountConfig {
+    pub(crate) fn request(&self) -> Result<Connect> {
+        if self.id.is_empty() || !self.id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(invalid("channel.account.id", "must be the account's amojo_id, a UUID"));
+        }
+        let mut connect = Connect::new(self.id.as_str());
+        connect.title.clone_from(&self.title);
+        connect.hook_api_version = match self.hook_version.as_deref() {
+            None | Some("v2") => HookVersion::V2,
+            Some("v1") => HookVersion::V1,
+            Some(_) => return Err(invalid("channel.account.hook_version", "must be \"v2\" or \"v1\"")),
+        };
+        Ok(connect)
+    }
+}
+
+/// A secret that is being replaced: its text, or a table that says where it is and until when it
+/// counts.
+#[derive(Clone, Default)]
+pub struct OldSecret {
+    /// The secret.
+    pub value: Option<String>,
+    /// A file that holds it.
+    pub file: Option<PathBuf>,
+    /// Until when it is accepted, as `2026-12-01T00:00:00Z`. Without it: as long as it stands here.
+    pub until: Option<String>,
+}
+
+impl From<String> for OldSecret {
+    fn from(value: String) -> Self {
+        Self { value: Some(value), ..Self::default() }
+    }
+}
+
+impl OldSecret {
+    /// The secret, and its end in Unix milliseconds.
+    fn read(&self) -> Result<(ChannelSecret, Option<i64>)> {
+        let key = "channel.old_secrets";
+        let secret = one_secret(key, self.value.as_ref(), self.file.as_deref())?
+            .ok_or_else(|| invalid(key, "needs value or file"))?;
+        let secret = ChannelSecret::new(secret).map_err(|error| misfit(key, &error))?;
+        let until = self.until.as_ref().map(|until| {
+            let time = until.parse::<jiff::Timestamp>();
+            time.map(jiff::Timestamp::as_millisecond)
+                .map_err(|_| invalid(key, "until must be a time such as \"2026-12-01T00:00:00Z\""))
+        });
+        Ok((secret, until.transpose()?))
+    }
+}
+
+impl<'de> Deserialize<'de> for OldSecret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            value: Option<String>,
+            file: Option<PathBuf>,
+            until: Option<String>,
+        }
+
+        struct Either;
+
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = OldSecret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret, or a table with value or file, and until")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<OldSecret, E> {
+                Ok(text.to_owned().into())
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> std::result::Result<OldSecret, A::Error> {
+                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(OldSecret { value: table.value, file: table.file, until: table.until })
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A secret from the file itself or from another one; `None` where there is neither.
+fn one_secret(key: &str, text: Option<&String>, file: Option<&Path>) -> Result<Option<String>> {
+    match (text, file) {
+        (Some(text), None) => Ok(Some(text.clone())),
+        (None, Some(path)) => {
+            let read = std::fs::read_to_string(path);
+            let text = read.map_err(|error| {
+                invalid(format!("{key}_file"), format!("cannot read {}: {error}", path.display()))
+            })?;
+            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(invalid(key, "is given twice: as text and as a file")),
+    }
+}
+
+/// What goes to the CRM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutboxConfig {
+    /// Calls a second and scope.
+    pub rate: f64,
+    /// Calls of a scope that may go out at once after a pause.
+    pub burst: u32,
+    /// The longest delay before the second attempt, in milliseconds; it doubles with each further one.
+    pub min_delay_ms: u64,
+    /// The longest delay, in milliseconds.
+    pub max_delay_ms: u64,
+    /// So many failures of the service in a row stop all calls to it.
+    pub circuit_failures: u32,
+    /// For so long, in milliseconds.
+    pub circuit_open_ms: u64,
+    /// How long it is only looked for what may have arrived, before it is sent once more, in
+    /// milliseconds.
+    pub look_for_ms: u64,
+    /// After so long what may have arrived is unknown, in milliseconds.
+    pub resolve_for_ms: u64,
+    /// The deadline of items that name none, in milliseconds.
+    pub expires_in_ms: u64,
+    /// The most items that wait.
+    pub max_items: u64,
+    /// How long items are kept after their end, in milliseconds.
+    pub keep_ms: u64,
+}
+
+impl Default for OutboxConfig {
+    fn default() -> Self {
+        let settings = Settings::default();
+        Self {
+            rate: settings.rate,
+            burst: settings.burst,
+            min_delay_ms: msec(settings.min_delay),
+            max_delay_ms: msec(settings.max_delay),
+            circuit_failures: settings.circuit_failures,
+            circuit_open_ms: msec(settings.circuit_open),
+            look_for_ms: msec(settings.look_for),
+            resolve_for_ms: msec(settings.resolve_for),
+            expires_in_ms: msec(settings.expires_in),
+            max_items: settings.max_items,
+            keep_ms: msec(settings.keep),
+        }
+    }
+}
+
+impl OutboxConfig {
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            rate: self.rate,
+            burst: self.burst,
+            min_delay: Duration::from_millis(self.min_delay_ms),
+            max_delay: Duration::from_millis(self.max_delay_ms),
+            circuit_failures: self.circuit_failures,
+            circuit_open: Duration::from_millis(self.circuit_open_ms),
+            look_for: Duration::from_millis(self.look_for_ms),
+            resolve_for: Duration::from_millis(self.resolve_for_ms),
+            expires_in: Duration::from_millis(self.expires_in_ms),
+            max_items: self.max_items,
+            keep: Duration::from_millis(self.keep_ms),
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        if !((0.01..=1000.0).contains(&self.rate) && (1..=1000).contains(&self.burst)) {
+            return Err(invalid("outbox.rate", "must be 0.01 to 1000, and burst 1 to 1000"));
+        }
+        if self.min_delay_ms == 0 || self.min_delay_ms > self.max_delay_ms {
+            return Err(invalid("outbox.min_delay_ms", "must be more than 0 and at most max_delay_ms"));
+        }
+        if self.circuit_failures == 0 || self.circuit_open_ms == 0 {
+            return Err(invalid("outbox.circuit_failures", "must be more than 0, like circuit_open_ms"));
+        }
+        if self.look_for_ms > self.resolve_for_ms || self.resolve_for_ms > 60_000 {
+            return Err(invalid(
+                "outbox.look_for_ms",
+                "must be at most resolve_for_ms, and that at most 60000",
+            ));
+        }
+        let expiry = Duration::from_millis(self.expires_in_ms);
+        if !(Duration::from_secs(1)..=EXPIRY_MAX).contains(&expiry) {
+            return Err(invalid("outbox.expires_in_ms", "must be 1000 (1 s) to 2592000000 (30 days)"));
+        }
+        Ok(())
+    }
+}
+
+/// What no webhook brought.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackfillConfig {
+    /// Reads all known conversations at the start.
+    pub on_start: bool,
+    /// Pages a second.
+    pub rate: f64,
+    /// The most pages that are read of one conversation.
+    pub max_pages: u32,
+}
+
+impl Default for BackfillConfig {
+    fn default() -> Self {
+        let backfill::Settings { on_start, rate, max_pages } = backfill::Settings::default();
+        Self { on_start, rate, max_pages }
+    }
+}
+
+impl BackfillConfig {
+    pub(crate) fn settings(&self) -> backfill::Settings {
+        backfill::Settings { on_start: self.on_start, rate: self.rate, max_pages: self.max_pages }
+    }
+
+    fn validate(&self) -> Result<()> {
+        if !((0.01..=100.0).contains(&self.rate) && (1..=1000).contains(&self.max_pages)) {
+            return Err(invalid("backfill.rate", "must be 0.01 to 100, and max_pages 1 to 1000"));
+        }
+        Ok(())
+    }
+}
+
+fn msec(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A channel, as support registered it.
@@ -166,7 +535,7 @@ pub struct ChannelConfig {
     pub secret: Option<String>,
     /// Further secrets under which webhooks are accepted, while the secret is being changed.
     #[serde(default)]
-    pub old_secrets: Vec<String>,
+    pub old_secrets: Vec<OldSecret>,
     /// A file that holds the secret.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
@@ -176,6 +545,18 @@ pub struct ChannelConfig {
     /// The chats API's address in place of a region, such as a sandbox's.
     #[serde(default)]
     pub base_url: Option<String>,
+    /// The integration's id, for the hook that tells of its switching off.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// The integration's secret, with which that hook is signed.
+    #[serde(default)]
+    pub client_secret: Option<String>,
+    /// A file that holds the integration's secret.
+    #[serde(default)]
+    pub client_secret_file: Option<PathBuf>,
+    /// Accounts that this channel is for. Others are served as well once they are connected.
+    #[serde(default, rename = "account")]
+    pub accounts: Vec<AccountConfig>,
 }
 
 impl fmt::Debug for ChannelConfig {
@@ -198,6 +579,10 @@ impl ChannelConfig {
             secret_file: None,
             region: None,
             base_url: None,
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            accounts: Vec::new(),
         }
     }
 
@@ -210,26 +595,30 @@ impl ChannelConfig {
     }
 
     /// The current secret first, then the old ones.
-    pub(crate) fn secrets(&self) -> Result<Vec<ChannelSecret>> {
-        let current = match (&self.secret, &self.secret_file) {
-            (Some(secret), None) => secret.clone(),
-            (None, Some(path)) => {
-                let cannot = |error| {
-                    invalid("channel.secret_file", format!("cannot read {}: {error}", path.display()))
-                };
-                std::fs::read_to_string(path).map_err(cannot)?.trim_end_matches(['\r', '\n']).to_owned()
+    pub(crate) fn secrets(&self) -> Result<Secrets> {
+        let given = one_secret("channel.secret", self.secret.as_ref(), self.secret_file.as_deref())?;
+        let current = given.ok_or_else(|| {
+            let rule = format!("give it as secret_file, or in the environment as {ENV_PREFIX}SECRET");
+            invalid("channel.secret", rule)
+        })?;
+        let current = ChannelSecret::new(current).map_err(|error| misfit("channel.secret", &error))?;
+        let old = self.old_secrets.iter().map(OldSecret::read).collect::<Result<_>>()?;
+        Ok(Secrets::new(current, old))
+    }
+
+    /// The id and secret that the disable hook is checked with, where they are configured.
+    pub(crate) fn integration(&self) -> Result<Option<(String, ClientSecret)>> {
+        let (text, file) = (self.client_secret.as_ref(), self.client_secret_file.as_deref());
+        match (&self.client_id, one_secret("channel.client_secret", text, file)?) {
+            (None, None) => Ok(None),
+            (Some(id), Some(secret)) => {
+                let secret =
+                    ClientSecret::new(secret).map_err(|error| misfit("channel.client_secret", &error))?;
+                Ok(Some((id.clone(), secret)))
             }
-            (None, None) => {
-                let rule = format!("give it as secret_file, or in the environment as {ENV_PREFIX}SECRET");
-                return Err(invalid("channel.secret", rule));
-            }
-            (Some(_), Some(_)) => {
-                return Err(invalid("channel.secret", "is given twice: as secret and as secret_file"));
-            }
-        };
-        let keyed = std::iter::once(("channel.secret", &current))
-            .chain(self.old_secrets.iter().map(|old| ("channel.old_secrets", old)));
-        keyed.map(|(key, secret)| ChannelSecret::new(secret).map_err(|error| misfit(key, &error))).collect()
+            (Some(_), None) => Err(invalid("channel.client_secret", "belongs to client_id and is missing")),
+            (None, Some(_)) => Err(invalid("channel.client_id", "belongs to client_secret and is missing")),
+        }
     }
 
     /// The client of the chats API.
@@ -253,11 +642,20 @@ impl ChannelConfig {
 }
 
 impl Config {
+    /// When the store takes no more.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            min_free_bytes: self.store.min_free_bytes,
+            backlog: self.inbox.backlog_limit,
+            on_full: self.inbox.on_full,
+        }
+    }
+
     /// Every key with its default, as a file to start from.
     pub const EXAMPLE: &str = include_str!("config.example.toml");
 
     /// The sections, but for the channels.
-    pub const SECTIONS: [&str; 4] = ["listener", "admin", "store", "inbox"];
+    pub const SECTIONS: [&str; 7] = ["listener", "admin", "store", "inbox", "accounts", "outbox", "backfill"];
 
     /// Reads a configuration from TOML text and the environment's variables, which win.
     ///
@@ -304,7 +702,7 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
     pub fn validate(&self) -> Result<()> {
-        self.listener.path_prefix()?;
+        self.listener.validate()?;
         let listener = &self.listener;
         if !(1..=4900).contains(&listener.keep_deadline_ms) {
             return Err(invalid("listener.keep_deadline_ms", "must be 1 to 4900: the vendor waits 5000"));
@@ -328,6 +726,17 @@ impl Config {
             return Err(invalid(
                 "inbox",
                 "max_attempts must be more than 0, min_delay_ms at most max_delay_ms",
+            ));
+        }
+        if !(60..=30 * 24 * 3600).contains(&self.accounts.check_interval_s) {
+            return Err(invalid("accounts.check_interval_s", "must be 60 to 2592000"));
+        }
+        self.outbox.validate()?;
+        self.backfill.validate()?;
+        if self.inbox.retention_days < 14 || self.inbox.duplicates_days < self.inbox.retention_days {
+            return Err(invalid(
+                "inbox",
+                "retention_days must be at least 14, duplicates_days at least as many",
             ));
         }
         if self.channels.is_empty() {

@@ -5,10 +5,12 @@
 
 use crate::clock::Clock;
 use crate::event::{Event, NewEvent};
+use crate::outbox::Acknowledged;
 use crate::store::{
-    Appended, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
+    Appended, DeadLetter, EventQuery, Filter, Keep, Replay, Settled, Settlement, Start, Store,
+    SubscriptionId, SubscriptionState, Token, closed,
 };
-use amochats::{Error, ErrorKind, Result};
+use amochats::{Error, ErrorKind, Result, ScopeId};
 use futures_util::future::join_all;
 use rand::Rng;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,8 +20,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The most deliveries handed out at once, so that one batch stays a modest message.
+/// The most deliveries handed out at once, and the most bytes of their bodies, so that one batch
+/// stays a modest message.
 const BATCH: usize = 100;
+const BATCH_BYTES: usize = 2 << 20;
 /// How many live events a slow consumer may lag behind before it misses some.
 const LIVE: usize = 256;
 
@@ -35,11 +39,19 @@ pub struct Redelivery {
     pub min_delay: Duration,
     /// The longest delay.
     pub max_delay: Duration,
+    /// An event that is refused again so long after it was refused first becomes a dead letter,
+    /// whatever attempts it has left: its conversation waits with it.
+    pub max_blocked: Duration,
 }
 
 impl Default for Redelivery {
     fn default() -> Self {
-        Self { max_attempts: 20, min_delay: Duration::from_secs(1), max_delay: Duration::from_mins(5) }
+        Self {
+            max_attempts: 20,
+            min_delay: Duration::from_secs(1),
+            max_delay: Duration::from_mins(5),
+            max_blocked: Duration::from_hours(6),
+        }
     }
 }
 
@@ -56,6 +68,19 @@ impl Redelivery {
     }
 }
 
+/// How long things are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, whoever has settled them; longer, while somebody has not.
+    pub events: Duration,
+    /// The knowledge of messages that were seen.
+    pub messages: Duration,
+    /// From so many unsettled events on, a subscription is warned of.
+    pub backlog_alarm: u64,
+    /// How often it is looked after.
+    pub every: Duration,
+}
+
 /// The inbox: what webhooks brought, for as many subscriptions as there are.
 #[derive(Clone)]
 pub struct Inbox(Arc<Inner>);
@@ -65,8 +90,6 @@ struct Inner {
     clock: Arc<dyn Clock>,
     redelivery: Redelivery,
     leases: Mutex<Leases>,
-    /// Counts up whenever something may have become ready.
-    ready: watch::Sender<u64>,
     /// Counts up whenever a timer was set.
     timers: watch::Sender<u64>,
     live: broadcast::Sender<Arc<Event>>,
@@ -76,11 +99,15 @@ struct Inner {
 struct Leases {
     held: HashMap<Token, Held>,
     timers: BTreeMap<(Duration, Token), Timer>,
+    /// When an event was refused first, by its subscription and place.
+    refused: HashMap<(SubscriptionId, i64), Duration>,
 }
 
 struct Held {
     ends: Duration,
     attempt: u32,
+    /// Its time has come, and the store is being told: too late for an extension.
+    ending: bool,
     consumer: Arc<ConsumerState>,
 }
 
@@ -101,7 +128,16 @@ struct Hands {
     unsettled: HashSet<Token>,
     /// Leased for it, but not yet taken.
     waiting: Vec<Delivery>,
-    closed: bool,
+    closed: Option<End>,
+}
+
+/// How a consumer ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// On purpose: what it had was not tried.
+    Closed,
+    /// It vanished, perhaps because of what it had.
+    Vanished,
 }
 
 /// A delivery: an event, handed out.
@@ -111,6 +147,8 @@ pub struct Delivery {
     pub ack_id: String,
     /// 1 for the first time.
     pub attempt: u32,
+    /// It was replayed or requeued, so it is out of its order.
+    pub again: bool,
     /// The event.
     pub event: Event,
 }
@@ -173,7 +211,6 @@ impl Inbox {
             clock,
             redelivery,
             leases: Mutex::default(),
-            ready: watch::Sender::new(0),
             timers: watch::Sender::new(0),
             live: broadcast::Sender::new(LIVE),
         }))
@@ -199,6 +236,39 @@ impl Inbox {
         }
     }
 
+    /// Deletes what need not be kept any more, and looks after subscriptions that nobody empties,
+    /// now and then until `stop`.
+    pub async fn maintain(&self, retention: Retention, stop: CancellationToken) {
+        loop {
+            self.maintain_once(&retention).await;
+            let next = self.0.clock.monotonic().saturating_add(retention.every);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.0.clock.sleep_until(next) => {}
+            }
+        }
+    }
+
+    async fn maintain_once(&self, retention: &Retention) {
+        let before = |age: Duration| {
+            self.0.clock.now_msec().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+        };
+        let keep =
+            Keep { events_since: before(retention.events), messages_since: before(retention.messages) };
+        if let Err(error) = self.0.store.maintain(keep).await {
+            tracing::warn!(kind = error.kind().name(), "what is too old could not be deleted: {error}");
+        }
+        for state in self.subscriptions().await.unwrap_or_default() {
+            if state.unsettled >= retention.backlog_alarm {
+                tracing::warn!(
+                    subscription = state.name,
+                    unsettled = state.unsettled,
+                    "a subscription is not emptied; see to its consumers, or delete it"
+                );
+            }
+        }
+    }
+
     async fn end_what_is_due(&self) {
         let now = self.0.clock.monotonic();
         let mut wake = Vec::new();
@@ -212,14 +282,19 @@ impl Inbox {
                 let ((_, token), timer) = entry.remove_entry();
                 match timer {
                     Timer::Wake => wake.push(token),
-                    Timer::LeaseEnds => ended.push(token),
+                    Timer::LeaseEnds => {
+                        if let Some(held) = leases.held.get_mut(&token) {
+                            held.ending = true;
+                        }
+                        ended.push(token);
+                    }
                 }
             }
         }
         let wakes: Vec<_> = wake.iter().map(|token| (*token, Settlement::Wake)).collect();
         if !wakes.is_empty() {
             match self.0.store.settle(wakes).await {
-                Ok(_) => self.something_is_ready(),
+                Ok(_) => {}
                 // The store is out of order: try again, or these events would wait for a restart.
                 Err(_) => {
                     for token in wake {
@@ -246,14 +321,7 @@ impl Inbox {
     /// # Errors
     /// Those of the store: then it is not promised to be kept.
     pub async fn append(&self, event: NewEvent) -> Result<Appended> {
-        // A task of its own: the caller may give up waiting, yet what is kept must be offered.
-        let inbox = self.clone();
-        let append = tokio::spawn(async move {
-            let appended = inbox.0.store.append(event).await?;
-            inbox.something_is_ready();
-            Ok(appended)
-        });
-        append.await.map_err(|_| closed())?
+        self.0.store.append(event).await
     }
 
     /// Hands an event out to whoever listens at this moment, without keeping it.
@@ -268,10 +336,17 @@ impl Inbox {
     /// [`ErrorKind::InvalidArgument`] for a name that is not 1 to 64 letters, digits, `-`, `_`, `.`;
     /// those of the store.
     pub async fn create_subscription(&self, name: &str, start: Start) -> Result<bool> {
+        self.create_filtered(name, start, Filter::default()).await
+    }
+
+    /// As [`Inbox::create_subscription`], for the events that fit a filter.
+    ///
+    /// # Errors
+    /// As for [`Inbox::create_subscription`].
+    pub async fn create_filtered(&self, name: &str, start: Start, filter: Filter) -> Result<bool> {
         valid_name(name)?;
-        let (_, new) = self.0.store.create_subscription(name, start, self.0.clock.now_msec()).await?;
-        self.something_is_ready();
-        Ok(new)
+        let made = self.0.store.create_subscription(name, start, filter, self.0.clock.now_msec()).await?;
+        Ok(made.1)
     }
 
     /// The lasting subscriptions by name, with their state.
@@ -284,15 +359,90 @@ impl Inbox {
         Ok(all)
     }
 
+    /// How many events of each subscription are handed out and not settled.
+    pub(crate) fn outstanding(&self) -> HashMap<SubscriptionId, usize> {
+        let mut counts = HashMap::new();
+        for token in self.leases().held.keys() {
+            *counts.entry(token.subscription).or_default() += 1;
+        }
+        counts
+    }
+
     /// Deletes a subscription and all that waits in it. Its consumers end with
     /// [`ErrorKind::SubscriptionNotFound`].
     ///
     /// # Errors
     /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
     pub async fn delete_subscription(&self, name: &str) -> Result<()> {
+        let id = self.0.store.subscription(name).await?;
         self.0.store.delete_subscription(name).await?;
-        self.something_is_ready();
+        self.leases().refused.retain(|(subscription, _), _| *subscription != id);
         Ok(())
+    }
+
+    /// Hands events out again that were kept before, at the end of a subscription and marked; says
+    /// how many at most, since the subscription's filter goes for them, too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; [`ErrorKind::InvalidArgument`] for an event of another
+    /// store; those of the store.
+    pub async fn replay(&self, subscription: &str, replay: Replay) -> Result<u64> {
+        self.0.store.replay(subscription, replay).await
+    }
+
+    /// What a subscription has given up, after this place, in the order of handing out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
+    pub async fn dead_letters(
+        &self,
+        subscription: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>> {
+        self.0.store.dead_letters(subscription, after, limit).await
+    }
+
+    /// Hands dead letters out again, those at these places or all, at the end and marked. Says how
+    /// many.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
+    pub async fn requeue(&self, subscription: &str, places: Option<Vec<i64>>) -> Result<u64> {
+        self.0.store.take_dead_letters(subscription, places, true).await
+    }
+
+    /// Drops dead letters, those at these places or all. Says how many.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SubscriptionNotFound`]; those of the store.
+    pub async fn drop_dead_letters(&self, subscription: &str, places: Option<Vec<i64>>) -> Result<u64> {
+        self.0.store.take_dead_letters(subscription, places, false).await
+    }
+
+    /// An event that is kept.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn event(&self, event_id: &str) -> Result<Option<Event>> {
+        self.0.store.event(event_id).await
+    }
+
+    /// Events that are kept, oldest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for an event of another store; those of the store.
+    pub async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
+        self.0.store.events(query).await
+    }
+
+    /// Deletes the events of a conversation, by either id, settled or not, in this store for good;
+    /// says how many.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
+        self.0.store.purge(scope, conversation).await
     }
 
     /// A consumer of a subscription, one of possibly several.
@@ -305,7 +455,7 @@ impl Inbox {
         let id = self.0.store.subscription(subscription).await?;
         let settled = watch::Sender::new(0);
         Ok(Consumer {
-            ready: self.0.ready.subscribe(),
+            ready: self.0.store.changes(),
             settled: settled.subscribe(),
             leasing: None,
             inbox: self.clone(),
@@ -323,7 +473,8 @@ impl Inbox {
     pub async fn temporary_consumer(&self, options: ConsumerOptions) -> Result<Consumer> {
         options.validate()?;
         let name = format!("{TEMPORARY}{}", uuid::Uuid::new_v4().simple());
-        self.0.store.create_subscription(&name, Start::Now, self.0.clock.now_msec()).await?;
+        let now = self.0.clock.now_msec();
+        self.0.store.create_subscription(&name, Start::Now, Filter::default(), now).await?;
         self.consumer(&name, options).await
     }
 
@@ -356,6 +507,22 @@ impl Inbox {
         self.settle_token(token, verdict).await
     }
 
+    /// Settles a delivery by a transaction of the outbox, which acknowledges it and does more.
+    pub(crate) async fn acknowledge(
+        &self,
+        token: Token,
+        transaction: impl Future<Output = Result<Acknowledged>>,
+    ) -> Result<Acknowledged> {
+        if !self.leases().held.contains_key(&token) {
+            return Ok(Acknowledged::Lost);
+        }
+        let acknowledged = transaction.await?;
+        if acknowledged != Acknowledged::NotReportable {
+            self.forget(token);
+        }
+        Ok(acknowledged)
+    }
+
     /// Gives a delivery more time, from now on.
     ///
     /// # Errors
@@ -366,8 +533,8 @@ impl Inbox {
         lease_in_range(lease)?;
         let ends = self.0.clock.monotonic() + lease;
         let mut leases = self.leases();
-        let Leases { held, timers } = &mut *leases;
-        let held = held.get_mut(&token).ok_or_else(lease_lost)?;
+        let Leases { held, timers, .. } = &mut *leases;
+        let held = held.get_mut(&token).filter(|held| !held.ending).ok_or_else(lease_lost)?;
         timers.remove(&(held.ends, token));
         held.ends = ends;
         timers.insert((ends, token), Timer::LeaseEnds);
@@ -385,10 +552,15 @@ impl Inbox {
 
     async fn settle_held(self, token: Token, verdict: Verdict) -> Result<()> {
         let attempt = self.leases().held.get(&token).map(|held| held.attempt).ok_or_else(lease_lost)?;
+        let now = self.0.clock.monotonic();
+        let refused = self.leases().refused.get(&(token.subscription, token.place)).copied().unwrap_or(now);
+        let blocked = now.saturating_sub(refused);
         let (settlement, delay) = match verdict {
             Verdict::Ack => (Settlement::Ack, Duration::ZERO),
             Verdict::Dead => (Settlement::Dead, Duration::ZERO),
-            Verdict::Nack(_) if attempt >= self.0.redelivery.max_attempts => {
+            Verdict::Nack(_)
+                if attempt >= self.0.redelivery.max_attempts || blocked >= self.0.redelivery.max_blocked =>
+            {
                 (Settlement::Dead, Duration::ZERO)
             }
             Verdict::Nack(delay) => match delay.unwrap_or_else(|| self.0.redelivery.delay(attempt)) {
@@ -401,6 +573,14 @@ impl Inbox {
         if settled != [Settled::Done] {
             return Err(lease_lost());
         }
+        match settlement {
+            Settlement::Ack | Settlement::Dead => {
+                self.leases().refused.remove(&(token.subscription, token.place));
+            }
+            _ => {
+                self.leases().refused.entry((token.subscription, token.place)).or_insert(now);
+            }
+        }
         if settlement == Settlement::Dead {
             tracing::warn!(
                 ack_id = token.ack_id(),
@@ -410,8 +590,6 @@ impl Inbox {
         }
         if settlement == Settlement::Delay {
             self.set_timer(delay, token, Timer::Wake);
-        } else {
-            self.something_is_ready();
         }
         Ok(())
     }
@@ -424,7 +602,7 @@ impl Inbox {
         lease: Duration,
         to: Arc<ConsumerState>,
     ) -> Result<()> {
-        let leased = self.0.store.lease(subscription, max).await?;
+        let leased = self.0.store.lease(subscription, max, BATCH_BYTES).await?;
         if leased.is_empty() {
             return Ok(());
         }
@@ -433,38 +611,51 @@ impl Inbox {
             let mut leases = self.leases();
             let mut hands = to.hands();
             for one in leased {
-                leases.held.insert(one.token, Held { ends, attempt: one.attempt, consumer: to.clone() });
+                leases.held.insert(
+                    one.token,
+                    Held { ends, attempt: one.attempt, ending: false, consumer: to.clone() },
+                );
                 leases.timers.insert((ends, one.token), Timer::LeaseEnds);
                 hands.unsettled.insert(one.token);
                 hands.waiting.push(Delivery {
                     ack_id: one.token.ack_id(),
                     attempt: one.attempt,
+                    again: one.again,
                     event: one.event,
                 });
             }
             hands.closed
         };
         self.timer_was_set();
-        if closed {
-            self.give_back(to).await;
+        if let Some(end) = closed {
+            self.give_back(to, end).await;
         }
         Ok(())
     }
 
-    /// Hands out again what a consumer leaves behind. A consumer that vanishes has failed its
-    /// attempt: the first time that costs no delay, then it does, or an event that kills its
-    /// consumers would do so without end.
-    async fn give_back(self, from: Arc<ConsumerState>) {
+    /// Hands out again what a consumer leaves behind. If it ended on purpose, that was no attempt. If
+    /// it vanished it has failed its attempt: the first time that costs no delay, then it does, or an
+    /// event that kills its consumers would do so without end.
+    async fn give_back(self, from: Arc<ConsumerState>, end: End) {
         let tokens: Vec<Token> = {
             let mut hands = from.hands();
             hands.waiting.clear();
             hands.unsettled.iter().copied().collect()
         };
+        if end == End::Closed {
+            let returned = tokens.iter().map(|token| (*token, Settlement::Return)).collect();
+            // If the store fails, the lease's own end hands it out again.
+            if self.0.store.settle(returned).await.is_ok() {
+                for token in tokens {
+                    self.forget(token);
+                }
+            }
+            return;
+        }
         // Together, so that one commit serves them all.
         join_all(tokens.into_iter().map(|token| {
             let attempt = self.leases().held.get(&token).map_or(0, |held| held.attempt);
             let delay = self.0.redelivery.delay(attempt.saturating_sub(1));
-            // If the store fails, the lease's own end hands it out again.
             self.settle_token(token, Verdict::Nack(Some(delay)))
         }))
         .await;
@@ -484,6 +675,7 @@ impl Inbox {
         let mut leases = self.leases();
         if let (Timer::LeaseEnds, Some(held)) = (&timer, leases.held.get_mut(&token)) {
             held.ends = at;
+            held.ending = false;
         }
         leases.timers.insert((at, token), timer);
         drop(leases);
@@ -492,10 +684,6 @@ impl Inbox {
 
     fn timer_was_set(&self) {
         self.0.timers.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    fn something_is_ready(&self) {
-        self.0.ready.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -517,7 +705,7 @@ pub struct Consumer {
     subscription: SubscriptionId,
     options: ConsumerOptions,
     state: Arc<ConsumerState>,
-    ready: watch::Receiver<u64>,
+    ready: watch::Receiver<()>,
     settled: watch::Receiver<u64>,
     /// The lease that is under way.
     leasing: Option<JoinHandle<Result<()>>>,
@@ -582,18 +770,27 @@ impl Consumer {
         &self.inbox
     }
 
-    /// Ends the consumer and waits until what it left unsettled can be handed out again.
+    /// Ends the consumer and waits until what it left unsettled can be handed out again, as if it
+    /// had not been.
     pub async fn close(self) {
-        if let Some(end) = self.end() {
+        if let Some(end) = self.end(End::Closed) {
+            end.await;
+        }
+    }
+
+    /// As [`Consumer::close`] where the receiver of its deliveries vanished, perhaps because of what
+    /// it had: that was a failed attempt. Dropping the consumer does the same without waiting.
+    pub async fn abandon(self) {
+        if let Some(end) = self.end(End::Vanished) {
             end.await;
         }
     }
 
     /// What remains to be done at the end; nothing the second time.
-    fn end(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+    fn end(&self, end: End) -> Option<impl Future<Output = ()> + Send + use<>> {
         let (closed, nothing_held) = {
             let mut hands = self.state.hands();
-            (std::mem::replace(&mut hands.closed, true), hands.unsettled.is_empty())
+            (hands.closed.replace(end).is_some(), hands.unsettled.is_empty())
         };
         let temporary = self.name.starts_with(TEMPORARY);
         if closed || (nothing_held && !temporary) {
@@ -605,20 +802,20 @@ impl Consumer {
                 // If the store fails, the next start deletes it.
                 let _ = inbox.delete_subscription(&name).await;
             }
-            inbox.give_back(state).await;
+            inbox.give_back(state, end).await;
         })
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if let (Some(end), Ok(runtime)) = (self.end(), tokio::runtime::Handle::try_current()) {
+        if let (Some(end), Ok(runtime)) = (self.end(End::Vanished), tokio::runtime::Handle::try_current()) {
             runtime.spawn(end);
         }
     }
 }
 
-fn lease_lost() -> Error {
+pub(crate) fn lease_lost() -> Error {
     Error::new(ErrorKind::LeaseLost, "the delivery is no longer leased: it was settled, or its lease ended")
 }
 

@@ -27,21 +27,29 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod admin;
+pub mod backfill;
 mod channels;
 pub mod clock;
 pub mod config;
 mod event;
+mod front;
 mod inbox;
 mod listener;
 mod metrics;
+pub mod outbox;
+mod reload;
 mod runtime;
 mod serve;
 pub mod store;
 
+pub use accounts::{Account, AccountState, AccountStore, Accounts};
+pub use backfill::Backfill;
 pub use channels::{Channel, Channels, Ingested};
 pub use config::Config;
 pub use event::{Event, NewEvent, Origin};
-pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Verdict};
+pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Retention, Verdict};
 pub use metrics::Metrics;
+pub use outbox::Outbox;
 pub use runtime::Runtime;

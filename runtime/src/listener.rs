@@ -8,14 +8,17 @@ use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::config::ListenerConfig;
 use crate::metrics::Metrics;
+use crate::serve::Trusted;
 use amochats::{Error, ErrorKind, Result, SIGNATURE_HEADER};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,7 +26,8 @@ pub(crate) struct Listener {
     channels: Arc<Channels>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    prefix: String,
+    prefixes: Vec<String>,
+    trusted: Arc<Trusted>,
     max_body: usize,
     deadline: Duration,
     /// Bytes of bodies in memory, in permits of one.
@@ -36,12 +40,14 @@ impl Listener {
         channels: Arc<Channels>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        trusted: Arc<Trusted>,
     ) -> Result<Self> {
         Ok(Self {
             channels,
             clock,
             metrics,
-            prefix: config.path_prefix()?.to_owned(),
+            prefixes: config.path_prefixes()?,
+            trusted,
             max_body: config.max_body_bytes,
             deadline: Duration::from_millis(config.keep_deadline_ms),
             in_flight: Arc::new(Semaphore::new(config.max_in_flight_bytes.min(Semaphore::MAX_PERMITS))),
@@ -51,16 +57,26 @@ impl Listener {
     pub(crate) async fn handle(
         &self,
         request: Request<Incoming>,
+        peer: IpAddr,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let started = self.clock.monotonic();
-        let response = self.answer(request, started + self.deadline).await;
+        let in_flight = self.metrics.site.begin();
+        let response = self.answer(request, peer, started + self.deadline).await;
+        drop(in_flight);
         self.metrics.answered(response.status().as_u16(), self.clock.monotonic().saturating_sub(started));
         Ok(response)
     }
 
-    async fn answer(&self, request: Request<Incoming>, deadline: Duration) -> Response<Full<Bytes>> {
-        let scope = request.uri().path().strip_prefix(&self.prefix).filter(|scope| !scope.contains('/'));
-        let Some(scope) = scope.map(str::to_owned) else {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        deadline: Duration,
+    ) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        let scope = self.prefixes.iter().find_map(|prefix| path.strip_prefix(prefix.as_str()));
+        let scope = scope.filter(|scope| !scope.contains('/'));
+        let Some(scope) = scope else {
             return say(StatusCode::NOT_FOUND, "no webhook address");
         };
         if request.method() != Method::POST {
@@ -68,43 +84,41 @@ impl Listener {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
-        if let Err(error) = self.channels.of_scope(&scope) {
+        if let Err(error) = self.channels.of_scope(scope) {
             return say(StatusCode::NOT_FOUND, error.message());
         }
+        let scope = scope.to_owned();
         let (head, body) = request.into_parts();
-        let (body, room) = match self.read(body, deadline).await {
-            Ok(read) => read,
+        let body = match self.read(body, deadline).await {
+            Ok(body) => body,
             Err(mut refused) => {
                 // The rest of the body is not worth reading.
                 refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 return refused;
             }
         };
+        let length = body.len() as u64;
         let signature = head.headers.get(SIGNATURE_HEADER).map(|value| value.to_str().unwrap_or_default());
-        // A task of its own: after the deadline the store still has the body, so it still takes its
-        // room, and what becomes of it is still counted.
-        let (channels, to, signature) = (self.channels.clone(), scope.clone(), signature.map(str::to_owned));
-        let ingest = tokio::spawn(async move {
-            let _room = room;
-            channels.ingest(&to, signature.as_deref(), body).await
-        });
-        let ingested = match self.by(deadline, ingest).await {
-            Some(Ok(ingested)) => ingested,
-            Some(Err(_)) => Err(Error::new(ErrorKind::Panic, "the webhook could not be handled")),
+        // After the deadline the store may still have the body, which then still takes its room.
+        let ingested = match self.by(deadline, self.channels.ingest(&scope, signature, body)).await {
+            Some(ingested) => ingested,
             None => Err(Error::new(ErrorKind::StoreFailed, "the store did not commit in time")),
         };
         match ingested {
-            Ok(_) => say(StatusCode::OK, "kept"),
+            Ok(_) => {
+                self.metrics.site.bytes.inc_by(length);
+                say(StatusCode::OK, "kept")
+            }
             Err(error) => {
                 let status = match error.kind() {
                     ErrorKind::UnknownChannel => StatusCode::NOT_FOUND,
                     ErrorKind::SignatureMissing | ErrorKind::SignatureMismatch => StatusCode::UNAUTHORIZED,
                     ErrorKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                    ErrorKind::Panic => StatusCode::INTERNAL_SERVER_ERROR,
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 if status == StatusCode::UNAUTHORIZED {
-                    tracing::warn!(scope, reason = error.kind().name(), "a webhook was refused: {error}");
+                    let peer = self.trusted.client(peer, &head.headers);
+                    tracing::warn!(scope, %peer, reason = error.kind().name(), "a webhook was refused: {error}");
                 } else if status == StatusCode::SERVICE_UNAVAILABLE {
                     tracing::error!(
                         scope,
@@ -119,11 +133,7 @@ impl Listener {
 
     /// Reads a body. Its room in memory is taken as its bytes arrive, so that a peer which announces
     /// much and sends little takes little.
-    async fn read(
-        &self,
-        mut body: Incoming,
-        deadline: Duration,
-    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response<Full<Bytes>>> {
+    async fn read(&self, mut body: Incoming, deadline: Duration) -> Result<Bytes, Response<Full<Bytes>>> {
         let too_large = || {
             tracing::warn!(
                 limit = self.max_body,
@@ -134,7 +144,7 @@ impl Listener {
         if body.size_hint().lower() > self.max_body as u64 {
             return Err(too_large());
         }
-        let mut bytes = BytesMut::new();
+        let mut bytes = Bytes::new();
         let mut room: Option<OwnedSemaphorePermit> = None;
         loop {
             let data = match self.by(deadline, body.frame()).await {
@@ -160,18 +170,35 @@ impl Listener {
                 Some(room) => room.merge(more),
                 None => room = Some(more),
             }
-            bytes.extend_from_slice(&data);
+            bytes = if bytes.is_empty() { data } else { [bytes, data].concat().into() };
         }
-        Ok((bytes.freeze(), room))
+        Ok(Bytes::from_owner(Body { bytes, _room: room }))
     }
 
     /// What comes of a future by the deadline.
     async fn by<T>(&self, deadline: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = std::pin::pin!(future);
+        // Mostly it is there already, and needs no timer.
+        if let Poll::Ready(done) = futures_util::poll!(future.as_mut()) {
+            return Some(done);
+        }
         tokio::select! {
             biased;
             done = future => Some(done),
             () = self.clock.sleep_until(deadline) => None,
         }
+    }
+}
+
+/// A body that takes its room in memory for as long as anything holds it.
+struct Body {
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

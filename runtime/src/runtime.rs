@@ -1,13 +1,18 @@
 //! All parts together.
 
+use crate::accounts::Accounts;
 use crate::admin::Admin;
+use crate::backfill::Backfill;
 use crate::channels::Channels;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::front::Front;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
-use crate::serve::{Limits, bind, serve};
+use crate::outbox::Outbox;
+use crate::reload::{Reloading, watch_certificate};
+use crate::serve::{Guests, PeerLimits, Site, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
 use amochats::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -16,9 +21,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A running channel: listener, inbox and store.
+/// A running channel: listener, inbox, outbox and store.
 pub struct Runtime {
     inbox: Inbox,
+    outbox: Outbox,
+    backfill: Backfill,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
@@ -35,6 +42,7 @@ pub struct Runtime {
     ended: CancellationToken,
     listening: TaskTracker,
     tasks: TaskTracker,
+    reloading: Reloading,
 }
 
 impl Runtime {
@@ -45,7 +53,7 @@ impl Runtime {
     /// cannot be bound; those of [`SqliteStore::open`].
     pub async fn start(config: Config) -> Result<Self> {
         config.validate()?;
-        let store = Arc::new(SqliteStore::open(&config.store.path).await?);
+        let store = Arc::new(SqliteStore::open_within(&config.store.path, config.limits()).await?);
         Self::start_with(&config, store, Arc::new(SystemClock::default())).await
     }
 
@@ -58,7 +66,26 @@ impl Runtime {
         let metrics = Arc::new(Metrics::default());
         let inbox = Inbox::new(store.clone(), clock.clone(), config.inbox.redelivery());
         inbox.delete_temporary().await?;
-        let channels = Arc::new(Channels::new(config, inbox.clone(), clock.clone(), metrics.clone())?);
+        let accounts = Accounts::open(store.clone(), clock.clone(), metrics.clone()).await?;
+        let channels = Channels::new(config, inbox.clone(), accounts, clock.clone(), metrics.clone())?;
+        let channels = Arc::new(channels);
+        let outbox = Outbox::start(
+            store.clone(),
+            channels.clone(),
+            inbox.clone(),
+            clock.clone(),
+            config.outbox.settings(),
+            metrics.clone(),
+        )
+        .await?;
+        let backfill = Backfill::start(
+            store.clone(),
+            channels.clone(),
+            clock.clone(),
+            config.backfill.settings(),
+            metrics.clone(),
+        )
+        .await?;
         let webhooks = bind(config.listener.address, "listener").await?;
         let machines = bind(config.admin.address, "admin").await?;
         let address = |listener: &tokio::net::TcpListener| {
@@ -70,38 +97,76 @@ impl Runtime {
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
-        let handler =
-            Arc::new(Listener::new(&config.listener, channels.clone(), clock.clone(), metrics.clone())?);
-        let limits = Limits {
-            connections: config.listener.max_connections,
-            header_timeout: Duration::from_millis(config.listener.header_timeout_ms),
+        let trusted = Arc::new(Trusted::new(&config.listener.trusted_proxies)?);
+        let front = Arc::new(Front {
+            listener: Listener::new(
+                &config.listener,
+                channels.clone(),
+                clock.clone(),
+                metrics.clone(),
+                trusted.clone(),
+            )?,
+            channels: channels.clone(),
+            disable_path: config.listener.disable_path.clone(),
+        });
+        let site = Site {
+            guests: Guests::new(config.listener.limits(), clock.clone()),
+            clock: clock.clone(),
+            tls: config.listener.tls()?.map(Arc::new),
+            trusted,
+            proxy_protocol: config.listener.proxy_protocol,
+            metrics: Some(metrics.clone()),
         };
-        let handle = move |request| {
-            let handler = handler.clone();
-            async move { handler.handle(request).await }
+        let reloading = Reloading::new(config.clone(), site.clone());
+        let handle = move |request, peer| {
+            let front = front.clone();
+            async move { front.handle(request, peer).await }
         };
-        listening.spawn(serve(
-            webhooks,
-            limits,
-            Some(metrics.clone()),
-            stopping.clone(),
-            ended.clone(),
-            handle,
-        ));
+        listening.spawn(serve(webhooks, site, stopping.clone(), ended.clone(), handle));
 
-        let admin =
-            Arc::new(Admin { metrics: metrics.clone(), store: store.clone(), unready: unready.clone() });
-        let limits = Limits { connections: 64, header_timeout: Duration::from_secs(5) };
-        let handle = move |request| {
+        let admin = Arc::new(Admin {
+            metrics: metrics.clone(),
+            inbox: inbox.clone(),
+            clock: clock.clone(),
+            outbox: outbox.clone(),
+            store: store.clone(),
+            unready: unready.clone(),
+        });
+        let limits = PeerLimits {
+            connections: 64,
+            per_peer: usize::MAX,
+            head: Duration::from_secs(5),
+            keep_alive: Duration::from_mins(2),
+        };
+        let site = Site {
+            guests: Guests::new(limits, clock.clone()),
+            clock: clock.clone(),
+            tls: None,
+            trusted: Arc::default(),
+            proxy_protocol: false,
+            metrics: None,
+        };
+        let handle = move |request, _peer| {
             let admin = admin.clone();
             async move { admin.handle(request).await }
         };
-        tasks.spawn(serve(machines, limits, None, ended.clone(), ended.clone(), handle));
+        tasks.spawn(serve(machines, site, ended.clone(), ended.clone(), handle));
+        let interval = Duration::from_secs(config.accounts.check_interval_s);
+        let (keeper, stop) = (channels.clone(), ended.clone());
+        tasks.spawn(async move { keeper.accounts().run(keeper.clone(), interval, stop).await });
+        if let Some(tls) = reloading.tls() {
+            let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
+            tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
+        }
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });
+        let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
+        tasks.spawn(async move { keeper.maintain(retention, stop).await });
 
         Ok(Self {
             inbox,
+            outbox,
+            backfill,
             channels,
             metrics,
             store,
@@ -114,12 +179,18 @@ impl Runtime {
             ended,
             listening,
             tasks,
+            reloading,
         })
     }
 
     /// Where webhooks arrive.
     pub fn listener_address(&self) -> SocketAddr {
         self.listener_address
+    }
+
+    /// Whether webhooks arrive over TLS.
+    pub fn has_tls(&self) -> bool {
+        self.reloading.tls().is_some()
     }
 
     /// Where health and metrics are.
@@ -132,6 +203,16 @@ impl Runtime {
         &self.inbox
     }
 
+    /// The outbox.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The backfill.
+    pub fn backfill(&self) -> &Backfill {
+        &self.backfill
+    }
+
     /// The channels, their clients, and the door for webhooks that another server received.
     pub fn channels(&self) -> &Arc<Channels> {
         &self.channels
@@ -140,6 +221,18 @@ impl Runtime {
     /// What is counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Goes on with another configuration, as far as that needs no restart: channels, secrets,
+    /// accounts, limits of connections, the certificate. All of it or, with an error, none. Returns
+    /// the keys whose change needs a restart.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn reload(&self, config: &Config) -> Result<Vec<&'static str>> {
+        let restart = self.reloading.reload(config, &self.channels)?;
+        self.metrics.reloaded(true);
+        Ok(restart)
     }
 
     /// Readiness fails from now on; after `listener.drain_delay_ms`, in which a load balancer can
@@ -160,6 +253,9 @@ impl Runtime {
         let ends = tokio::time::Instant::now() + deadline;
         let mut in_time = tokio::time::timeout_at(ends, self.listening.wait()).await.is_ok();
         self.ended.cancel();
+        // What is on the wire may still be answered; what is not is looked for at the next start.
+        in_time &= tokio::time::timeout_at(ends, self.backfill.stop()).await.is_ok();
+        in_time &= tokio::time::timeout_at(ends, self.outbox.stop()).await.is_ok();
         // Asked for also when the time is over: the store finishes what it has accepted.
         in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.tasks.wait()).await.is_ok();

@@ -27,11 +27,28 @@ fn the_example_shows_every_key_with_its_default() {
     let defaults = load(&format!("[[channel]]{channel}"), &[]).expect("valid");
     assert_eq!(format!("{example:?}"), format!("{defaults:?}"));
     // What is not in the example would show here: each field that Debug prints is a key.
-    let shown = format!("{:?}{:?}{:?}{:?}", example.listener, example.admin, example.store, example.inbox);
+    let shown = format!(
+        "{:?}{:?}{:?}{:?}{:?}",
+        example.listener, example.admin, example.store, example.inbox, example.accounts
+    );
     for field in shown.split(['{', ',']).filter_map(|part| part.trim().split_once(": ")) {
         assert!(Config::EXAMPLE.contains(&format!("\n{} = ", field.0)), "{} is not in the example", field.0);
     }
-    for key in ["id", "secret", "old_secrets", "region", "secret_file", "base_url"] {
+    for key in [
+        "id",
+        "secret",
+        "old_secrets",
+        "region",
+        "secret_file",
+        "base_url",
+        "client_id",
+        "client_secret",
+        "client_secret_file",
+        "connect",
+        "title",
+        "hook_version",
+        "crm_account_id",
+    ] {
         assert!(channel.contains(&format!("{key} = ")), "{key} is not in the example");
     }
     assert_eq!(Config::EXAMPLE.matches("[[channel]]\nid").count(), 1);
@@ -54,6 +71,20 @@ fn each_mistake_is_named_with_what_to_do() {
         ("listener.max_connections = 0", "listener.max_connections", "1 to"),
         ("listener.max_connections = 9223372036854775807", "listener.max_connections", "1 to"),
         ("listener.header_timeout_ms = 0", "listener.header_timeout_ms", "1 to"),
+        ("listener.keep_alive_timeout_ms = 0", "listener.keep_alive_timeout_ms", "1 to"),
+        ("listener.max_connections_per_peer = 0", "listener.max_connections_per_peer", "more than 0"),
+        ("listener.more_webhook_paths = [\"/x\"]", "listener.more_webhook_paths", "/webhook/:scope_id"),
+        ("listener.disable_path = \"x\"", "listener.disable_path", "begin with"),
+        ("listener.tls_cert = \"/none/such\"", "listener.tls_key", "is missing"),
+        ("listener.tls_key = \"/none/such\"", "listener.tls_cert", "is missing"),
+        (
+            "listener.tls_cert = \"/none/such\"\nlistener.tls_key = \"/none/such\"",
+            "listener.tls_cert",
+            "cannot read /none/such",
+        ),
+        ("listener.trusted_proxies = [\"proxy.example\"]", "listener.trusted_proxies", "10.0.0.0/8"),
+        ("listener.proxy_protocol = true", "listener.proxy_protocol", "trusted_proxies"),
+        ("accounts.check_interval_s = 1", "accounts.check_interval_s", "60 to"),
         ("inbox.max_attempts = 0", "inbox", "more than 0"),
         ("inbox.min_delay_ms = 10\ninbox.max_delay_ms = 9", "inbox", "at most max_delay_ms"),
     ] {
@@ -66,6 +97,8 @@ fn each_mistake_is_named_with_what_to_do() {
 #[test]
 fn each_mistake_of_a_channel_is_named() {
     let twice = format!("{CHANNEL}{CHANNEL}");
+    let more = |more: &str| format!("{CHANNEL}{more}\n");
+    let old = |old: &str| more(&format!("old_secrets = [{old}]"));
     for (toml, field, said) in [
         ("", "channel", "add a [[channel]]"),
         (&twice, "channel.id", "the same id"),
@@ -89,6 +122,15 @@ fn each_mistake_of_a_channel_is_named() {
             "channel.secret_file",
             "/none/such",
         ),
+        (&old("\"\""), "channel.old_secrets", "empty"),
+        (&old("{ until = \"2026-12-01T00:00:00Z\" }"), "channel.old_secrets", "value or file"),
+        (&old("{ value = \"s3cret\", file = \"/f\" }"), "channel.old_secrets", "twice"),
+        (&old("{ value = \"s3cret\", until = \"tomorrow\" }"), "channel.old_secrets", "until must be"),
+        (&more("client_id = \"c\""), "channel.client_secret", "is missing"),
+        (&more("client_secret = \"s3cret\""), "channel.client_id", "is missing"),
+        (&more("[[channel.account]]\nid = \"a_b\""), "channel.account.id", "amojo_id"),
+        (&more("account = [{ id = \"a\" }, { id = \"a\" }]"), "channel.account.id", "the same id"),
+        (&more("account = [{ id = \"a\", hook_version = \"v3\" }]"), "channel.account.hook_version", "v2"),
         ("[[channel]]\nid = \"a\"\nsecret = \"s3cret\"", "channel.region", "ru, kommo or com"),
         ("[[channel]]\nid = \"a\"\nsecret = \"s3cret\"\nregion = \"eu\"", "channel.region", "kommo"),
         (

@@ -21,8 +21,12 @@ async fn inbox(max_attempts: u32) -> (Inbox, Arc<ManualClock>) {
 
 async fn inbox_over(store: Arc<dyn Store>, max_attempts: u32) -> (Inbox, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(UNIX_EPOCH));
-    let redelivery =
-        Redelivery { max_attempts, min_delay: Duration::from_secs(10), max_delay: Duration::from_secs(1000) };
+    let redelivery = Redelivery {
+        max_attempts,
+        min_delay: Duration::from_secs(10),
+        max_delay: Duration::from_secs(1000),
+        max_blocked: Duration::from_hours(1),
+    };
     let inbox = Inbox::new(store, clock.clone(), redelivery);
     let timers = inbox.clone();
     tokio::spawn(async move { timers.run(CancellationToken::new()).await });
@@ -149,7 +153,7 @@ async fn what_a_consumer_leaves_is_handed_out_again_first_at_once_then_later() {
     append(&inbox, "a", "1").await;
     let mut first = consumer(&inbox, 10).await;
     one(&mut first).await;
-    first.close().await;
+    first.abandon().await;
     let mut second = consumer(&inbox, 10).await;
     assert_eq!(one(&mut second).await.attempt, 2, "at once");
     drop(second);
@@ -157,6 +161,40 @@ async fn what_a_consumer_leaves_is_handed_out_again_first_at_once_then_later() {
     assert!(nothing(&mut third).await, "whoever takes it down twice waits");
     clock.advance(Duration::from_secs(10));
     assert_eq!(one(&mut third).await.attempt, 3);
+}
+
+#[tokio::test]
+async fn an_event_that_is_put_off_again_and_again_blocks_its_conversation_for_so_long() {
+    let (inbox, clock) = inbox(1000).await;
+    append(&inbox, "a", "poison").await;
+    append(&inbox, "a", "next").await;
+    let mut consumer = consumer(&inbox, 10).await;
+    let mut attempts = 0;
+    loop {
+        let delivery = one(&mut consumer).await;
+        if delivery.event.raw == "next" {
+            break;
+        }
+        attempts += 1;
+        inbox
+            .settle(&delivery.ack_id, Verdict::Nack(Some(Duration::from_mins(20))))
+            .await
+            .expect("committed");
+        clock.advance(Duration::from_mins(20));
+    }
+    assert_eq!(attempts, 4, "at once, and after 20, 40 and 60 minutes");
+    assert_eq!(inbox.dead_letters("crm", 0, 10).await.expect("listed").len(), 1);
+}
+
+#[tokio::test]
+async fn what_ends_on_purpose_has_not_failed() {
+    let (inbox, _clock) = inbox(1).await;
+    append(&inbox, "a", "1").await;
+    for _ in 0..3 {
+        let mut consumer = consumer(&inbox, 10).await;
+        assert_eq!(one(&mut consumer).await.attempt, 1, "the only attempt is still there");
+        consumer.close().await;
+    }
 }
 
 #[tokio::test]

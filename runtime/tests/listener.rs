@@ -62,7 +62,7 @@ async fn a_store_that_does_not_commit_in_time_costs_a_503_but_not_the_event() {
     world.store.let_go();
     assert_eq!(world.next().await.event.raw, message("1", "hi"), "committed late, handed out all the same");
     let metrics = world.admin("/metrics").await.body;
-    assert!(metrics.contains("\namochats_events_total{kind=\"message\",outcome=\"kept\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("\namochats_events_total{kind=\"message\",outcome=\"late\"} 1\n"), "{metrics}");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn other_addresses_and_methods_are_refused() {
     let elsewhere = Config::load(
         &format!(
             "[listener]\naddress = \"127.0.0.1:0\"\nwebhook_path = \"/:scope_id\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\""
+             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nbase_url = \"http://127.0.0.1:9\""
         ),
         [],
     );
@@ -299,13 +299,8 @@ async fn bodies_that_do_not_come_are_not_kept() {
 }
 
 #[tokio::test]
-async fn heads_that_do_not_come_and_bytes_that_are_not_http_cost_the_connection() {
-    let mut config = config();
-    config.listener.header_timeout_ms = 100;
-    let world = World::with(config).await;
-    let mut wire = world.connect().await;
-    wire.send(b"POST /webhook/").await;
-    assert!(wire.has_ended().await, "cut off after the time for the head");
+async fn bytes_that_are_not_http_cost_the_connection() {
+    let world = World::new().await;
     let mut wire = world.connect().await;
     wire.send(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await;
     assert_eq!(wire.answer().await.status, 400);
@@ -332,22 +327,6 @@ async fn one_connection_carries_many_hooks_also_at_once() {
     let statuses = [wire.answer().await.status, wire.answer().await.status, wire.answer().await.status];
     assert_eq!(statuses, [200, 401, 200]);
     assert_eq!((world.next().await.event.raw, world.next().await.event.raw), (third.into(), fourth.into()));
-}
-
-#[tokio::test]
-async fn connections_over_the_limit_wait_for_a_place() {
-    let mut config = config();
-    config.listener.max_connections = 1;
-    let world = World::with(config).await;
-    let mut first = world.connect().await;
-    first.send(&signed(b"{}")).await;
-    assert_eq!(first.answer().await.status, 200);
-    let mut second = world.connect().await;
-    second.send(&signed(b"[]")).await;
-    world.settle_down().await;
-    assert!(second.is_silent() && world.store.appends() == 1, "the place is taken");
-    drop(first);
-    assert_eq!(second.answer().await.status, 200);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! What is particular to the SQLite store: the file, its owner, its rights, its restart.
 
 use amochats::ErrorKind;
-use amochats_runtime::store::{Settled, Settlement, SqliteStore, Start, Store};
+use amochats_runtime::store::{
+    Appended, Filter, Limits, OnFull, Settled, Settlement, SqliteStore, Start, Store,
+};
 use amochats_runtime::{NewEvent, Origin};
 
 fn event(message: &str) -> NewEvent {
@@ -25,18 +27,18 @@ async fn what_was_kept_leased_and_settled_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("inbox.db");
     let store = SqliteStore::open(&path).await.expect("new");
-    let (crm, _) = store.create_subscription("crm", Start::Oldest, 1).await.expect("made");
+    let (crm, _) = store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
     for message in ["1", "2", "3"] {
         store.append(event(message)).await.expect("kept");
     }
-    let first = store.lease(crm, 9).await.expect("leased").remove(0);
+    let first = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
     assert_eq!(store.settle(vec![(first.token, Settlement::Ack)]).await.expect("committed"), [Settled::Done]);
-    let second = store.lease(crm, 9).await.expect("leased").remove(0);
+    let second = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
     store.close().await;
 
     let store = SqliteStore::open(&path).await.expect("again");
     let crm = store.subscription("crm").await.expect("kept");
-    let again = store.lease(crm, 9).await.expect("leased").remove(0);
+    let again = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
     assert_eq!(again.event, second.event, "the settled one does not come back, the leased one does");
     assert_eq!(again.attempt, 2);
     let late = store.settle(vec![(second.token, Settlement::Ack)]).await.expect("committed");
@@ -113,4 +115,195 @@ async fn the_settings_that_durability_depends_on_are_on() {
     let waiting: i64 =
         connection.query_row("SELECT count(*) FROM waiting", [], |row| row.get(0)).expect("a view");
     assert_eq!(waiting, 0);
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_taken_over_with_all_that_waits_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    let first = rusqlite::Connection::open(&path).expect("new");
+    first.execute_batch(include_str!("fixtures/store-1.sql")).expect("the fixture is SQL");
+    drop(first);
+
+    let store = SqliteStore::open(&path).await.expect("taken over");
+    let known = store.subscriptions().await.expect("listed");
+    let counts: Vec<_> = known.iter().map(|s| (s.name.as_str(), s.id.0, s.unsettled, s.dead)).collect();
+    assert_eq!(counts, [("crm", 2, 4, 1), ("new", 3, 2, 0)]);
+
+    let crm = store.lease(known[0].id, 10, usize::MAX).await.expect("leased");
+    let seen: Vec<_> = crm
+        .iter()
+        .map(|one| (one.event.event_id.as_str(), one.attempt, one.event.scope_id.as_str()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("0123456789ab-1", 2, "channel_account"),
+            ("0123456789ab-4", 3, "channel_other"),
+            ("0123456789ab-5", 1, "channel_account")
+        ],
+        "what was leased, delayed and ready; the other one waits for its conversation"
+    );
+    store.settle(vec![(crm[0].token, Settlement::Ack)]).await.expect("committed");
+    let next = store.lease(known[0].id, 10, usize::MAX).await.expect("leased");
+    assert_eq!(next[0].event.raw, "a, waiting");
+    let dead = store.dead_letters("crm", 0, 10).await.expect("listed");
+    assert_eq!((dead.len(), dead[0].attempts, &dead[0].event.raw[..]), (1, 20, &b"b, dead"[..]));
+
+    let new = store.append(event("6")).await.expect("answered");
+    assert_eq!(new, Appended::Kept("0123456789ab-6".into()), "numbers go on");
+    let rest = store.lease(known[1].id, 10, usize::MAX).await.expect("leased");
+    assert_eq!(rest.len(), 3, "where the new subscription had got to, and what came since");
+    let (id, _) = store.create_subscription("later", Start::Now, Filter::default(), 1).await.expect("made");
+    assert_eq!(id.0, 4, "no number is used twice");
+    store.close().await;
+
+    let foreign = rusqlite::Connection::open(&path).expect("opened");
+    foreign.pragma_update(None, "user_version", 99).expect("written");
+    drop(foreign);
+    let error = SqliteStore::open(&path).await.err().expect("refused");
+    assert!(error.message().contains("newer"), "{error}");
+}
+
+#[tokio::test]
+async fn the_views_answer_in_the_shell() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    let store = SqliteStore::open(&path).await.expect("new");
+    let (crm, _) = store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+    for message in ["1", "2", "3"] {
+        store.append(event(message)).await.expect("kept");
+    }
+    let first = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
+    store.settle(vec![(first.token, Settlement::Dead)]).await.expect("committed");
+    store.lease(crm, 1, usize::MAX).await.expect("leased");
+
+    let shell = rusqlite::Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .expect("beside the store");
+    let one = |sql: &str| -> String { shell.query_row(sql, [], |row| row.get(0)).expect(sql) };
+    assert_eq!(
+        one("SELECT subscription || unsettled || dead || oldest FROM backlog"),
+        "crm211970-01-01 00:00:00"
+    );
+    assert_eq!(one("SELECT group_concat(body) FROM events"), "3,2,1");
+    assert_eq!(one("SELECT group_concat(state || message_ref_id) FROM waiting"), "leased2,waiting3");
+    assert_eq!(one("SELECT message_ref_id || attempt FROM dead_letters"), "11");
+    assert_eq!(one("SELECT account_id || conversation_ref_id FROM conversations"), "accountc");
+}
+
+#[tokio::test]
+async fn duplicates_are_known_before_and_after_they_are_filed_and_across_restarts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    // More than are collected in memory, so that some are in the table and some on their way.
+    let count = 25_000;
+    let store = SqliteStore::open(&path).await.expect("new");
+    for first in (0..count).step_by(500) {
+        let appends = (first..first + 500).map(|number| store.append(event(&number.to_string())));
+        for appended in futures_util::future::join_all(appends).await {
+            assert!(matches!(appended, Ok(Appended::Kept(_))), "{appended:?}");
+        }
+    }
+    let known = async |store: &SqliteStore| {
+        for number in (0..count).step_by(97) {
+            let again = store.append(event(&number.to_string())).await.expect("answered");
+            assert_eq!(again, Appended::Duplicate, "{number}");
+        }
+    };
+    known(&store).await;
+    store.close().await;
+    let store = SqliteStore::open(&path).await.expect("again");
+    known(&store).await;
+    let other = NewEvent { digest: Some([9; 20]), ..event("0") };
+    assert!(matches!(store.append(other).await.expect("answered"), Appended::Conflicting(_)));
+}
+
+#[tokio::test]
+async fn a_full_subscription_refuses_or_loses_its_oldest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for on_full in [OnFull::Refuse, OnFull::ExpireOldest] {
+        let limits = Limits { backlog: 150, on_full, ..Limits::default() };
+        let path = folder.path().join(format!("{on_full:?}.db"));
+        let store = SqliteStore::open_within(path, limits).await.expect("new");
+        store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+        let mut refused = 0;
+        for number in 0..1000 {
+            match store.append(NewEvent { conversation_ref_id: None, ..event(&number.to_string()) }).await {
+                Ok(appended) => assert!(matches!(appended, Appended::Kept(_))),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::StoreFull);
+                    assert!(error.message().contains("backlog_limit"), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        let state = store.subscriptions().await.expect("listed").remove(0);
+        assert!((100..300).contains(&state.unsettled), "{on_full:?}: {state:?}");
+        assert_eq!(state.unsettled + state.dead + refused, 1000, "nothing disappears");
+        assert_eq!(refused > 0, on_full == OnFull::Refuse);
+        if on_full == OnFull::ExpireOldest {
+            let dead = store.dead_letters("crm", 0, 1).await.expect("listed").remove(0);
+            assert!(dead.event.raw.is_empty() && dead.attempts == 0, "the oldest, without its body");
+            let next = store.lease(state.id, 1, usize::MAX).await.expect("leased").remove(0);
+            assert_eq!(next.event.raw, state.dead.to_string(), "the first that is left");
+        }
+    }
+}
+
+#[tokio::test]
+async fn too_little_free_disk_keeps_nothing_more_but_settles() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    let store = SqliteStore::open(&path).await.expect("new");
+    let (crm, _) = store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+    store.append(event("1")).await.expect("kept");
+    store.close().await;
+    let limits = Limits { min_free_bytes: u64::MAX, ..Limits::default() };
+    let store = SqliteStore::open_within(&path, limits).await.expect("again");
+    let error = store.append(event("2")).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::StoreFull);
+    assert_eq!(store.append(event("1")).await.expect("answered"), Appended::Duplicate, "takes no room");
+    let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
+    let settled = store.settle(vec![(leased.token, Settlement::Ack)]).await.expect("committed");
+    assert_eq!(settled, [Settled::Done]);
+}
+
+#[tokio::test]
+async fn a_backup_of_a_working_store_is_a_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+    store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+    store.append(event("1")).await.expect("kept");
+    let copy = folder.path().join("copy.db");
+    store.backup(&copy).await.expect("written");
+    store.append(event("2")).await.expect("kept");
+    let again = store.backup(&copy).await.expect_err("refused");
+    assert_eq!(again.kind(), ErrorKind::StoreFailed, "a file that is there is left alone");
+
+    let copy = SqliteStore::open(&copy).await.expect("a store");
+    assert_eq!(copy.subscriptions().await.expect("listed")[0].unsettled, 1);
+    assert!(copy.check().await.expect("read").is_empty());
+    assert_eq!(copy.append(event("1")).await.expect("answered"), Appended::Duplicate);
+}
+
+#[tokio::test]
+async fn a_check_finds_damage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    let store = SqliteStore::open(&path).await.expect("new");
+    for number in 0..200 {
+        store.append(event(&number.to_string())).await.expect("kept");
+    }
+    store.close().await;
+    let damage = rusqlite::Connection::open(&path).expect("opened");
+    // An index that lacks a row of its table.
+    damage
+        .execute_batch(
+            "CREATE INDEX damaged ON event (kind); PRAGMA writable_schema = ON; \
+             UPDATE sqlite_schema SET sql = 'CREATE INDEX damaged ON event (received_at)' WHERE name = 'damaged';",
+        )
+        .expect("damaged");
+    drop(damage);
+    let store = SqliteStore::open(&path).await.expect("opened all the same");
+    assert!(!store.check().await.expect("read").is_empty());
 }

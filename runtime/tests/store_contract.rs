@@ -2,7 +2,8 @@
 
 use amochats::ErrorKind;
 use amochats_runtime::store::{
-    Appended, MemoryStore, Settled, Settlement, SqliteStore, Start, Store, SubscriptionId, Token,
+    Appended, EventQuery, Filter, Keep, MemoryStore, Replay, Settled, Settlement, SqliteStore, Start, Store,
+    SubscriptionId, Token,
 };
 use amochats_runtime::{NewEvent, Origin};
 
@@ -37,6 +38,16 @@ contract! {
     a_subscription_is_filled_in_order_beside_appends
     own_and_ref_id_are_one_conversation
     deleting_a_subscription_ends_its_leases
+    a_filter_lets_through_what_fits
+    what_is_returned_was_not_tried
+    no_more_bytes_are_leased_than_asked_for
+    a_replay_comes_at_the_end_and_says_so
+    dead_letters_are_listed_requeued_and_dropped
+    events_are_found_and_listed
+    old_events_go_once_nobody_needs_them
+    a_message_is_known_for_longer_than_its_event
+    a_purge_takes_one_conversation
+    changes_are_told_but_not_those_that_make_nothing_ready
     bodies_come_back_to_the_byte
     a_closed_store_says_so
 }
@@ -63,12 +74,12 @@ async fn append(store: &dyn Store, conversation: &str, message: &str) {
 }
 
 async fn subscribe(store: &dyn Store, name: &str) -> SubscriptionId {
-    store.create_subscription(name, Start::Oldest, 1).await.expect("made").0
+    store.create_subscription(name, Start::Oldest, Filter::default(), 1).await.expect("made").0
 }
 
 /// Leases all that is ready: bodies and tokens.
 async fn lease(store: &dyn Store, subscription: SubscriptionId) -> Vec<(String, Token)> {
-    let leased = store.lease(subscription, 1000).await.expect("leased");
+    let leased = store.lease(subscription, 1000, usize::MAX).await.expect("leased");
     leased.into_iter().map(|one| (String::from_utf8_lossy(&one.event.raw).into_owned(), one.token)).collect()
 }
 
@@ -85,7 +96,7 @@ async fn events_are_leased_in_order_and_once(store: &dyn Store) {
     for (conversation, message) in [("a", "1"), ("b", "2"), ("", "3"), ("", "4")] {
         append(store, conversation, message).await;
     }
-    let first = store.lease(crm, 2).await.expect("leased");
+    let first = store.lease(crm, 2, usize::MAX).await.expect("leased");
     assert_eq!(
         first.iter().map(|one| (one.attempt, &one.event.raw[..])).collect::<Vec<_>>(),
         [(1, &b"1"[..]), (1, b"2")]
@@ -120,7 +131,7 @@ async fn a_late_settlement_is_lost(store: &dyn Store) {
     append(store, "a", "1").await;
     let (_, old) = lease(store, crm).await.remove(0);
     assert_eq!(settle(store, old, Settlement::Release).await, Settled::Done);
-    let again = store.lease(crm, 1).await.expect("leased").remove(0);
+    let again = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
     assert_eq!(again.attempt, 2);
     for late in [Settlement::Ack, Settlement::Dead, Settlement::Delay, Settlement::Release, Settlement::Wake]
     {
@@ -168,7 +179,7 @@ async fn duplicates_are_kept_once_and_conflicts_are_flagged(store: &dyn Store) {
         let no_id = NewEvent { message_ref_id: None, ..event("", "v1") };
         assert!(matches!(store.append(no_id).await.expect("answered"), Appended::Kept(_)));
     }
-    let leased = store.lease(crm, 100).await.expect("leased");
+    let leased = store.lease(crm, 100, usize::MAX).await.expect("leased");
     let flags: Vec<bool> = leased.iter().map(|one| one.event.conflicting_duplicate).collect();
     assert_eq!(flags, [false, true, false, false, false]);
 }
@@ -184,9 +195,12 @@ async fn subscriptions_start_where_asked(store: &dyn Store) {
         ("now", Start::Now),
     ];
     for (name, start) in starts {
-        let (id, new) = store.create_subscription(name, start, 1).await.expect("made");
+        let (id, new) = store.create_subscription(name, start, Filter::default(), 1).await.expect("made");
         assert!(new);
-        assert_eq!(store.create_subscription(name, Start::Oldest, 2).await.expect("known"), (id, false));
+        assert_eq!(
+            store.create_subscription(name, Start::Oldest, Filter::default(), 2).await.expect("known"),
+            (id, false)
+        );
         assert_eq!(store.subscription(name).await.expect("known"), id);
     }
     append(store, "", "4").await;
@@ -219,7 +233,7 @@ async fn a_subscription_is_filled_in_order_beside_appends(store: &dyn Store) {
     while seen.iter().map(Vec::len).sum::<usize>() < kept + more {
         let mut acks = Vec::new();
         for (name, token) in lease(store, late).await {
-            seen[name.parse::<usize>().expect("a number") % conversations].push(token.seq);
+            seen[name.parse::<usize>().expect("a number") % conversations].push(token.place);
             acks.push((token, Settlement::Ack));
         }
         store.settle(acks).await.expect("committed");
@@ -263,7 +277,7 @@ async fn deleting_a_subscription_ends_its_leases(store: &dyn Store) {
     store.delete_subscription("crm").await.expect("deleted");
     assert_eq!(settle(store, token, Settlement::Ack).await, Settled::Lost);
     let errors = [
-        store.lease(crm, 1).await.map(drop),
+        store.lease(crm, 1, usize::MAX).await.map(drop),
         store.delete_subscription("crm").await,
         store.subscription("crm").await.map(drop),
     ];
@@ -275,12 +289,230 @@ async fn deleting_a_subscription_ends_its_leases(store: &dyn Store) {
     assert_eq!(names(&lease(store, again).await), ["1"], "events outlive subscriptions");
 }
 
+async fn a_filter_lets_through_what_fits(store: &dyn Store) {
+    let list = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+    let filters = [
+        ("all", Filter::default()),
+        ("account", Filter { accounts: vec!["other".into()], ..Filter::default() }),
+        ("scope", Filter { scopes: vec!["channel_account".into()], ..Filter::default() }),
+        ("kind", Filter { kinds: list(&["typing", "reaction"]), ..Filter::default() }),
+        ("conversation", Filter { conversations: list(&["a", "own"]), ..Filter::default() }),
+        ("both", Filter { kinds: list(&["message"]), conversations: list(&["a"]), ..Filter::default() }),
+    ];
+    append(store, "a", "before").await;
+    for (name, filter) in &filters {
+        store.create_subscription(name, Start::Oldest, filter.clone(), 1).await.expect("made");
+    }
+    for new in [
+        NewEvent { account_id: "other".into(), ..event("b", "elsewhere") },
+        NewEvent { kind: "reaction", message_ref_id: None, ..event("a", "reaction") },
+        NewEvent { conversation_id: Some("own".into()), ..event("c", "by own id") },
+        event("", "nowhere"),
+    ] {
+        store.append(new).await.expect("kept");
+    }
+    for (name, expected) in [
+        ("all", &["before", "elsewhere", "by own id", "nowhere"][..]),
+        ("account", &["elsewhere"]),
+        ("scope", &["before", "by own id", "nowhere"]),
+        ("kind", &["reaction"]),
+        ("conversation", &["before", "by own id"]),
+        ("both", &["before"]),
+    ] {
+        let id = store.subscription(name).await.expect("known");
+        assert_eq!(names(&lease(store, id).await), expected, "{name}");
+    }
+    let known = store.subscriptions().await.expect("listed");
+    assert!(known.iter().all(|state| filters.contains(&(state.name.as_str(), state.filter.clone()))));
+}
+
+async fn what_is_returned_was_not_tried(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    append(store, "a", "1").await;
+    for _ in 0..2 {
+        let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
+        assert_eq!(leased.attempt, 1);
+        assert_eq!(settle(store, leased.token, Settlement::Return).await, Settled::Done);
+        assert_eq!(settle(store, leased.token, Settlement::Ack).await, Settled::Lost);
+    }
+}
+
+async fn no_more_bytes_are_leased_than_asked_for(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    for name in ["1", "2", "3", "4"] {
+        let raw = name.repeat(100).into_bytes().into();
+        store.append(NewEvent { raw, ..event("", name) }).await.expect("kept");
+    }
+    let mut sizes = Vec::new();
+    for max_bytes in [250, 1, 1000] {
+        sizes.push(store.lease(crm, 10, max_bytes).await.expect("leased").len());
+    }
+    assert_eq!(sizes, [2, 1, 1], "one at least, however large it is");
+}
+
+async fn a_replay_comes_at_the_end_and_says_so(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    let other = subscribe(store, "other").await;
+    let mut ids = Vec::new();
+    for (name, received_at) in [("1", 10), ("2", 20), ("3", 30)] {
+        let Appended::Kept(id) =
+            store.append(NewEvent { received_at, ..event("", name) }).await.expect("kept")
+        else {
+            panic!("kept");
+        };
+        ids.push(id);
+    }
+    let elsewhere = NewEvent { account_id: "other".into(), received_at: 40, ..event("", "4") };
+    store.append(elsewhere).await.expect("kept");
+    let replay = |from, scope: Option<&str>| Replay { from, scope: scope.map(Into::into) };
+    store.replay("crm", replay(Start::Since(20), Some("channel_account"))).await.expect("replayed");
+    store.replay("crm", replay(Start::After(ids[2].clone()), None)).await.expect("replayed");
+    assert_eq!(store.replay("crm", replay(Start::Now, None)).await.expect("nothing"), 0);
+    append(store, "", "5").await;
+    let leased = store.lease(crm, 100, usize::MAX).await.expect("leased");
+    let seen: Vec<_> =
+        leased.iter().map(|one| (String::from_utf8_lossy(&one.event.raw).into_owned(), one.again)).collect();
+    let expected =
+        [("1", false), ("2", false), ("3", false), ("4", false), ("2", true), ("3", true), ("4", true)];
+    let expected: Vec<_> =
+        expected.iter().chain(&[("5", false)]).map(|(name, again)| ((*name).to_owned(), *again)).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(leased[1].event.event_id, leased[4].event.event_id, "it is the same event");
+    assert_eq!(names(&lease(store, other).await), ["1", "2", "3", "4", "5"], "nobody else gets it");
+    let foreign = store.replay("crm", replay(Start::After("foreign-1".into()), None)).await;
+    assert_eq!(foreign.expect_err("refused").kind(), ErrorKind::InvalidArgument);
+    let nobody = store.replay("none", replay(Start::Oldest, None)).await;
+    assert_eq!(nobody.expect_err("refused").kind(), ErrorKind::SubscriptionNotFound);
+}
+
+async fn dead_letters_are_listed_requeued_and_dropped(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    for message in ["1", "2", "3", "4"] {
+        append(store, "", message).await;
+    }
+    for (name, token) in lease(store, crm).await {
+        let settlement = if name == "4" { Settlement::Ack } else { Settlement::Dead };
+        settle(store, token, settlement).await;
+    }
+    append(store, "", "5").await;
+    let dead = store.dead_letters("crm", 0, 2).await.expect("listed");
+    assert_eq!(
+        dead.iter().map(|one| (&one.event.raw[..], one.attempts)).collect::<Vec<_>>(),
+        [(&b"1"[..], 1), (b"2", 1)]
+    );
+    let rest = store.dead_letters("crm", dead[1].place, 2).await.expect("listed");
+    assert_eq!(rest.iter().map(|one| &one.event.raw[..]).collect::<Vec<_>>(), [b"3"]);
+
+    assert_eq!(store.take_dead_letters("crm", Some(vec![dead[1].place]), true).await.expect("requeued"), 1);
+    let again = store.lease(crm, 10, usize::MAX).await.expect("leased");
+    let seen: Vec<_> = again.iter().map(|one| (&one.event.raw[..], one.again, one.attempt)).collect();
+    assert_eq!(seen, [(&b"5"[..], false, 1), (b"2", true, 1)], "at the end, with all its attempts");
+    assert_eq!(store.take_dead_letters("crm", None, false).await.expect("dropped"), 2);
+    assert!(store.dead_letters("crm", 0, 10).await.expect("listed").is_empty());
+    assert!(lease(store, crm).await.is_empty());
+    let nobody = store.dead_letters("none", 0, 1).await.expect_err("refused");
+    assert_eq!(nobody.kind(), ErrorKind::SubscriptionNotFound);
+}
+
+async fn events_are_found_and_listed(store: &dyn Store) {
+    for message in ["1", "2", "3"] {
+        append(store, "a", message).await;
+    }
+    store.append(NewEvent { account_id: "other".into(), ..event("a", "4") }).await.expect("kept");
+    let query = |after: Option<&str>, scope: Option<&str>, limit| EventQuery {
+        after: after.map(ToOwned::to_owned),
+        scope: scope.map(Into::into),
+        limit,
+    };
+    let all = store.events(query(None, None, 10)).await.expect("listed");
+    assert_eq!(all.iter().map(|event| &event.raw[..]).collect::<Vec<_>>(), [b"1", b"2", b"3", b"4"]);
+    let after =
+        store.events(query(Some(&all[0].event_id), Some("channel_account"), 1)).await.expect("listed");
+    assert_eq!(after, [all[1].clone()]);
+    assert_eq!(store.event(&all[3].event_id).await.expect("read"), Some(all[3].clone()));
+    assert_eq!(store.event("foreign-1").await.expect("read"), None);
+}
+
+fn keep(events_since: i64, messages_since: i64) -> Keep {
+    Keep { events_since, messages_since }
+}
+
+async fn kept(store: &dyn Store) -> Vec<String> {
+    let events = store.events(EventQuery { after: None, scope: None, limit: 100 }).await.expect("listed");
+    events.iter().map(|event| String::from_utf8_lossy(&event.raw).into_owned()).collect()
+}
+
+async fn old_events_go_once_nobody_needs_them(store: &dyn Store) {
+    let (slow, quick) = (subscribe(store, "slow").await, subscribe(store, "quick").await);
+    for (message, received_at) in [("1", 10), ("2", 20), ("3", 30), ("4", 40)] {
+        store.append(NewEvent { received_at, ..event("", message) }).await.expect("kept");
+    }
+    let mut slowly = lease(store, slow).await;
+    for (_, token) in lease(store, quick).await {
+        settle(store, token, Settlement::Ack).await;
+    }
+    store.maintain(keep(35, 0)).await.expect("done");
+    assert_eq!(kept(store).await, ["1", "2", "3", "4"], "somebody still needs them");
+    settle(store, slowly.remove(0).1, Settlement::Ack).await;
+    settle(store, slowly.remove(0).1, Settlement::Dead).await;
+    settle(store, slowly.remove(1).1, Settlement::Ack).await;
+    store.maintain(keep(35, 0)).await.expect("done");
+    assert_eq!(kept(store).await, ["2", "3", "4"], "2 is a dead letter, 3 is leased, 4 is young");
+    store.maintain(keep(99, 0)).await.expect("done");
+    assert_eq!(kept(store).await, ["2", "3"]);
+    let late = subscribe(store, "late").await;
+    assert_eq!(names(&lease(store, late).await), ["2", "3"]);
+    append(store, "", "5").await;
+    assert_eq!(names(&lease(store, late).await), ["5"], "what was deleted is not taken for what is new");
+}
+
+async fn a_message_is_known_for_longer_than_its_event(store: &dyn Store) {
+    append(store, "", "1").await;
+    store.maintain(keep(9999, 0)).await.expect("done");
+    assert!(kept(store).await.is_empty());
+    assert_eq!(store.append(event("", "1")).await.expect("answered"), Appended::Duplicate);
+    store.maintain(keep(9999, 9999)).await.expect("done");
+    append(store, "", "1").await;
+}
+
+async fn a_purge_takes_one_conversation(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    append(store, "a", "leased").await;
+    lease(store, crm).await;
+    append(store, "a", "waiting").await;
+    append(store, "b", "other").await;
+    let own = |message| NewEvent { conversation_id: Some("own".into()), ..event("a", message) };
+    store.append(own("with both ids")).await.expect("kept");
+    let elsewhere = NewEvent { account_id: "other".into(), ..event("a", "elsewhere") };
+    store.append(elsewhere).await.expect("kept");
+    assert_eq!(store.purge(&"channel_account".into(), "a").await.expect("purged"), 3);
+    assert_eq!(kept(store).await, ["other", "elsewhere"]);
+    assert_eq!(names(&lease(store, crm).await), ["other", "elsewhere"]);
+    append(store, "a", "new").await;
+    assert_eq!(names(&lease(store, crm).await), ["new"], "the conversation goes on");
+    assert_eq!(store.append(event("a", "leased")).await.expect("answered"), Appended::Duplicate);
+}
+
+async fn changes_are_told_but_not_those_that_make_nothing_ready(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    let mut changes = store.changes();
+    changes.mark_unchanged();
+    append(store, "a", "1").await;
+    assert!(changes.has_changed().expect("open"), "an event came");
+    changes.mark_unchanged();
+    let (_, token) = lease(store, crm).await.remove(0);
+    lease(store, crm).await;
+    assert!(!changes.has_changed().expect("open"), "or consumers would wake each other for ever");
+    settle(store, token, Settlement::Release).await;
+    assert!(changes.has_changed().expect("open"), "it is ready again");
+}
+
 async fn bodies_come_back_to_the_byte(store: &dyn Store) {
     let crm = subscribe(store, "crm").await;
     let raw: Vec<u8> = (0..=255).collect();
     let new = NewEvent { raw: raw.clone().into(), ..event("a", "1") };
     let Appended::Kept(event_id) = store.append(new).await.expect("answered") else { panic!("kept") };
-    let leased = store.lease(crm, 1).await.expect("leased").remove(0);
+    let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
     assert_eq!(leased.event.raw, raw);
     assert_eq!(leased.event.event_id, event_id);
     assert_eq!(leased.event.scope_id.as_str(), "channel_account");

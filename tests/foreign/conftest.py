@@ -88,8 +88,8 @@ class Sandbox:
         self.scope_id = f"{self.channel_id}_{self.account_id}"
         self._page: str = ready["page"]
         state = self.control("GET", "/api/state")
-        self.bot_ref_id: str = state["channel"]["bot_ref_id"]
-        self.manager_ref_id: str = state["accounts"][0]["managers"][0]["user_ref_id"]
+        self.bot_ref_id: str = state["channels"][0]["bot_ref_id"]
+        self.manager_ref_id: str = state["accounts"][0]["users"][0]["user_ref_id"]
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -103,7 +103,7 @@ class Sandbox:
         return self.control("GET", "/api/chats")["chats"]
 
     def messages(self, conversation_ref_id: str) -> list[dict[str, Any]]:
-        return self.control("GET", f"/api/chats/{conversation_ref_id}")["messages"]
+        return self.control("GET", f"/api/chats/{conversation_ref_id}/messages")["messages"]
 
     def answer(self, conversation_ref_id: str, text: str) -> Hook:
         """A manager answers; gives the webhook."""

@@ -1,6 +1,9 @@
 //! What the tests that cross a border share.
 
+pub mod chaos;
 pub mod command;
+pub mod model;
+pub mod powercut;
 pub mod server;
 pub mod syncgate;
 pub mod traffic;

@@ -34,12 +34,22 @@ impl Home {
     /// # Panics
     /// Where the disk does not allow it.
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// As [`Home::new`], with further sections in the configuration.
+    ///
+    /// # Panics
+    /// Where the disk does not allow it.
+    pub fn with(sections: &str) -> Self {
         let home = Self { folder: tempfile::tempdir().expect("a folder") };
         fs::create_dir(home.data()).expect("made");
         let toml = format!(
             "[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-             [grpc]\naddress = \"127.0.0.1:0\"\n[store]\npath = {:?}\n\
-             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nregion = \"ru\"\n",
+             [grpc]\naddress = \"127.0.0.1:0\"\n[store]\npath = {:?}\nmin_free_bytes = 0\n\
+             [backfill]\non_start = false\n\
+             [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\n\
+             base_url = \"http://127.0.0.1:9\"\n{sections}",
             home.store().to_str().expect("temporary folders have plain names")
         );
         fs::write(home.config(), toml).expect("written");
@@ -82,7 +92,18 @@ impl Home {
     ///
     /// # Panics
     /// Where it does not become ready; what it said is in the message.
-    pub async fn start_as(&self, mut command: Command) -> Server {
+    pub async fn start_as(&self, command: Command) -> Server {
+        self.try_start_as(command).await.unwrap_or_else(|said| panic!("the server ended: {said}"))
+    }
+
+    /// As [`Home::start_as`], where the server may refuse to start.
+    ///
+    /// # Errors
+    /// What all servers of this home said.
+    ///
+    /// # Panics
+    /// Where it says neither that it is ready nor ends.
+    pub async fn try_start_as(&self, mut command: Command) -> Result<Server, String> {
         let path = self.path().join("stderr");
         let stderr = OpenOptions::new().create(true).append(true).open(&path).expect("a file");
         let mut child = command
@@ -95,7 +116,7 @@ impl Home {
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = soon("ready line", lines.next_line()).await.expect("readable");
         let Some(line) = line else {
-            panic!("the server ended: {}", fs::read_to_string(path).unwrap_or_default());
+            return Err(fs::read_to_string(path).unwrap_or_default());
         };
         let ready: Value = serde_json::from_str(&line).expect("a line of JSON");
         assert_eq!(ready["ready"], true, "{line}");
@@ -103,7 +124,7 @@ impl Home {
             let url = ready[name].as_str().unwrap_or_else(|| panic!("{name} is missing in {line}"));
             url.strip_prefix("http://").expect("a plain address").to_owned()
         };
-        Server { child, grpc: address("grpc"), listener: address("listener"), admin: address("admin") }
+        Ok(Server { child, grpc: address("grpc"), listener: address("listener"), admin: address("admin") })
     }
 }
 

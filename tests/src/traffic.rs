@@ -55,14 +55,35 @@ impl Connection {
              \"message\":{{\"id\":\"{conversation}/{place}\",\"type\":\"text\",\"text\":\"{}\"}}}}}}\n",
             "x".repeat(text)
         );
+        self.post(&body).await
+    }
+
+    /// Sends a body as a webhook, signed, and gives the status of the answer.
+    ///
+    /// # Errors
+    /// Where the connection breaks: then it may have been kept or not.
+    ///
+    /// # Panics
+    /// Where what comes back is not HTTP.
+    pub async fn post(&mut self, body: &str) -> io::Result<u16> {
         let secret = ChannelSecret::new(SECRET).expect("clean");
-        let signature = sign_body(&secret, body.trim_end().as_bytes());
+        self.post_signed(body, &sign_body(&secret, body.trim_end().as_bytes())).await
+    }
+
+    /// As [`Connection::post`], with this signature.
+    ///
+    /// # Errors
+    /// Where the connection breaks.
+    ///
+    /// # Panics
+    /// Where what comes back is not HTTP.
+    pub async fn post_signed(&mut self, body: &str, signature: &str) -> io::Result<u16> {
         let head = format!(
             "POST /webhook/{CHANNEL}_{ACCOUNT} HTTP/1.1\r\nHost: amochats\r\n{SIGNATURE_HEADER}: {signature}\r\n\
              Content-Length: {}\r\n\r\n",
             body.len()
         );
-        self.0.get_mut().write_all(&[head, body].concat().into_bytes()).await?;
+        self.0.get_mut().write_all(&[head.as_bytes(), body.as_bytes()].concat()).await?;
         self.status().await
     }
 
@@ -189,7 +210,7 @@ impl Record {
 }
 
 /// A client of the inbox.
-pub async fn inbox(address: &str) -> InboxServiceClient<Channel> {
+async fn inbox(address: &str) -> InboxServiceClient<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     InboxServiceClient::new(endpoint.connect().await.expect("connected"))
 }
@@ -256,7 +277,7 @@ impl Consumer {
 
     /// Acknowledges a delivery; the confirmation comes with a later response.
     pub async fn ack(&self, delivery: &Delivery) {
-        let ack = Request::Ack(Ack { ack_id: delivery.ack_id.clone() });
+        let ack = Request::Ack(Ack { ack_id: delivery.ack_id.clone(), ..Ack::default() });
         // A stream that has ended is noticed by the next response.
         let _ = self.requests.send(StreamEventsRequest { request: Some(ack) }).await;
     }

@@ -1,6 +1,7 @@
 //! `amochats serve` as a process that is killed, stopped, starved of disk and lied to by it: what
 //! it answered 200 is handed out, and what it confirmed as settled never comes back.
 
+use amochats_tests::command::skipped;
 use amochats_tests::server::{Home, Server};
 use amochats_tests::soon;
 use amochats_tests::syncgate::SyncGate;
@@ -216,6 +217,28 @@ async fn a_failed_sync_is_no_200_and_hides_nothing() {
 }
 
 #[tokio::test]
+async fn a_stop_answers_what_was_begun() {
+    let home = Home::new();
+    let gate = SyncGate::new(home.path()).await;
+    let server = home.start_as(gate.install(home.command())).await;
+    let record = Arc::new(Record::default());
+    gate.hold();
+    let before = gate.counts();
+    // One alone, so that it is known to be begun by its sync.
+    let mut hooks = parallel(&server, "begun", 1);
+    gate.until("sync", |counts| counts.entered > before.entered).await;
+    server.signal("TERM").await;
+    soon("refusal", async { while TcpStream::connect(&server.listener).await.is_ok() {} }).await;
+    assert!(hooks.try_join_next().is_none(), "it waits for what is in flight");
+    gate.let_go();
+    let (message, status) = hooks.join_next().await.expect("one").expect("answered");
+    assert_eq!(status, 200);
+    record.promised(message);
+    assert_eq!(server.ended().await.code(), Some(0));
+    drain(&home, &record).await;
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let home = Home::new();
     let gate = SyncGate::new(home.path()).await;
@@ -253,7 +276,7 @@ async fn on_a_small_disk(home: &Home) -> Option<Command> {
         }
     }
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no disk of its own: {reason}");
-    eprintln!("SKIPPED: this machine allows no disk of its own: {reason}");
+    skipped(&format!("this machine allows no disk of its own: {reason}"));
     None
 }
 

@@ -123,7 +123,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// What `--payload-file` names; `-` is standard input.
-fn payload(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn payload(path: &Path) -> Result<Vec<u8>, Failure> {
     if path == Path::new("-") { io::read_body() } else { read_file(path) }
 }
 
@@ -383,7 +383,7 @@ pub(super) struct SendMessage {
 #[derive(Args)]
 #[command(next_help_heading = "Message")]
 #[group(id = "message")]
-struct Flags {
+pub(super) struct Flags {
     /// The chat, by the integration's id; an unknown one makes a new chat
     #[arg(long, value_name = "ID", required_unless_present = "payload_file")]
     conversation_id: Option<ConversationId>,
@@ -434,7 +434,7 @@ struct Flags {
 /// What is written.
 #[derive(Args)]
 #[group(id = "body")]
-struct Body {
+pub(super) struct Body {
     /// The text, or the caption of an attachment
     #[arg(long, required_unless_present_any = ["attachment", "payload_file"])]
     text: Option<String>,
@@ -512,7 +512,7 @@ impl SendMessage {
 }
 
 impl Flags {
-    fn build(self, content: Content) -> NewMessage {
+    pub(super) fn build(self, content: Content) -> NewMessage {
         let given = "the argument parser requires it without a payload file";
         let sender = Sender {
             user_ref_id: self.user_ref_id,
@@ -544,7 +544,7 @@ fn now_msec() -> i64 {
 }
 
 impl Body {
-    fn build(self) -> Content {
+    pub(super) fn build(self) -> Content {
         let Self { text, file_name, file_size, duration, .. } = self;
         if let Some((lon, lat)) = self.location {
             return Content::Location { lon, lat, text };

@@ -3,12 +3,15 @@
 use super::process::{Log, STOP_DEADLINE, ready, run, stop_on_signal};
 use super::{Exit, Failure, io};
 use crate::messenger::{Messenger, MessengerConfig};
-use crate::server::{GrpcConfig, Server, ServerConfig};
+use crate::server::{GrpcConfig, LogConfig, Server, ServerConfig};
 use amochats::{AccountId, ChannelId, ScopeId};
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
 use amochats_proto::v1::{ConnectRequest, Scope};
 use amochats_runtime::Config;
-use amochats_runtime::config::{AdminConfig, ChannelConfig, InboxConfig, ListenerConfig, StoreConfig};
+use amochats_runtime::config::{
+    AccountsConfig, AdminConfig, BackfillConfig, ChannelConfig, InboxConfig, ListenerConfig, OutboxConfig,
+    StoreConfig,
+};
 use amochats_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
 use std::fs;
@@ -73,7 +76,7 @@ impl Dev {
                 "--grpc {address}: other machines would reach it, and it has neither TLS nor tokens; choose 127.0.0.1"
             )));
         }
-        self.log.start();
+        self.log.start("info");
         run(async {
             let stop = stop_on_signal()?;
             self.up(stop).await
@@ -108,11 +111,15 @@ impl Dev {
                 address: self.grpc.unwrap_or_else(|| free_from(GRPC_PORT, "gRPC")),
                 ..GrpcConfig::default()
             },
+            log: LogConfig::default(),
             runtime: Config {
+                accounts: AccountsConfig::default(),
                 listener: ListenerConfig { address: self.listener, ..ListenerConfig::default() },
                 admin: AdminConfig { address: self.admin },
-                store: StoreConfig { path: data.path().join("amochats.db") },
+                store: StoreConfig { path: data.path().join("amochats.db"), ..StoreConfig::default() },
                 inbox: InboxConfig::default(),
+                outbox: OutboxConfig::default(),
+                backfill: BackfillConfig::default(),
                 channels: vec![ChannelConfig {
                     base_url: Some(url(sandbox.api_addr())),
                     ..ChannelConfig::new(channel.channel_id.as_str(), channel.secret.as_str())

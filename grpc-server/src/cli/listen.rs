@@ -48,6 +48,10 @@ pub(super) struct Listen {
     /// Post each event as JSON to this address instead of printing it
     #[arg(long, value_name = "URL")]
     forward: Option<String>,
+    /// Report each message that is acknowledged to the CRM as delivered, or as read. The report goes
+    /// through the server's outbox; it is kept together with the acknowledgement
+    #[arg(long, value_name = "STATE", requires = "subscription")]
+    report: Option<Reported>,
     /// End after so many events; that somebody is typing does not count
     #[arg(long, value_name = "N", value_parser = count)]
     count: Option<u64>,
@@ -61,6 +65,28 @@ fn count(number: &str) -> Result<u64, &'static str> {
 fn server(url: &str) -> Result<String, &'static str> {
     let named = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
     if named { Ok(url.to_owned()) } else { Err("must be an address such as http://127.0.0.1:50051") }
+}
+
+/// What is reported of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Reported {
+    /// It reached the client.
+    Delivered,
+    /// The client read it.
+    Read,
+}
+
+impl Reported {
+    /// The status to report for an event; none where it is no message that can be reported on.
+    fn of(self, event: &v1::Event) -> Option<v1::DeliveryStatus> {
+        let Some(v1::event::Kind::Message(message)) = &event.kind else { return None };
+        message.message_ref_id.as_ref()?;
+        let state = match self {
+            Self::Delivered => v1::DeliveryState::Delivered,
+            Self::Read => v1::DeliveryState::Read,
+        };
+        Some(v1::DeliveryStatus { state: state.into(), ..Default::default() })
+    }
 }
 
 impl Listen {
@@ -117,7 +143,8 @@ impl Listen {
         stop: &CancellationToken,
     ) -> Result<String, Failure> {
         let (requests, outgoing) = mpsc::channel(64);
-        let create = v1::CreateOptions { start: Some(v1::create_options::Start::Oldest(true)) };
+        let create =
+            v1::CreateOptions { start: Some(v1::create_options::Start::Oldest(true)), ..Default::default() };
         let subscribe = v1::Subscribe {
             subscription: self.subscription.clone().unwrap_or_default(),
             temporary: self.subscription.is_none(),
@@ -155,6 +182,7 @@ impl Listen {
                 }
                 let Some(event) = delivery.event else { continue };
                 let counts = !matches!(event.kind, Some(v1::event::Kind::Typing(_)));
+                let delivery_status = self.report.and_then(|report| report.of(&event));
                 let done = match http {
                     None => io::print(&event_of(event).to_json().to_string()).map(|()| true)?,
                     Some((http, url)) => forward(http, url, &event_of(event)).await,
@@ -163,7 +191,7 @@ impl Listen {
                 if !delivery.ack_id.is_empty() {
                     let ack_id = delivery.ack_id;
                     let request = if done {
-                        Request::Ack(v1::Ack { ack_id })
+                        Request::Ack(v1::Ack { ack_id, delivery_status })
                     } else {
                         Request::Nack(v1::Nack { ack_id, ..Default::default() })
                     };
@@ -241,8 +269,12 @@ async fn forward(http: &reqwest::Client, url: &reqwest::Url, event: &Event) -> b
 }
 
 /// The event as the runtime has it, whose JSON is the one that every surface shows.
-fn event_of(event: v1::Event) -> Event {
-    let origin = if event.origin() == v1::Origin::Backfill { Origin::Backfill } else { Origin::Webhook };
+pub(super) fn event_of(event: v1::Event) -> Event {
+    let origin = match event.origin() {
+        v1::Origin::Backfill => Origin::Backfill,
+        v1::Origin::Outbox => Origin::Outbox,
+        v1::Origin::Webhook | v1::Origin::Unspecified => Origin::Webhook,
+    };
     let received_at =
         event.received_at.map_or(0, |time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000);
     Event {

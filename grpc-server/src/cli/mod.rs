@@ -3,14 +3,18 @@
 //! A command prints its answer on standard output and returns an `Exit`, or fails with a `Failure`,
 //! which becomes one line on standard error.
 
+mod accounts;
 mod api;
+mod backfill;
 mod config;
 mod crm;
 mod dev;
 mod generate;
 mod io;
 mod listen;
+mod outbox;
 mod process;
+mod remote;
 mod sandbox;
 mod secret;
 mod serve;
@@ -53,6 +57,10 @@ enum Command {
     Serve(serve::Serve),
     Sandbox(Box<sandbox::Sandbox>),
     Listen(listen::Listen),
+    Accounts(accounts::Accounts),
+    Backfill(backfill::Backfill),
+    #[command(subcommand)]
+    Outbox(outbox::Outbox),
     #[command(subcommand)]
     Config(config::Config),
     Connect(api::Connect),
@@ -104,6 +112,9 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Serve(serve) => serve.run(),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Accounts(accounts) => accounts.run(),
+        Command::Backfill(backfill) => backfill.run(),
+        Command::Outbox(outbox) => outbox.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
         Command::Disconnect(disconnect) => disconnect.run(),

@@ -6,7 +6,9 @@ use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// How long a stop may take.
 pub(super) const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -22,16 +24,33 @@ pub(super) enum Log {
 }
 
 impl Log {
-    /// Starts the log. `RUST_LOG` chooses what is said, as `debug` or `amochats_runtime=debug`.
-    pub(super) fn start(self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    /// Starts the log, with what is said at the level. `RUST_LOG` wins, as `debug` or
+    /// `amochats_runtime=debug`.
+    pub(super) fn start(self, level: &str) -> Level {
+        let (filter, handle) = reload::Layer::new(filter(level));
+        let registry = tracing_subscriber::registry().with(filter);
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         // Only the first start counts; there is one command in a process.
         let _ = match self {
-            Self::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
-            Self::Json => log.json().try_init(),
+            Self::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
+            Self::Json => registry.with(lines.json()).try_init(),
         };
+        Level(handle)
     }
+}
+
+/// What is said in the log, which can change.
+pub(super) struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    pub(super) fn set(&self, level: &str) {
+        // Fails only where the log is gone.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level))
 }
 
 /// Runs a command that waits.

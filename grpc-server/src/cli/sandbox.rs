@@ -230,7 +230,7 @@ impl Sandbox {
             (Some(certificate), Some(key)) => Some(Identity::from_pem(&read(certificate)?, &read(key)?)?),
             _ => None,
         };
-        self.log.start();
+        self.log.start("info");
         let config = SandboxConfig {
             api_addr: self.api,
             page_addr: self.page,

@@ -1,16 +1,19 @@
 //! `serve`: the production server.
 
 use super::listen::SERVER_VARIABLE;
-use super::process::{Log, STOP_DEADLINE, ready, run, stop_on_signal};
+use super::process::{Level, Log, STOP_DEADLINE, ready, run, stop_on_signal};
 use super::{Exit, Failure};
 use crate::server::{Server, ServerConfig};
 use serde_json::json;
 use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Run the server: webhook listener, durable inbox and gRPC services.
 ///
 /// Stays in the foreground. When it is up it prints one JSON line on standard output with the real
-/// addresses: grpc, listener, admin. SIGTERM or SIGINT ends it cleanly; a second one at once.
+/// addresses: grpc, listener, admin. SIGTERM or SIGINT ends it cleanly; a second one at once. SIGHUP
+/// reads the configuration again: channels, secrets, accounts, limits of connections, the log's
+/// level and the certificate change under way, and the log says what needs a restart.
 #[derive(clap::Args)]
 #[command(after_help = "\
 The configuration is a TOML file; `amochats config example` prints one with every key. Each key can
@@ -32,21 +35,53 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let config = load(&self.config)?;
-        self.log.start();
+        let level = self.log.start(&config.log.level);
         run(async {
             let stop = stop_on_signal()?;
+            let mut hang_up = signal(SignalKind::hangup())
+                .map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))?;
             // The configuration is sound: what fails now is an address or a disk.
             let server = Server::start(config).await.map_err(|error| Failure::failed(error.to_string()))?;
             ready(&json!({
                 "grpc": format!("http://{}", server.grpc_address()),
-                "listener": format!("http://{}", server.listener_address()),
+                "listener": format!("{}://{}", server.listener_scheme(), server.listener_address()),
                 "admin": format!("http://{}", server.admin_address()),
             }))?;
-            stop.cancelled().await;
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    _ = hang_up.recv() => self.reload(&server, &level),
+                }
+            }
             tracing::info!("stopping");
             server.shutdown(STOP_DEADLINE).await;
             Ok(Exit::Ok)
         })
+    }
+}
+
+impl Serve {
+    /// Reads the configuration again. One that cannot be used changes nothing.
+    fn reload(&self, server: &Server, level: &Level) {
+        let reloaded = load(&self.config).and_then(|config| {
+            let restart = server.reload(&config).map_err(Failure::from)?;
+            level.set(&config.log.level);
+            Ok((config.runtime.channels.len(), restart))
+        });
+        match reloaded {
+            Ok((channels, restart)) if restart.is_empty() => {
+                tracing::info!(channels, "the configuration was read again");
+            }
+            Ok((channels, restart)) => tracing::warn!(
+                channels,
+                "the configuration was read again; a restart is needed for {}",
+                restart.join(", ")
+            ),
+            Err(failure) => {
+                server.metrics().reloaded(false);
+                tracing::error!("the configuration stays as it was: {}", failure.message);
+            }
+        }
     }
 }
 

@@ -44,7 +44,7 @@ async fn stream(shared: &Shared, pauses: &mut Pauses) -> Result<(), Status> {
     let subscribe = Subscribe {
         subscription: SUBSCRIPTION.to_owned(),
         max_outstanding: MAX_OUTSTANDING,
-        create: Some(CreateOptions { start: Some(Start::Oldest(true)) }),
+        create: Some(CreateOptions { start: Some(Start::Oldest(true)), ..CreateOptions::default() }),
         ..Subscribe::default()
     };
     if requests.send(request(Request::Subscribe(subscribe))).await.is_err() {
@@ -66,7 +66,7 @@ async fn stream(shared: &Shared, pauses: &mut Pauses) -> Result<(), Status> {
             if delivery.ack_id.is_empty() {
                 continue;
             }
-            let ack = Ack { ack_id: delivery.ack_id.clone() };
+            let ack = Ack { ack_id: delivery.ack_id.clone(), ..Ack::default() };
             if requests.send(request(Request::Ack(ack))).await.is_err() {
                 return Ok(());
             }

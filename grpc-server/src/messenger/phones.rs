@@ -216,7 +216,7 @@ impl Phones {
                 client.typing_until_msec = typing.expired_at.unwrap_or_default().saturating_mul(1000);
                 None
             }
-            Some(event::Kind::Reaction(_)) | None => {
+            Some(event::Kind::Reaction(_) | event::Kind::Outbox(_)) | None => {
                 tracing::info!(event_id = event.event_id, "an event of a kind that the phone does not show");
                 None
             }

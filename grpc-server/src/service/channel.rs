@@ -21,22 +21,46 @@ impl ChannelService {
         Self { channels }
     }
 
-    /// The channel that a request means, and the account.
-    fn scope(&self, scope: Option<v1::Scope>) -> amochats::Result<(&Channel, AccountId)> {
-        let scope = scope.unwrap_or_default();
-        let channel = match scope.channel_id.as_str() {
-            "" => self.channels.only()?,
-            id => self.channels.get(&id.into())?,
-        };
-        if scope.account_id.is_empty() {
-            return Err(Error::invalid("scope.account_id", "is required: the account's amojo_id"));
-        }
-        Ok((channel, scope.account_id.into()))
+    fn scope(&self, asked: Option<v1::Scope>) -> amochats::Result<(Arc<Channel>, AccountId)> {
+        scope(&self.channels, asked)
     }
+}
+
+/// The channel that a request means, and the account.
+pub(super) fn scope(
+    channels: &Channels,
+    scope: Option<v1::Scope>,
+) -> amochats::Result<(Arc<Channel>, AccountId)> {
+    let scope = scope.unwrap_or_default();
+    let channel = match scope.channel_id.as_str() {
+        "" => channels.only()?,
+        id => channels.get(&id.into())?,
+    };
+    if scope.account_id.is_empty() {
+        return Err(Error::invalid("scope.account_id", "is required: the account's amojo_id"));
+    }
+    Ok((channel, scope.account_id.into()))
 }
 
 #[tonic::async_trait]
 impl Service for ChannelService {
+    async fn list_accounts(
+        &self,
+        _request: Request<v1::ListAccountsRequest>,
+    ) -> Result<Response<v1::ListAccountsResponse>, Status> {
+        let accounts = self.channels.accounts().list().into_iter().map(convert::account).collect();
+        Ok(Response::new(v1::ListAccountsResponse { accounts }))
+    }
+
+    async fn forget_account(
+        &self,
+        request: Request<v1::ForgetAccountRequest>,
+    ) -> Result<Response<v1::ForgetAccountResponse>, Status> {
+        let scope = ScopeId::new(request.into_inner().scope_id);
+        self.channels.accounts().forget(&scope).await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::ForgetAccountResponse {}))
+    }
+
     async fn connect(
         &self,
         request: Request<v1::ConnectRequest>,
@@ -47,7 +71,7 @@ impl Service for ChannelService {
             let mut connect = Connect::new(account);
             connect.title = request.title;
             connect.is_time_window_disabled = request.is_time_window_disabled;
-            channel.client().connect(&connect).await
+            self.channels.accounts().connect(&channel, &connect).await
         };
         let connected = call.await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::ConnectResponse {
@@ -65,7 +89,7 @@ impl Service for ChannelService {
     ) -> Result<Response<v1::DisconnectResponse>, Status> {
         let call = async {
             let (channel, account) = self.scope(request.into_inner().scope)?;
-            channel.client().disconnect(&account).await
+            self.channels.accounts().disconnect(&channel, &account).await
         };
         call.await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::DisconnectResponse {}))

@@ -6,7 +6,7 @@ use amochats::{Error, ErrorKind};
 use amochats_proto::v1;
 use amochats_proto::v1::inbox_service_server::InboxService as Service;
 use amochats_proto::v1::stream_events_request::Request as Asked;
-use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Event, Inbox, Verdict};
+use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Event, Inbox, Outbox, Verdict};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use prost::Message as _;
@@ -29,15 +29,16 @@ const SETTLING: usize = 1000;
 /// `amochats.v1.InboxService` over an inbox.
 pub struct InboxService {
     inbox: Inbox,
+    outbox: Outbox,
     stop: CancellationToken,
     streams: TaskTracker,
 }
 
 impl InboxService {
-    /// The service over this inbox. Streams end at `stop`; `streams` tells when all have given
-    /// back what they held.
-    pub fn new(inbox: Inbox, stop: CancellationToken, streams: TaskTracker) -> Self {
-        Self { inbox, stop, streams }
+    /// The service over this inbox; delivery statuses go out through the outbox. Streams end at
+    /// `stop`; `streams` tells when all have given back what they held.
+    pub fn new(inbox: Inbox, outbox: Outbox, stop: CancellationToken, streams: TaskTracker) -> Self {
+        Self { inbox, outbox, stop, streams }
     }
 
     /// The consumer that a stream asks for; its subscription is made first where it asks for that.
@@ -59,7 +60,8 @@ impl InboxService {
             return self.inbox.temporary_consumer(options).await;
         }
         if let Some(create) = asked.create {
-            self.inbox.create_subscription(&asked.subscription, convert::start(Some(create))?).await?;
+            let filter = convert::filter(&create)?;
+            self.inbox.create_filtered(&asked.subscription, convert::start(Some(create))?, filter).await?;
         }
         self.inbox.consumer(&asked.subscription, options).await
     }
@@ -81,10 +83,19 @@ impl Service for InboxService {
         let live = self.inbox.live();
         let mut consumer = self.subscribe(asked).await.map_err(|error| status(&error))?;
         let (responses, stream) = mpsc::channel(BUFFER);
-        let session = Session { inbox: self.inbox.clone(), stop: self.stop.clone(), responses };
+        let session = Session {
+            inbox: self.inbox.clone(),
+            outbox: self.outbox.clone(),
+            stop: self.stop.clone(),
+            responses,
+        };
         self.streams.spawn(async move {
             let end = session.run(&mut consumer, live, requests).await;
-            consumer.close().await;
+            if session.stop.is_cancelled() {
+                consumer.close().await;
+            } else {
+                consumer.abandon().await;
+            }
             if let Err(end) = end {
                 // A client that went away, or does not read, gets no farewell.
                 let _ = session.responses.try_send(Err(end));
@@ -99,7 +110,8 @@ impl Service for InboxService {
     ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
         let request = request.into_inner();
         let call = async {
-            self.inbox.create_subscription(&request.name, convert::start(request.options)?).await?;
+            let filter = convert::filter(&request.options.clone().unwrap_or_default())?;
+            self.inbox.create_filtered(&request.name, convert::start(request.options)?, filter).await?;
             self.inbox.subscriptions().await
         };
         let all = call.await.map_err(|error| status(&error))?;
@@ -128,6 +140,7 @@ impl Service for InboxService {
 /// One stream.
 struct Session {
     inbox: Inbox,
+    outbox: Outbox,
     stop: CancellationToken,
     responses: mpsc::Sender<Result<v1::StreamEventsResponse, Status>>,
 }
@@ -163,7 +176,7 @@ impl Session {
                         return Ok(());
                     }
                     Ok(Some(v1::StreamEventsRequest { request: Some(request) })) => {
-                        settling.push(settle(self.inbox.clone(), request, lease));
+                        settling.push(settle(self.inbox.clone(), self.outbox.clone(), request, lease));
                         continue;
                     }
                     Ok(Some(_)) => return Err(status(&Error::invalid("request", "is empty"))),
@@ -173,6 +186,7 @@ impl Session {
                     Ok(event) => response.deliveries.push(convert::delivery(Delivery {
                         ack_id: String::new(),
                         attempt: 1,
+                        again: false,
                         event: Arc::unwrap_or_clone(event),
                     })),
                     // Typing is worth nothing when it is late.
@@ -205,13 +219,23 @@ impl Session {
 }
 
 /// Does what a request asks and says what became of it, after the commit.
-async fn settle(inbox: Inbox, request: Asked, lease: Duration) -> v1::SettleResult {
+async fn settle(inbox: Inbox, outbox: Outbox, request: Asked, lease: Duration) -> v1::SettleResult {
+    let mut outbox_item_id = String::new();
     let (ack_id, settled) = match request {
         Asked::Subscribe(_) => {
             (String::new(), Err(Error::invalid("request", "subscribe is the first request alone")))
         }
-        Asked::Ack(v1::Ack { ack_id }) => {
+        Asked::Ack(v1::Ack { ack_id, delivery_status: None }) => {
             let settled = inbox.settle(&ack_id, Verdict::Ack).await;
+            (ack_id, settled)
+        }
+        Asked::Ack(v1::Ack { ack_id, delivery_status: Some(status) }) => {
+            let settled = match convert::delivery_status(status, "delivery_status") {
+                Ok(status) => {
+                    outbox.acknowledge(&ack_id, status).await.map(|item| outbox_item_id = item.item_id)
+                }
+                Err(error) => Err(error),
+            };
             (ack_id, settled)
         }
         Asked::Nack(v1::Nack { ack_id, dead, delay }) => {
@@ -229,12 +253,13 @@ async fn settle(inbox: Inbox, request: Asked, lease: Duration) -> v1::SettleResu
         }
     };
     match settled {
-        Ok(()) => v1::SettleResult { ack_id, ok: true, ..Default::default() },
+        Ok(()) => v1::SettleResult { ack_id, ok: true, outbox_item_id, ..Default::default() },
         Err(error) => v1::SettleResult {
             ack_id,
             ok: false,
             reason: error.kind().name().to_owned(),
             message: error.message().to_owned(),
+            outbox_item_id,
         },
     }
 }

@@ -1,7 +1,13 @@
 //! The services of `amochats.v1`: conversions around the runtime, no decisions.
 
+mod backfill;
 mod channel;
 mod inbox;
+mod outbox;
+mod webhook;
 
+pub use backfill::BackfillService;
 pub use channel::ChannelService;
 pub use inbox::InboxService;
+pub use outbox::OutboxService;
+pub use webhook::WebhookService;

@@ -1,28 +1,45 @@
 //! A store in memory: for tests, and the plainest statement of what a store does.
 
 use super::{
-    Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
-    subscription_not_found,
+    Appended, DeadLetter, EventQuery, Facts, Filter, Keep, Leased, Replay, Settled, Settlement, Start, Store,
+    SubscriptionId, SubscriptionState, Token, closed, event_not_found, subscription_not_found,
 };
-use crate::event::{Event, NewEvent};
-use amochats::{Result, ScopeId};
+use crate::accounts::{Account, AccountStore};
+use crate::backfill::{BackfillStore, Gap, Gaps};
+use crate::event::{Event, NewEvent, Origin};
+use crate::outbox::{Rows, store::OutboxStore};
+use amochats::{MessageRefId, Result, ScopeId, WebhookKind};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// Keeps events in memory; nothing survives the process.
 #[derive(Default)]
-pub struct MemoryStore(Mutex<State>);
+pub struct MemoryStore {
+    state: Mutex<State>,
+    changes: watch::Sender<()>,
+}
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
+    pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) outbox: Rows,
+    pub(crate) gaps: Gaps,
     closed: bool,
-    events: Vec<(Event, Option<usize>)>,
+    last_seq: i64,
+    events: BTreeMap<i64, Kept>,
     conversations: Vec<Conversation>,
-    /// By account and message id: the digests seen.
-    seen: HashMap<String, Vec<[u8; 20]>>,
+    /// By account and message id: the digests seen, and when.
+    seen: HashMap<String, Vec<([u8; 20], i64)>>,
     subscriptions: BTreeMap<String, Subscription>,
     last_subscription: i64,
+}
+
+struct Kept {
+    event: Event,
+    conversation: Option<usize>,
+    facts: Facts,
 }
 
 struct Conversation {
@@ -34,19 +51,21 @@ struct Conversation {
 struct Subscription {
     id: SubscriptionId,
     created_at: i64,
+    filter: Filter,
+    last_place: i64,
     open: BTreeMap<i64, Delivery>,
 }
 
-#[derive(Default)]
 struct Delivery {
+    seq: i64,
     phase: Phase,
     attempt: u32,
     epoch: i64,
+    again: bool,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    #[default]
     Open,
     Leased,
     Delayed,
@@ -54,9 +73,27 @@ enum Phase {
 }
 
 impl MemoryStore {
-    fn state(&self) -> Result<MutexGuard<'_, State>> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn state(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.closed { Err(closed()) } else { Ok(state) }
+    }
+
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T> {
+        let result = change(&mut *self.state()?);
+        self.changes.send_replace(());
+        Ok(result)
+    }
+}
+
+impl Subscription {
+    fn open(&mut self, seq: i64, kept: &Kept, again: bool) -> bool {
+        let fits = self.filter.matches(&kept.facts);
+        if fits {
+            self.last_place += 1;
+            self.open
+                .insert(self.last_place, Delivery { seq, phase: Phase::Open, attempt: 0, epoch: 0, again });
+        }
+        fits
     }
 }
 
@@ -91,30 +128,51 @@ impl State {
         Some(self.conversations.len() - 1)
     }
 
-    fn event(&self, seq: i64) -> &(Event, Option<usize>) {
-        &self.events[usize::try_from(seq - 1).expect("sequence numbers start at 1")]
+    fn seq(&self, event_id: &str) -> Result<i64> {
+        let seq = event_id.strip_prefix("memory-").and_then(|seq| seq.parse().ok());
+        seq.filter(|seq| *seq <= self.last_seq).ok_or_else(|| event_not_found(event_id))
     }
 
-    fn subscription_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
+    fn first(&self, start: &Start) -> Result<i64> {
+        Ok(match start {
+            Start::Oldest => 0,
+            Start::Now => self.last_seq + 1,
+            Start::Since(time) => {
+                let first = self.events.iter().find(|(_, kept)| kept.event.received_at >= *time);
+                first.map_or(self.last_seq + 1, |(seq, _)| *seq)
+            }
+            Start::After(event_id) => self.seq(event_id)? + 1,
+        })
+    }
+
+    fn named(&mut self, name: &str) -> Result<&mut Subscription> {
+        self.subscriptions.get_mut(name).ok_or_else(|| subscription_not_found(name))
+    }
+
+    fn numbered(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
         self.subscriptions.values_mut().find(|subscription| subscription.id == id)
     }
-}
 
-#[async_trait]
-impl Store for MemoryStore {
-    async fn append(&self, new: NewEvent) -> Result<Appended> {
-        let mut state = self.state()?;
-        let conversation = state.conversation(&new);
+    pub(crate) fn append(&mut self, new: NewEvent) -> Appended {
         let mut conflicting = false;
         if let Some((key, digest)) = new.dedup_key() {
-            let seen = state.seen.entry(key).or_default();
-            if seen.contains(&digest) {
-                return Ok(Appended::Duplicate);
+            let seen = self.seen.entry(key).or_default();
+            if seen.iter().any(|(known, _)| *known == digest) {
+                return Appended::Duplicate;
             }
             conflicting = !seen.is_empty();
-            seen.push(digest);
+            seen.push((digest, new.received_at));
         }
-        let seq = i64::try_from(state.events.len() + 1).expect("fewer than 2^63 events");
+        let conversation = self.conversation(&new);
+        self.last_seq += 1;
+        let seq = self.last_seq;
+        let facts = Facts {
+            account_id: new.account_id.clone(),
+            scope_id: new.scope_id(),
+            kind: new.kind.to_owned(),
+            conversation_ref_id: new.conversation_ref_id.as_ref().map(ToString::to_string),
+            conversation_id: new.conversation_id.as_ref().map(ToString::to_string),
+        };
         let event = Event {
             event_id: format!("memory-{seq}"),
             scope_id: new.scope_id(),
@@ -123,128 +181,300 @@ impl Store for MemoryStore {
             received_at: new.received_at,
             origin: new.origin,
             conflicting_duplicate: conflicting,
-            raw: new.raw,
+            // A copy, as a disk makes one: what was received takes room in the listener's limits.
+            raw: new.raw.to_vec().into(),
         };
         let event_id = event.event_id.clone();
-        state.events.push((event, conversation));
-        for subscription in state.subscriptions.values_mut() {
-            subscription.open.insert(seq, Delivery::default());
+        let kept = Kept { event, conversation, facts };
+        for subscription in self.subscriptions.values_mut() {
+            subscription.open(seq, &kept, false);
         }
-        Ok(if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) })
+        self.events.insert(seq, kept);
+        if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) }
+    }
+
+    pub(crate) fn settle(&mut self, token: Token, settlement: Settlement) -> Settled {
+        let mut settle = || -> Option<()> {
+            let subscription = self.numbered(token.subscription)?;
+            let delivery =
+                subscription.open.get_mut(&token.place).filter(|known| known.epoch == token.epoch)?;
+            let expected = if settlement == Settlement::Wake { Phase::Delayed } else { Phase::Leased };
+            if delivery.phase != expected {
+                return None;
+            }
+            match settlement {
+                Settlement::Ack => drop(subscription.open.remove(&token.place)),
+                Settlement::Dead => delivery.phase = Phase::Dead,
+                Settlement::Delay => delivery.phase = Phase::Delayed,
+                Settlement::Release | Settlement::Wake => delivery.phase = Phase::Open,
+                Settlement::Return => {
+                    delivery.phase = Phase::Open;
+                    delivery.attempt -= 1;
+                }
+            }
+            Some(())
+        };
+        if settle().is_some() { Settled::Done } else { Settled::Lost }
+    }
+
+    /// The event of a lease that holds.
+    pub(crate) fn leased_event(&mut self, token: Token) -> Option<Event> {
+        let delivery = self.numbered(token.subscription)?.open.get(&token.place)?;
+        let leased = delivery.phase == Phase::Leased && delivery.epoch == token.epoch;
+        let seq = delivery.seq;
+        leased.then(|| self.events[&seq].event.clone())
+    }
+
+    /// The integration's id of a conversation, where both ids are known.
+    pub(crate) fn own_conversation_id(&self, scope: &ScopeId, ref_id: &str) -> Option<String> {
+        let of = |known: &&Conversation| known.scope == *scope && known.ref_id.as_deref() == Some(ref_id);
+        self.conversations.iter().find(of)?.own_id.clone()
+    }
+
+    /// The conversations that backfill can read, from their last event on.
+    pub(crate) fn known_conversations(&self) -> Vec<Gap> {
+        let is_v1 = |kept: &&Kept| {
+            let webhook = kept.event.parse();
+            kept.event.origin == Origin::Webhook
+                && matches!(webhook.kind, WebhookKind::Message(_))
+                && webhook.message_ref_id().is_none()
+        };
+        let v1: Vec<&ScopeId> = self.events.values().filter(is_v1).map(|kept| &kept.event.scope_id).collect();
+        let gap = |(place, known): (usize, &Conversation)| {
+            let events = self.events.values().filter(|kept| kept.conversation == Some(place));
+            let heard = events.clone().filter(|kept| kept.event.origin != Origin::Outbox);
+            let last = heard.map(|kept| kept.event.received_at).max();
+            Some(Gap {
+                scope_id: known.scope.clone(),
+                conversation_ref_id: known.ref_id.as_deref()?.into(),
+                conversation_id: known.own_id.as_deref().map(Into::into),
+                since: last.or_else(|| events.map(|kept| kept.event.received_at).min())?,
+            })
+        };
+        let known = self.conversations.iter().enumerate().filter(|(_, known)| !v1.contains(&&known.scope));
+        known.filter_map(gap).collect()
+    }
+
+    /// Whether a message was kept, with whatever content.
+    pub(crate) fn has_seen(&self, key: &str) -> bool {
+        self.seen.contains_key(key)
+    }
+
+    /// The messages with amoCRM's id that nobody has still to settle.
+    pub(crate) fn settled_messages(&self) -> Vec<(&Event, MessageRefId)> {
+        let message = |(seq, kept): (&i64, &'_ Kept)| {
+            let open = |known: &Subscription| known.open.values().any(|delivery| delivery.seq == *seq);
+            let webhook = kept.event.parse();
+            let is_message = matches!(webhook.kind, WebhookKind::Message(_));
+            let settled = !self.subscriptions.values().any(open);
+            Some((*seq, webhook.message_ref_id().filter(|_| is_message && settled)?.clone()))
+        };
+        let found = self.events.iter().filter_map(message);
+        found.map(|(seq, id)| (&self.events[&seq].event, id)).collect()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn append(&self, new: NewEvent) -> Result<Appended> {
+        self.change(|state| state.append(new))
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     async fn create_subscription(
         &self,
         name: &str,
         start: Start,
+        filter: Filter,
         created_at: i64,
     ) -> Result<(SubscriptionId, bool)> {
-        let mut state = self.state()?;
-        if let Some(known) = state.subscriptions.get(name) {
-            return Ok((known.id, false));
-        }
-        state.last_subscription += 1;
-        let id = SubscriptionId(state.last_subscription);
-        let first = match start {
-            Start::Oldest => 0,
-            Start::Now => state.events.len(),
-            Start::Since(time) => state
-                .events
-                .iter()
-                .position(|(event, _)| event.received_at >= time)
-                .unwrap_or(state.events.len()),
-        };
-        let open = (first + 1..=state.events.len())
-            .map(|seq| (i64::try_from(seq).expect("fewer than 2^63 events"), Delivery::default()))
-            .collect();
-        state.subscriptions.insert(name.to_owned(), Subscription { id, created_at, open });
-        Ok((id, true))
+        self.change(|state| {
+            if let Some(known) = state.subscriptions.get(name) {
+                return Ok((known.id, false));
+            }
+            let first = state.first(&start)?;
+            state.last_subscription += 1;
+            let id = SubscriptionId(state.last_subscription);
+            let mut subscription =
+                Subscription { id, created_at, filter, last_place: 0, open: BTreeMap::new() };
+            for (seq, kept) in state.events.range(first..) {
+                subscription.open(*seq, kept, false);
+            }
+            state.subscriptions.insert(name.to_owned(), subscription);
+            Ok((id, true))
+        })?
     }
 
     async fn subscription(&self, name: &str) -> Result<SubscriptionId> {
-        self.state()?
-            .subscriptions
-            .get(name)
-            .map(|known| known.id)
-            .ok_or_else(|| subscription_not_found(name))
+        self.state()?.named(name).map(|known| known.id)
     }
 
     async fn delete_subscription(&self, name: &str) -> Result<()> {
-        self.state()?.subscriptions.remove(name).map(drop).ok_or_else(|| subscription_not_found(name))
+        self.change(|state| {
+            state.subscriptions.remove(name).map(drop).ok_or_else(|| subscription_not_found(name))
+        })?
     }
 
     async fn subscriptions(&self) -> Result<Vec<SubscriptionState>> {
         let state = self.state()?;
         let one = |(name, subscription): (&String, &Subscription)| {
-            let mut open = subscription.open.iter().filter(|(_, delivery)| delivery.phase != Phase::Dead);
+            let open = subscription.open.values().filter(|delivery| delivery.phase != Phase::Dead);
             let unsettled = open.clone().count() as u64;
+            let oldest = open.map(|delivery| delivery.seq).min();
             SubscriptionState {
                 id: subscription.id,
                 name: name.clone(),
                 created_at: subscription.created_at,
+                filter: subscription.filter.clone(),
                 unsettled,
                 dead: subscription.open.len() as u64 - unsettled,
-                oldest_unsettled_at: open.next().map(|(seq, _)| state.event(*seq).0.received_at),
+                oldest_unsettled_at: oldest.map(|seq| state.events[&seq].event.received_at),
             }
         };
         Ok(state.subscriptions.iter().map(one).collect())
     }
 
-    async fn lease(&self, id: SubscriptionId, max: usize) -> Result<Vec<Leased>> {
+    async fn lease(&self, id: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>> {
         let mut state = self.state()?;
-        let subscription =
-            state.subscription_mut(id).ok_or_else(|| subscription_not_found(&format!("number {}", id.0)))?;
-        let open: Vec<(i64, Phase)> = subscription.open.iter().map(|(seq, d)| (*seq, d.phase)).collect();
-        let mut busy = Vec::new();
-        let mut ready = Vec::new();
-        for (seq, phase) in open {
-            if ready.len() == max {
+        let State { events, subscriptions, .. } = &mut *state;
+        let subscription = subscriptions.values_mut().find(|subscription| subscription.id == id);
+        let subscription = subscription.ok_or_else(|| subscription_not_found(&format!("number {}", id.0)))?;
+        let (mut busy, mut leased, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (place, delivery) in &mut subscription.open {
+            if leased.len() == max {
                 break;
             }
-            if phase == Phase::Dead {
+            if delivery.phase == Phase::Dead {
                 continue;
             }
-            let conversation = state.event(seq).1;
-            let blocked = conversation.is_some() && busy.contains(&conversation);
-            busy.push(conversation);
-            if phase == Phase::Open && !blocked {
-                ready.push(seq);
+            let Kept { event, conversation, .. } = &events[&delivery.seq];
+            let blocked = conversation.is_some() && busy.contains(conversation);
+            busy.push(*conversation);
+            if delivery.phase != Phase::Open || blocked {
+                continue;
             }
-        }
-        let mut lease = |seq: i64| {
-            let event = state.event(seq).0.clone();
-            let delivery = state.subscription_mut(id)?.open.get_mut(&seq)?;
+            bytes += event.raw.len();
+            if bytes > max_bytes && !leased.is_empty() {
+                break;
+            }
             delivery.phase = Phase::Leased;
             delivery.attempt += 1;
             delivery.epoch += 1;
-            let token = Token { subscription: id, seq, epoch: delivery.epoch };
-            Some(Leased { token, attempt: delivery.attempt, event })
-        };
-        Ok(ready.into_iter().filter_map(&mut lease).collect())
+            leased.push(Leased {
+                token: Token { subscription: id, place: *place, epoch: delivery.epoch },
+                attempt: delivery.attempt,
+                again: delivery.again,
+                event: event.clone(),
+            });
+        }
+        Ok(leased)
     }
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
+        self.change(|state| {
+            settlements.into_iter().map(|(token, settlement)| state.settle(token, settlement)).collect()
+        })
+    }
+
+    async fn replay(&self, name: &str, replay: Replay) -> Result<u64> {
+        self.change(|state| {
+            let first = state.first(&replay.from)?;
+            let State { events, subscriptions, .. } = state;
+            let subscription = subscriptions.get_mut(name).ok_or_else(|| subscription_not_found(name))?;
+            let wanted = events
+                .range(first..)
+                .filter(|(_, kept)| replay.scope.as_ref().is_none_or(|scope| *scope == kept.event.scope_id));
+            Ok(wanted.filter(|(seq, kept)| subscription.open(**seq, kept, true)).count() as u64)
+        })?
+    }
+
+    async fn dead_letters(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadLetter>> {
         let mut state = self.state()?;
-        let mut settle = |(token, settlement): (Token, Settlement)| -> Option<()> {
-            let subscription = state.subscription_mut(token.subscription)?;
-            let delivery =
-                subscription.open.get_mut(&token.seq).filter(|known| known.epoch == token.epoch)?;
-            let expected = if settlement == Settlement::Wake { Phase::Delayed } else { Phase::Leased };
-            if delivery.phase != expected {
-                return None;
-            }
-            match settlement {
-                Settlement::Ack => drop(subscription.open.remove(&token.seq)),
-                Settlement::Dead => delivery.phase = Phase::Dead,
-                Settlement::Delay => delivery.phase = Phase::Delayed,
-                Settlement::Release | Settlement::Wake => delivery.phase = Phase::Open,
-            }
-            Some(())
-        };
-        Ok(settlements
-            .into_iter()
-            .map(|one| if settle(one).is_some() { Settled::Done } else { Settled::Lost })
+        let State { events, subscriptions, .. } = &mut *state;
+        let subscription = subscriptions.get(name).ok_or_else(|| subscription_not_found(name))?;
+        let dead = subscription.open.range(after.saturating_add(1)..);
+        let dead = dead.filter(|(_, delivery)| delivery.phase == Phase::Dead).take(limit);
+        Ok(dead
+            .map(|(place, delivery)| DeadLetter {
+                place: *place,
+                attempts: delivery.attempt,
+                event: events[&delivery.seq].event.clone(),
+            })
             .collect())
+    }
+
+    fn accounts(&self) -> &dyn AccountStore {
+        self
+    }
+
+    async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64> {
+        self.change(|state| {
+            let State { events, subscriptions, .. } = state;
+            let subscription = subscriptions.get_mut(name).ok_or_else(|| subscription_not_found(name))?;
+            let wanted = |place: &i64| places.as_ref().is_none_or(|places| places.contains(place));
+            let dead = subscription.open.iter().filter(|(_, delivery)| delivery.phase == Phase::Dead);
+            let dead: Vec<i64> = dead.map(|(place, _)| *place).filter(wanted).collect();
+            for place in &dead {
+                if let Some(delivery) = subscription.open.remove(place).filter(|_| again) {
+                    subscription.open(delivery.seq, &events[&delivery.seq], true);
+                }
+            }
+            Ok(dead.len() as u64)
+        })?
+    }
+
+    async fn event(&self, event_id: &str) -> Result<Option<Event>> {
+        let state = self.state()?;
+        Ok(state.seq(event_id).ok().and_then(|seq| state.events.get(&seq)).map(|kept| kept.event.clone()))
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
+        let state = self.state()?;
+        let after = query.after.map_or(Ok(0), |event_id| state.seq(&event_id))?;
+        let events = state.events.range(after + 1..).map(|(_, kept)| &kept.event);
+        let wanted = events.filter(|event| query.scope.as_ref().is_none_or(|scope| *scope == event.scope_id));
+        Ok(wanted.take(query.limit).cloned().collect())
+    }
+
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
+        self.change(|state| {
+            let known = state.conversations.iter().enumerate().filter(|(_, known)| {
+                let named = [&known.ref_id, &known.own_id].into_iter().flatten();
+                known.scope == *scope && named.into_iter().any(|id| id == conversation)
+            });
+            let known: Vec<usize> = known.map(|(place, _)| place).collect();
+            let before = state.events.len();
+            state.events.retain(|_, kept| !kept.conversation.is_some_and(|one| known.contains(&one)));
+            for subscription in state.subscriptions.values_mut() {
+                subscription.open.retain(|_, delivery| state.events.contains_key(&delivery.seq));
+            }
+            (before - state.events.len()) as u64
+        })
+    }
+
+    async fn maintain(&self, keep: Keep) -> Result<()> {
+        self.change(|state| {
+            let State { events, subscriptions, seen, .. } = state;
+            let needed = |seq: &i64| {
+                subscriptions.values().any(|known| known.open.values().any(|delivery| delivery.seq == *seq))
+            };
+            events.retain(|seq, kept| kept.event.received_at >= keep.events_since || needed(seq));
+            for digests in seen.values_mut() {
+                digests.retain(|(_, seen_at)| *seen_at >= keep.messages_since);
+            }
+            seen.retain(|_, digests| !digests.is_empty());
+        })
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self
+    }
+
+    fn backfill(&self) -> &dyn BackfillStore {
+        self
     }
 
     async fn ping(&self) -> Result<()> {

@@ -10,35 +10,48 @@
 //!     │ append                            ▲  ▲              │ │ └─dead──▶ dead
 //!     └──────▶ waiting ──earlier one gone─┘  └─wake─ delayed ◀┘ delay
 //! ```
+//! `return` is a release that was no attempt: the consumer ended on purpose.
+//!
 //! At most one delivery of a conversation and subscription is ready, leased or delayed at a time:
 //! this is the order of G3. What was leased or delayed when the process ended is ready at the
 //! next start.
 
-mod memory;
-mod sqlite;
+pub(crate) mod memory;
+pub(crate) mod sqlite;
 
 pub use memory::MemoryStore;
-pub use sqlite::SqliteStore;
+pub use sqlite::{Limits, OnFull, SqliteStore};
 
+use crate::accounts::AccountStore;
+use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
-use amochats::{Error, ErrorKind, Result};
+use crate::outbox::OUTBOX;
+use crate::outbox::store::OutboxStore;
+use amochats::{AccountId, Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// Keeps events durably and says who has dealt with them.
 ///
 /// Every method's `Ok` means that its effect is committed as durably as the store can. A method
-/// whose future is dropped may have had its effect; so [`Store::lease`] must be run to its end, or
-/// what it leased is nobody's until the store is opened again.
+/// whose future is dropped may have had its effect; [`Store::append`], once polled and taken in,
+/// goes on without its future. [`Store::lease`] must be run to its end, or what it leased is
+/// nobody's until the store is opened again.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Keeps an event and opens it for every subscription.
+    /// Keeps an event, for every subscription.
     async fn append(&self, event: NewEvent) -> Result<Appended>;
+
+    /// Changes whenever something was committed that may have made an event ready.
+    fn changes(&self) -> watch::Receiver<()>;
 
     /// Makes a subscription, unless one of that name exists; says which it is and whether it is new.
     async fn create_subscription(
         &self,
         name: &str,
         start: Start,
+        filter: Filter,
         created_at: i64,
     ) -> Result<(SubscriptionId, bool)>;
 
@@ -51,17 +64,132 @@ pub trait Store: Send + Sync + 'static {
     /// All subscriptions by name, with their state.
     async fn subscriptions(&self) -> Result<Vec<SubscriptionState>>;
 
-    /// Leases up to `max` ready events, in the order of keeping.
-    async fn lease(&self, subscription: SubscriptionId, max: usize) -> Result<Vec<Leased>>;
+    /// Leases up to `max` ready events of together at most `max_bytes`, in the order of keeping. One
+    /// is leased however large it is.
+    async fn lease(&self, subscription: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>>;
 
     /// Settles leased events; each one's result stands at its place.
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>>;
+
+    /// Where the same store keeps accounts.
+    fn accounts(&self) -> &dyn AccountStore;
+
+    /// Puts events that were kept before to the end of a subscription; says how many at most, since
+    /// its filter goes for them, too.
+    async fn replay(&self, name: &str, replay: Replay) -> Result<u64>;
+
+    /// What a subscription has given up, after this place, in the order of handing out.
+    async fn dead_letters(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadLetter>>;
+
+    /// Takes dead letters away, those at these places or all: to hand them out again, at the end, or
+    /// not at all. Says how many.
+    async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64>;
+
+    /// An event that is kept.
+    async fn event(&self, event_id: &str) -> Result<Option<Event>>;
+
+    /// Events that are kept, oldest first.
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>>;
+
+    /// Deletes the events of a conversation, by either id, settled or not; says how many.
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64>;
+
+    /// Deletes what is due; returns when nothing more is.
+    async fn maintain(&self, keep: Keep) -> Result<()>;
+
+    /// Where the same store keeps what goes out, so that both can change in one transaction.
+    fn outbox(&self) -> &dyn OutboxStore;
+
+    /// Where the same store keeps what is to be fetched.
+    fn backfill(&self) -> &dyn BackfillStore;
 
     /// Checks that the store works, for readiness.
     async fn ping(&self) -> Result<()>;
 
     /// Ends the store: what was accepted is finished, then nothing is accepted any more.
     async fn close(&self);
+}
+
+/// Which events a subscription gets: of each list that is not empty, one must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Filter {
+    /// Accounts inside the chat service.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AccountId>,
+    /// Connections of a channel and an account.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<ScopeId>,
+    /// `message`, `typing`, `reaction`, `unknown`; and `outbox`, the results of calls, which come only
+    /// where this list asks for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+    /// Conversations, by either id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conversations: Vec<String>,
+}
+
+impl Filter {
+    pub(crate) fn matches(&self, facts: &Facts) -> bool {
+        let fits = |list: &[String], value: &str| list.is_empty() || list.iter().any(|one| one == value);
+        let named = [&facts.conversation_ref_id, &facts.conversation_id].into_iter().flatten();
+        (self.accounts.is_empty() || self.accounts.contains(&facts.account_id))
+            && (self.scopes.is_empty() || self.scopes.contains(&facts.scope_id))
+            && fits(&self.kinds, &facts.kind)
+            && (facts.kind != OUTBOX || !self.kinds.is_empty())
+            && (self.conversations.is_empty() || named.into_iter().any(|id| self.conversations.contains(id)))
+    }
+}
+
+/// What a filter looks at.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) account_id: AccountId,
+    pub(crate) scope_id: ScopeId,
+    pub(crate) kind: String,
+    pub(crate) conversation_ref_id: Option<String>,
+    pub(crate) conversation_id: Option<String>,
+}
+
+/// Which events come again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// From here to the newest.
+    pub from: Start,
+    /// Only of this scope.
+    pub scope: Option<ScopeId>,
+}
+
+/// Which events to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Those after this one.
+    pub after: Option<String>,
+    /// Only of this scope.
+    pub scope: Option<ScopeId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a store must go on keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Events received since then, in Unix milliseconds, whoever has settled them. Older ones are
+    /// kept while somebody has not.
+    pub events_since: i64,
+    /// The knowledge of messages seen since then.
+    pub messages_since: i64,
+}
+
+/// An event that a subscription gave up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it stands in the subscription.
+    pub place: i64,
+    /// How often it was handed out.
+    pub attempts: u32,
+    /// The event. Its body is empty if it was dropped for room.
+    pub event: Event,
 }
 
 /// What became of an append.
@@ -76,7 +204,7 @@ pub enum Appended {
 }
 
 /// Where a new subscription starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At the oldest event that is kept.
     Oldest,
@@ -84,6 +212,8 @@ pub enum Start {
     Now,
     /// At the first event received at or after this time, in Unix milliseconds.
     Since(i64),
+    /// After the event of this id.
+    After(String),
 }
 
 /// A subscription, by number.
@@ -99,7 +229,9 @@ pub struct SubscriptionState {
     pub name: String,
     /// When it was made, in Unix milliseconds.
     pub created_at: i64,
-    /// Open events: waiting, ready, leased or delayed.
+    /// Which events it gets.
+    pub filter: Filter,
+    /// Open events. One that the filter leaves out counts until its turn has come.
     pub unsettled: u64,
     /// Events that were given up.
     pub dead: u64,
@@ -113,8 +245,8 @@ pub struct SubscriptionState {
 pub struct Token {
     /// The subscription.
     pub subscription: SubscriptionId,
-    /// The event's place in the store.
-    pub seq: i64,
+    /// The delivery's place in the subscription.
+    pub place: i64,
     /// Counts the leases of this event and subscription.
     pub epoch: i64,
 }
@@ -122,7 +254,7 @@ pub struct Token {
 impl Token {
     /// The form that consumers see.
     pub fn ack_id(&self) -> String {
-        format!("{:x}.{:x}.{:x}", self.subscription.0, self.seq, self.epoch)
+        format!("{:x}.{:x}.{:x}", self.subscription.0, self.place, self.epoch)
     }
 
     /// Reads [`Token::ack_id`] back.
@@ -133,7 +265,7 @@ impl Token {
         let invalid = || Error::invalid("ack_id", "is not one that a delivery had");
         let mut parts = ack_id.split('.').map(|part| i64::from_str_radix(part, 16).map_err(|_| invalid()));
         let mut next = || parts.next().unwrap_or_else(|| Err(invalid()));
-        let token = Self { subscription: SubscriptionId(next()?), seq: next()?, epoch: next()? };
+        let token = Self { subscription: SubscriptionId(next()?), place: next()?, epoch: next()? };
         if token.ack_id() == ack_id { Ok(token) } else { Err(invalid()) }
     }
 }
@@ -145,6 +277,8 @@ pub struct Leased {
     pub token: Token,
     /// How many times it was handed out, this time included.
     pub attempt: u32,
+    /// It was replayed or requeued: its place in the conversation is not its own.
+    pub again: bool,
     /// The event.
     pub event: Event,
 }
@@ -160,6 +294,8 @@ pub enum Settlement {
     Delay,
     /// Leased: it is ready again.
     Release,
+    /// Leased: it is ready again, and was not tried.
+    Return,
     /// Delayed: it is ready again.
     Wake,
 }
@@ -177,6 +313,10 @@ pub(crate) fn subscription_not_found(name: &str) -> Error {
     Error::new(ErrorKind::SubscriptionNotFound, format!("there is no subscription {name:?}; create it first"))
 }
 
+pub(crate) fn event_not_found(event_id: &str) -> Error {
+    Error::invalid("event_id", format!("{event_id:?} is no event of this store"))
+}
+
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the store is closed")
 }
@@ -187,7 +327,7 @@ mod tests {
 
     #[test]
     fn ack_ids_are_read_back_and_nothing_else_is() {
-        let token = Token { subscription: SubscriptionId(3), seq: 255, epoch: 1 };
+        let token = Token { subscription: SubscriptionId(3), place: 255, epoch: 1 };
         assert_eq!(Token::from_ack_id(&token.ack_id()).expect("own"), token);
         for other in ["", "1", "1.2", "1.2.3.4", "a.b.g", "1..2", "-1.+2.3", "01.2.3"] {
             assert!(Token::from_ack_id(other).is_err(), "{other}");

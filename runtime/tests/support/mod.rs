@@ -1,13 +1,17 @@
 //! A runtime on loopback, over a store that the test holds back or breaks, and a client that says
 //! exactly the bytes it is told to.
 
-use amochats::{ChannelSecret, Error, ErrorKind, Result, SIGNATURE_HEADER, sign_body};
+use amochats::{ChannelSecret, Error, ErrorKind, Result, SIGNATURE_HEADER, ScopeId, sign_body};
+use amochats_runtime::backfill::BackfillStore;
 use amochats_runtime::clock::ManualClock;
+use amochats_runtime::outbox::OutboxStore;
 use amochats_runtime::store::{
-    Appended, Leased, MemoryStore, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState,
-    Token,
+    Appended, DeadLetter, EventQuery, Filter, Keep, Leased, MemoryStore, Replay, Settled, Settlement, Start,
+    Store, SubscriptionId, SubscriptionState, Token,
 };
-use amochats_runtime::{Config, Consumer, ConsumerOptions, Delivery, NewEvent, Runtime, Verdict};
+use amochats_runtime::{
+    AccountStore, Config, Consumer, ConsumerOptions, Delivery, Event, NewEvent, Runtime, Verdict,
+};
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -33,7 +37,7 @@ pub(crate) fn webhook_path() -> String {
 pub(crate) fn config() -> Config {
     let toml = format!(
         "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
-         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nold_secrets = [\"{OLD_SECRET}\"]\nregion = \"ru\"\n"
+         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nold_secrets = [\"{OLD_SECRET}\"]\nbase_url = \"http://127.0.0.1:9\"\n"
     );
     Config::load(&toml, []).expect("a valid configuration")
 }
@@ -166,7 +170,11 @@ impl Answer {
 
 impl Wire {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self(BufReader::new(TcpStream::connect(address).await.expect("connected")))
+        Self::over(TcpStream::connect(address).await.expect("connected"))
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self(BufReader::new(stream))
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -234,21 +242,21 @@ impl Wire {
 
 /// A store in memory whose appends the test holds back or lets fail.
 pub(crate) struct TestStore {
-    inner: MemoryStore,
+    inner: Arc<MemoryStore>,
     open: watch::Sender<bool>,
     lease_answers: watch::Sender<bool>,
     appends: watch::Sender<usize>,
-    failure: Mutex<Option<ErrorKind>>,
+    failure: Arc<Mutex<Option<ErrorKind>>>,
 }
 
 impl Default for TestStore {
     fn default() -> Self {
         Self {
-            inner: MemoryStore::default(),
+            inner: Arc::default(),
             open: watch::Sender::new(true),
             lease_answers: watch::Sender::new(true),
             appends: watch::Sender::new(0),
-            failure: Mutex::new(None),
+            failure: Arc::default(),
         }
     }
 }
@@ -286,10 +294,14 @@ impl TestStore {
     }
 
     fn check(&self) -> Result<()> {
-        match *self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(kind) => Err(Error::new(kind, "as the test wants it")),
-            None => Ok(()),
-        }
+        check(&self.failure)
+    }
+}
+
+fn check(failure: &Mutex<Option<ErrorKind>>) -> Result<()> {
+    match *failure.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(kind) => Err(Error::new(kind, "as the test wants it")),
+        None => Ok(()),
     }
 }
 
@@ -297,18 +309,28 @@ impl TestStore {
 impl Store for TestStore {
     async fn append(&self, event: NewEvent) -> Result<Appended> {
         self.appends.send_modify(|appends| *appends += 1);
-        self.open.subscribe().wait_for(|open| *open).await.expect("the store lives");
-        self.check()?;
-        self.inner.append(event).await
+        // What was taken in is kept, also where nobody waits for it.
+        let (mut open, inner, failure) = (self.open.subscribe(), self.inner.clone(), self.failure.clone());
+        let append = tokio::spawn(async move {
+            open.wait_for(|open| *open).await.expect("the store lives");
+            check(&failure)?;
+            inner.append(event).await
+        });
+        append.await.expect("no panic")
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.inner.changes()
     }
 
     async fn create_subscription(
         &self,
         name: &str,
         start: Start,
+        filter: Filter,
         created_at: i64,
     ) -> Result<(SubscriptionId, bool)> {
-        self.inner.create_subscription(name, start, created_at).await
+        self.inner.create_subscription(name, start, filter, created_at).await
     }
 
     async fn subscription(&self, name: &str) -> Result<SubscriptionId> {
@@ -323,9 +345,9 @@ impl Store for TestStore {
         self.inner.subscriptions().await
     }
 
-    async fn lease(&self, subscription: SubscriptionId, max: usize) -> Result<Vec<Leased>> {
+    async fn lease(&self, subscription: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>> {
         let answer = self.lease_answers.subscribe();
-        let leased = self.inner.lease(subscription, max).await;
+        let leased = self.inner.lease(subscription, max, max_bytes).await;
         if matches!(&leased, Ok(leased) if !leased.is_empty()) {
             let mut answer = answer;
             answer.wait_for(|answer| *answer).await.expect("the store lives");
@@ -335,6 +357,46 @@ impl Store for TestStore {
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
         self.inner.settle(settlements).await
+    }
+
+    fn accounts(&self) -> &dyn AccountStore {
+        self.inner.accounts()
+    }
+
+    async fn replay(&self, name: &str, replay: Replay) -> Result<u64> {
+        self.inner.replay(name, replay).await
+    }
+
+    async fn dead_letters(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadLetter>> {
+        self.inner.dead_letters(name, after, limit).await
+    }
+
+    async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64> {
+        self.inner.take_dead_letters(name, places, again).await
+    }
+
+    async fn event(&self, event_id: &str) -> Result<Option<Event>> {
+        self.inner.event(event_id).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
+        self.inner.events(query).await
+    }
+
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
+        self.inner.purge(scope, conversation).await
+    }
+
+    async fn maintain(&self, keep: Keep) -> Result<()> {
+        self.inner.maintain(keep).await
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self.inner.outbox()
+    }
+
+    fn backfill(&self) -> &dyn BackfillStore {
+        self.inner.backfill()
     }
 
     async fn ping(&self) -> Result<()> {

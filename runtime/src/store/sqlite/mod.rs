@@ -5,14 +5,25 @@
 //! so each answer follows the sync that covers it, and a slow disk costs one sync per batch, not
 //! one per event. Nothing is ever answered from a transaction that was not committed.
 
+mod append;
+mod deliveries;
+mod feed;
+mod migrate;
+mod retention;
 mod transaction;
 mod writer;
 
+pub(crate) use transaction::Transaction;
+
 use super::{
-    Appended, Leased, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, Token, closed,
+    Appended, DeadLetter, EventQuery, Filter, Keep, Leased, Replay, Settled, Settlement, Start, Store,
+    SubscriptionId, SubscriptionState, Token, closed,
 };
-use crate::event::NewEvent;
-use amochats::{Error, ErrorKind, Result};
+use crate::accounts::{self, AccountStore};
+use crate::backfill::{self, BackfillStore};
+use crate::event::{Event, NewEvent};
+use crate::outbox::{self, store::OutboxStore};
+use amochats::{Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -20,35 +31,44 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use writer::{Ask, Message, Writer};
 
 /// "amoc", so that a foreign file is noticed.
 const APPLICATION_ID: i32 = 0x616d_6f63;
-const SCHEMA_VERSION: i32 = 1;
-const SCHEMA: &str = include_str!("schema.sql");
 /// How many operations may wait for the writer; beyond it callers wait for room.
 const QUEUE: usize = 1024;
 
+/// When a store takes no more events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// With less free on its disk nothing more is kept, so that what is kept can still be settled.
+    pub min_free_bytes: u64,
+    /// The most unsettled events of a subscription, about; 0 is no limit.
+    pub backlog: u64,
+    /// What happens then.
+    pub on_full: OnFull,
+}
+
+/// What happens when a subscription is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// Nothing more is kept, for anybody: the listener answers 503.
+    #[default]
+    Refuse,
+    /// Its oldest events become dead letters without a body.
+    ExpireOldest,
+}
+
 /// A store in an SQLite file.
 pub struct SqliteStore {
-    operations: mpsc::Sender<Operation>,
+    messages: mpsc::Sender<Message>,
+    changes: watch::Receiver<()>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     path: PathBuf,
 }
-
-/// What the writer is asked for, and where the answer goes.
-enum Operation {
-    Append(Box<NewEvent>, Answer<Appended>),
-    CreateSubscription { name: String, start: Start, created_at: i64, answer: Answer<(SubscriptionId, bool)> },
-    Subscription(String, Answer<SubscriptionId>),
-    DeleteSubscription(String, Answer<()>),
-    Lease { subscription: SubscriptionId, max: usize, answer: Answer<Vec<Leased>> },
-    Settle(Vec<(Token, Settlement)>, Answer<Vec<Settled>>),
-    Ping(Answer<()>),
-    Close(oneshot::Sender<()>),
-}
-
-type Answer<T> = oneshot::Sender<Result<T>>;
 
 impl SqliteStore {
     /// Opens the file, or makes it with mode 0600.
@@ -57,6 +77,14 @@ impl SqliteStore {
     /// - [`ErrorKind::StoreLocked`] where another process has it open, with its process id.
     /// - [`ErrorKind::StoreFailed`] where it cannot be opened, is damaged or is another program's.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_within(path, Limits::default()).await
+    }
+
+    /// As [`SqliteStore::open`], with limits.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`].
+    pub async fn open_within(path: impl AsRef<Path>, limits: Limits) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let opened = path.clone();
         let (lock, connection) = tokio::task::spawn_blocking(move || {
@@ -66,8 +94,9 @@ impl SqliteStore {
         })
         .await
         .map_err(|_| closed())??;
-        let (operations, queue) = mpsc::channel(QUEUE);
-        let writer = writer::Writer::new(path.clone(), connection)?;
+        let (messages, queue) = mpsc::channel(QUEUE);
+        let (changed, changes) = watch::channel(());
+        let writer = Writer::new(path.clone(), limits, connection, Handle::current(), changed)?;
         let writer = std::thread::Builder::new()
             .name("amochats-store".into())
             .spawn(move || {
@@ -75,12 +104,72 @@ impl SqliteStore {
                 drop(lock);
             })
             .map_err(|error| failed(format!("cannot start the store's thread: {error}")))?;
-        Ok(Self { operations, writer: Mutex::new(Some(writer)), path })
+        Ok(Self { messages, changes, writer: Mutex::new(Some(writer)), path })
     }
 
-    async fn ask<T>(&self, operation: impl FnOnce(Answer<T>) -> Operation) -> Result<T> {
-        let (answer, result) = oneshot::channel();
-        self.operations.send(operation(answer)).await.map_err(|_| closed())?;
+    /// Runs statements of another part of this crate in the next transaction, together with
+    /// whatever else waits for it; returns once that is committed with its sync.
+    ///
+    /// An error takes back what this work did, and nothing of the others'.
+    pub(crate) async fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(move |transaction| transaction.nested(work)).await
+    }
+
+    /// Reads on a connection of its own, so that a long answer does not hold up the writer.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let path = self.path.clone();
+        let read = move || {
+            let connection =
+                Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
+            connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+            work(&connection)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| closed())?
+    }
+
+    /// Writes a copy of all that is committed into a new file, while the store works on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreFailed`] where the file exists or cannot be written.
+    pub async fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
+        let to = to.as_ref().to_owned();
+        let cannot = |error: std::io::Error| failed(format!("cannot write the backup: {error}"));
+        self.read(move |connection| {
+            let file = private().create_new(true).open(&to).map_err(cannot)?;
+            let path = to.to_str().ok_or_else(|| failed("the backup's name is not UTF-8".to_owned()))?;
+            connection.execute("VACUUM INTO ?1", [path]).map_err(error)?;
+            file.sync_all().map_err(cannot)
+        })
+        .await
+    }
+
+    /// Reads the whole file and says what is wrong with it; nothing, if all is well.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreFailed`] where it cannot be read at all.
+    pub async fn check(&self) -> Result<Vec<String>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("PRAGMA integrity_check").map_err(error)?;
+            let found = statement.query_map([], |row| row.get(0)).map_err(error)?;
+            let mut found: Vec<String> = found.collect::<rusqlite::Result<_>>().map_err(error)?;
+            found.retain(|line| line != "ok");
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (message, result) = Ask::message(work);
+        self.messages.send(message).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
     }
 }
@@ -88,55 +177,122 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, event: NewEvent) -> Result<Appended> {
-        self.ask(|answer| Operation::Append(Box::new(event), answer)).await
+        self.ask(move |transaction| transaction.append(&event)).await
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
     }
 
     async fn create_subscription(
         &self,
         name: &str,
         start: Start,
+        filter: Filter,
         created_at: i64,
     ) -> Result<(SubscriptionId, bool)> {
         let name = name.to_owned();
-        self.ask(|answer| Operation::CreateSubscription { name, start, created_at, answer }).await
+        self.ask(move |transaction| transaction.create_subscription(&name, &start, filter, created_at)).await
     }
 
     async fn subscription(&self, name: &str) -> Result<SubscriptionId> {
-        self.ask(|answer| Operation::Subscription(name.to_owned(), answer)).await
+        let name = name.to_owned();
+        self.ask(move |transaction| Ok(transaction.subscription(&name))).await
     }
 
     async fn delete_subscription(&self, name: &str) -> Result<()> {
-        self.ask(|answer| Operation::DeleteSubscription(name.to_owned(), answer)).await
+        let name = name.to_owned();
+        self.ask(move |transaction| transaction.delete_subscription(&name)).await
     }
 
     async fn subscriptions(&self) -> Result<Vec<SubscriptionState>> {
-        // On a connection of its own: counting a long backlog must not hold up the writer.
-        let path = self.path.clone();
-        tokio::task::spawn_blocking(move || {
-            let connection =
-                Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
-            connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
-            transaction::subscriptions(&connection).map_err(error)
-        })
-        .await
-        .map_err(|_| closed())?
+        self.read(|connection| feed::subscriptions(connection).map_err(error)).await
     }
 
-    async fn lease(&self, subscription: SubscriptionId, max: usize) -> Result<Vec<Leased>> {
-        self.ask(|answer| Operation::Lease { subscription, max, answer }).await
+    async fn lease(&self, subscription: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>> {
+        loop {
+            let lease =
+                move |transaction: &mut Transaction<'_>| transaction.lease(subscription, max, max_bytes);
+            let (leased, more) = self.ask(lease).await?;
+            if !leased.is_empty() || !more {
+                return Ok(leased);
+            }
+        }
     }
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
-        self.ask(|answer| Operation::Settle(settlements, answer)).await
+        self.ask(move |transaction| {
+            let settle = |(token, settlement)| transaction.settle(token, settlement);
+            settlements.into_iter().map(settle).collect::<rusqlite::Result<_>>().map(Ok)
+        })
+        .await
+    }
+
+    fn accounts(&self) -> &dyn AccountStore {
+        self
+    }
+
+    async fn replay(&self, name: &str, replay: Replay) -> Result<u64> {
+        let name = name.to_owned();
+        self.ask(move |transaction| transaction.replay(&name, &replay)).await
+    }
+
+    async fn dead_letters(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadLetter>> {
+        let name = name.to_owned();
+        self.read(move |connection| {
+            deliveries::dead_letters(connection, &name, after, limit).map_err(error)?
+        })
+        .await
+    }
+
+    async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64> {
+        let name = name.to_owned();
+        self.ask(move |transaction| transaction.take_dead_letters(&name, places.as_deref(), again)).await
+    }
+
+    async fn event(&self, event_id: &str) -> Result<Option<Event>> {
+        let event_id = event_id.to_owned();
+        self.read(move |connection| deliveries::one_event(connection, &event_id).map_err(error)).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
+        self.read(move |connection| deliveries::events(connection, &query).map_err(error)?).await
+    }
+
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
+        let (mut from, mut purged) = (0, 0);
+        loop {
+            let (scope, conversation) = (scope.clone(), conversation.to_owned());
+            let (count, next) =
+                self.ask(move |transaction| transaction.purge(&scope, &conversation, from)).await?;
+            purged += count;
+            match next {
+                Some(next) => from = next,
+                None => return Ok(purged),
+            }
+        }
+    }
+
+    async fn maintain(&self, keep: Keep) -> Result<()> {
+        while self.ask(move |transaction| transaction.maintain(&keep).map(Ok)).await? {}
+        Ok(())
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self
+    }
+
+    fn backfill(&self) -> &dyn BackfillStore {
+        self
     }
 
     async fn ping(&self) -> Result<()> {
-        self.ask(Operation::Ping).await
+        self.ask(|_| Ok(Ok(()))).await
     }
 
     async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.operations.send(Operation::Close(done)).await.is_ok() {
+        if self.messages.send(Message::Close(done)).await.is_ok() {
             let _ = closed.await;
         }
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -146,6 +302,8 @@ impl Store for SqliteStore {
     }
 }
 
+/// What is left of the log after a checkpoint.
+const LOG_BYTES: i64 = 16 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes the file's lock, which the process's end releases whatever way it ends.
@@ -203,27 +361,37 @@ fn connect(path: &Path) -> Result<Connection> {
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         Ok((application, version))
     };
-    match prepare().map_err(|error| cannot(&error))? {
-        (APPLICATION_ID, SCHEMA_VERSION) => {}
-        (APPLICATION_ID, version) => {
+    let (application, version) = prepare().map_err(|error| cannot(&error))?;
+    match application {
+        APPLICATION_ID if version > migrate::VERSION => {
+            let known = migrate::VERSION;
             return Err(cannot(&format!(
-                "its schema is version {version}, this program knows {SCHEMA_VERSION}"
+                "it is of a newer amochats (version {version} of the tables; this one knows {known}); use that"
             )));
         }
-        (0, 0) if is_empty(&connection).map_err(|error| cannot(&error))? => {
-            create(&connection).map_err(|error| cannot(&error))?;
+        APPLICATION_ID => {}
+        0 if version == 0 && is_empty(&connection).map_err(|error| cannot(&error))? => {
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(|error| cannot(&error))?;
         }
-        _ => return Err(cannot(&"it is the database of another program")),
+        _ => return Err(cannot(&"it is the database of another program; give amochats a file of its own")),
     }
     let configure = || -> rusqlite::Result<String> {
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        // A log that a long reader made grow is cut when it is done.
+        connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
+        // That an event has a scope is seen to by the code; to look it up again for each one is not free.
+        connection.pragma_update(None, "foreign_keys", false)?;
+        let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        migrate::migrate(&connection, version)?;
+        Ok(mode)
     };
     match configure().map_err(|error| cannot(&error))?.as_str() {
         "wal" => {}
         mode => return Err(cannot(&format!("the file system allows journal mode {mode:?} only, not WAL"))),
     }
+    connection.execute_batch(accounts::SCHEMA).map_err(|error| cannot(&error))?;
+    connection.execute_batch(outbox::SCHEMA).map_err(|error| cannot(&error))?;
+    connection.execute_batch(backfill::SCHEMA).map_err(|error| cannot(&error))?;
     Ok(connection)
 }
 
@@ -246,17 +414,6 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
 }
 
-fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    connection.execute_batch(SCHEMA)?;
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    connection.execute("INSERT INTO store (id) VALUES (?1)", [&id[..12]])?;
-    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    connection.execute_batch("COMMIT")
-}
-
 /// Files that only the owner can read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -271,7 +428,7 @@ fn failed(message: String) -> Error {
 }
 
 /// An error of SQLite. Its text names tables and files, never contents.
-fn error(error: rusqlite::Error) -> Error {
+pub(crate) fn error(error: rusqlite::Error) -> Error {
     let kind = match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => ErrorKind::StoreFull,
         _ => ErrorKind::StoreFailed,

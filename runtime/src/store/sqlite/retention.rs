@@ -1,0 +1,191 @@
+//! What leaves the store: a portion at a time, so that no webhook waits for it.
+
+use super::OnFull;
+use super::feed::PORTION;
+use super::transaction::Transaction;
+use crate::store::Keep;
+use amochats::{Error, ErrorKind, Result, ScopeId};
+use rusqlite::{OptionalExtension, params};
+
+/// After so many events the subscriptions are looked at again.
+const LOOK_AGAIN: usize = 100;
+
+impl Transaction<'_> {
+    /// One portion of what is due; says whether there may be more.
+    pub(super) fn maintain(&mut self, keep: &Keep) -> rusqlite::Result<bool> {
+        let more = self.delete_remains()?;
+        let more = self.forget_events(keep.events_since)? || more;
+        let more = self.forget_messages(keep.messages_since)? || more;
+        self.tx.prepare_cached("PRAGMA incremental_vacuum(100)")?.query([])?.next()?;
+        Ok(more)
+    }
+
+    /// Deletes events that are old and that nobody needs any more.
+    fn forget_events(&mut self, since: i64) -> rusqlite::Result<bool> {
+        let aged = self.first_since(since)?;
+        // What a feed still has to open is needed; what was opened and is not settled is, too.
+        let opened: Option<i64> = self.tx.query_row("SELECT min(next) FROM feed", [], |row| row.get(0))?;
+        let end = opened.map_or(aged, |opened| opened.min(aged));
+        let portion = i64::try_from(PORTION).unwrap_or(i64::MAX);
+        let sql = "SELECT seq FROM event WHERE seq < ?1 AND NOT EXISTS \
+                   (SELECT 1 FROM delivery d WHERE d.seq = event.seq) ORDER BY seq LIMIT ?2";
+        let due: Vec<i64> = self
+            .tx
+            .prepare_cached(sql)?
+            .query_map([end, portion], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let Some(last) = due.last() else { return Ok(false) };
+        // Their messages are known for longer than they themselves.
+        self.file_up_to(*last)?;
+        for seq in &due {
+            self.tx.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
+        }
+        // Not used again, also if these were the newest.
+        self.tx.prepare_cached("UPDATE store SET last_seq = ?1")?.execute([self.cache.last_seq])?;
+        Ok(due.len() == PORTION)
+    }
+
+    /// Deletes what was seen too long ago to come again. The table has no order of time, so each
+    /// call looks at the next portion of it.
+    fn forget_messages(&mut self, since: i64) -> rusqlite::Result<bool> {
+        let portion = i64::try_from(PORTION).unwrap_or(i64::MAX);
+        let from = self.cache.seen.looked_at;
+        let sql = "SELECT dedup_key FROM dedup WHERE dedup_key > ?1 ORDER BY dedup_key LIMIT 1 OFFSET ?2";
+        let to: Option<i64> =
+            self.tx.prepare_cached(sql)?.query_row([from, portion - 1], |row| row.get(0)).optional()?;
+        let sql = "DELETE FROM dedup WHERE dedup_key > ?1 AND dedup_key <= ?2 AND seen_at < ?3";
+        self.tx.prepare_cached(sql)?.execute([from, to.unwrap_or(i64::MAX), since])?;
+        self.cache.seen.looked_at = to.unwrap_or(i64::MIN);
+        Ok(false)
+    }
+
+    /// Whether there is room for another event. Looked at once in a transaction, and the subscriptions
+    /// only now and then, because to count is not free.
+    pub(super) fn room(&mut self) -> rusqlite::Result<Result<()>> {
+        if self.appended > 0 {
+            return Ok(Ok(()));
+        }
+        let limits = self.cache.limits.clone();
+        if let Some(path) = self.tx.path().filter(|_| limits.min_free_bytes > 0)
+            && let Ok(disk) = rustix::fs::statvfs(path)
+            && disk.f_bavail.saturating_mul(disk.f_frsize) < limits.min_free_bytes
+        {
+            return Ok(Err(Error::new(
+                ErrorKind::StoreFull,
+                "the store's disk has less free than store.min_free_bytes; make room",
+            )));
+        }
+        if limits.backlog == 0 || self.cache.last_seq < self.cache.look_again_at {
+            return Ok(Ok(()));
+        }
+        for state in super::feed::subscriptions(&self.tx)? {
+            let over = state.unsettled.saturating_sub(limits.backlog);
+            match limits.on_full {
+                _ if state.unsettled < limits.backlog => {}
+                OnFull::Refuse => {
+                    let name = state.name;
+                    return Ok(Err(Error::new(
+                        ErrorKind::StoreFull,
+                        format!(
+                            "subscription {name:?} has reached inbox.backlog_limit; see to its consumers, or delete it"
+                        ),
+                    )));
+                }
+                OnFull::ExpireOldest => {
+                    let place = self.cache.subscriptions.iter().position(|known| known.id == state.id);
+                    let count = usize::try_from(over).unwrap_or(PORTION).min(PORTION) + LOOK_AGAIN;
+                    let expired = place.map_or(Ok(0), |place| self.expire_oldest(place, count))?;
+                    tracing::warn!(
+                        subscription = state.name,
+                        expired,
+                        "a subscription is full; its oldest events are dead letters now, without their bodies"
+                    );
+                }
+            }
+        }
+        self.cache.look_again_at = self.cache.last_seq + i64::try_from(LOOK_AGAIN).unwrap_or(i64::MAX);
+        Ok(Ok(()))
+    }
+
+    /// Gives up the oldest open events of a subscription, and drops their bodies.
+    fn expire_oldest(&mut self, place: usize, count: usize) -> rusqlite::Result<usize> {
+        let id = self.cache.subscriptions[place].id.0;
+        self.fill(place, count)?;
+        let oldest: Vec<(i64, i64, Option<i64>)> = self
+            .tx
+            .prepare_cached(
+                "SELECT place, seq, conversation FROM delivery WHERE subscription = ?1 AND state IN (0, 1) \
+                 ORDER BY place LIMIT ?2",
+            )?
+            .query_map(params![id, i64::try_from(count).unwrap_or(i64::MAX)], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        for (place, seq, conversation) in &oldest {
+            self.tx
+                .prepare_cached("UPDATE delivery SET state = 4 WHERE subscription = ?1 AND place = ?2")?
+                .execute([id, *place])?;
+            // Another subscription may still need the body.
+            self.tx
+                .prepare_cached(
+                    "UPDATE event SET body = x'' WHERE seq = ?1 AND NOT EXISTS \
+                     (SELECT 1 FROM delivery WHERE seq = ?1 AND state <> 4) AND NOT EXISTS \
+                     (SELECT 1 FROM feed WHERE ?1 BETWEEN next AND coalesce(until, ?1))",
+                )?
+                .execute([seq])?;
+            if let Some(conversation) = conversation {
+                self.promote(id, *conversation)?;
+            }
+        }
+        Ok(oldest.len())
+    }
+
+    /// Deletes a conversation's events, settled or not, among a portion of all events; says how many,
+    /// and where the next portion begins.
+    pub(super) fn purge(
+        &mut self,
+        scope: &ScopeId,
+        conversation: &str,
+        from: i64,
+    ) -> rusqlite::Result<Result<(u64, Option<i64>)>> {
+        let (channel, account) = match scope.split() {
+            Ok(ids) => ids,
+            Err(error) => return Ok(Err(error)),
+        };
+        let scope = self.scope(&channel, &account)?;
+        // An event may name only one of the two ids.
+        let sql = "SELECT conversation_ref_id, conversation_id FROM conversation WHERE scope = ?1 \
+                   AND (conversation_ref_id = ?2 OR conversation_id = ?2)";
+        let known: Vec<[Option<String>; 2]> = self
+            .tx
+            .prepare_cached(sql)?
+            .query_map(params![scope, conversation], |row| Ok([row.get(0)?, row.get(1)?]))?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut names = vec![conversation.to_owned()];
+        names.extend(known.into_iter().flatten().flatten());
+        let sql = "SELECT seq, scope = ?2 AND (conversation_ref_id IN (SELECT value FROM json_each(?3)) \
+                   OR conversation_id IN (SELECT value FROM json_each(?3))) \
+                   FROM event WHERE seq >= ?1 ORDER BY seq LIMIT ?4";
+        let names = serde_json::to_string(&names).expect("a list of texts");
+        let portion = i64::try_from(10 * PORTION).unwrap_or(i64::MAX);
+        let looked_at: Vec<(i64, bool)> = self
+            .tx
+            .prepare_cached(sql)?
+            .query_map(params![from, scope, names, portion], |row| {
+                Ok((row.get(0)?, row.get::<_, Option<bool>>(1)?.unwrap_or(false)))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        // What is deleted is overwritten.
+        self.tx.pragma_update(None, "secure_delete", true)?;
+        let mut count = 0;
+        for (seq, _) in looked_at.iter().filter(|(_, named)| *named) {
+            count += 1;
+            self.file_up_to(*seq)?;
+            self.tx.prepare_cached("DELETE FROM delivery WHERE seq = ?1")?.execute([seq])?;
+            self.tx.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
+        }
+        self.tx.pragma_update(None, "secure_delete", false)?;
+        self.tx.prepare_cached("UPDATE store SET last_seq = ?1")?.execute([self.cache.last_seq])?;
+        Ok(Ok((count, looked_at.last().map(|(seq, _)| seq + 1))))
+    }
+}
