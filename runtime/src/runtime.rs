@@ -18,6 +18,7 @@ use amochats::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -86,14 +87,8 @@ impl Runtime {
             metrics.clone(),
         )
         .await?;
-        let webhooks = bind(config.listener.address, "listener").await?;
-        let machines = bind(config.admin.address, "admin").await?;
-        let address = |listener: &tokio::net::TcpListener| {
-            let unknown =
-                |error| Error::new(ErrorKind::ConfigInvalid, format!("a bound address is unknown: {error}"));
-            listener.local_addr().map_err(unknown)
-        };
-        let (listener_address, admin_address) = (address(&webhooks)?, address(&machines)?);
+        let (webhooks, listener_address) = bound(config.listener.address, "listener").await?;
+        let (machines, admin_address) = bound(config.admin.address, "admin").await?;
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
@@ -132,20 +127,7 @@ impl Runtime {
             store: store.clone(),
             unready: unready.clone(),
         });
-        let limits = PeerLimits {
-            connections: 64,
-            per_peer: usize::MAX,
-            head: Duration::from_secs(5),
-            keep_alive: Duration::from_mins(2),
-        };
-        let site = Site {
-            guests: Guests::new(limits, clock.clone()),
-            clock: clock.clone(),
-            tls: None,
-            trusted: Arc::default(),
-            proxy_protocol: false,
-            metrics: None,
-        };
+        let site = admin_site(clock.clone());
         let handle = move |request, _peer| {
             let admin = admin.clone();
             async move { admin.handle(request).await }
@@ -262,5 +244,32 @@ impl Runtime {
         if !in_time {
             tracing::warn!("not everything ended within the deadline");
         }
+    }
+}
+
+/// A listener, and the address it has where any port was asked for.
+async fn bound(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = bind(address, what).await?;
+    let unknown =
+        |error| Error::new(ErrorKind::ConfigInvalid, format!("a bound address is unknown: {error}"));
+    let address = listener.local_addr().map_err(unknown)?;
+    Ok((listener, address))
+}
+
+/// Where machines ask, which are few: over plain HTTP.
+fn admin_site(clock: Arc<dyn Clock>) -> Site {
+    let limits = PeerLimits {
+        connections: 64,
+        per_peer: usize::MAX,
+        head: Duration::from_secs(5),
+        keep_alive: Duration::from_mins(2),
+    };
+    Site {
+        guests: Guests::new(limits, clock.clone()),
+        clock,
+        tls: None,
+        trusted: Arc::default(),
+        proxy_protocol: false,
+        metrics: None,
     }
 }

@@ -42,12 +42,12 @@ async fn connect(server: &Server) -> Channel {
     soon("connection", endpoint.connect()).await.expect("connected")
 }
 
-fn scope() -> Option<v1::Scope> {
-    Some(v1::Scope { channel_id: CHANNEL.into(), account_id: ACCOUNT.into() })
+fn scope() -> v1::Scope {
+    v1::Scope { channel_id: CHANNEL.into(), account_id: ACCOUNT.into() }
 }
 
 async fn connect_account(server: &Server) {
-    let request = v1::ConnectRequest { scope: scope(), ..Default::default() };
+    let request = v1::ConnectRequest { scope: Some(scope()), ..Default::default() };
     ChannelServiceClient::new(connect(server).await).connect(request).await.expect("connected");
 }
 
@@ -64,7 +64,7 @@ fn request(conversation: usize, place: usize) -> v1::EnqueueRequest {
         content: Some(v1::Content { kind: Some(text) }),
         ..Default::default()
     };
-    v1::EnqueueRequest { scope: scope(), call: Some(Call::Message(message)), ..Default::default() }
+    v1::EnqueueRequest { scope: Some(scope()), call: Some(Call::Message(message)), ..Default::default() }
 }
 
 /// How far each conversation was enqueued, with confirmation.

@@ -140,7 +140,8 @@ impl Load {
 
 /// The asynchronous timer counts in milliseconds, which is as much as is measured here.
 async fn sleep_until(due: Instant) {
-    tokio::time::sleep_until((due - Duration::from_millis(1)).into()).await;
+    let ahead = due.saturating_duration_since(Instant::now());
+    tokio::time::sleep(ahead.saturating_sub(Duration::from_millis(1))).await;
     while Instant::now() < due {
         tokio::task::yield_now().await;
     }

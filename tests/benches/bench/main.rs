@@ -142,7 +142,7 @@ async fn listening() {
         "  at {STEADY_RATE} a second, from the moment each one is due: {} (the vendor waits 5000)\n",
         quantiles(&mut waits)
     );
-    assert_eq!(peers[2].kept().await, kept, "every 200 is one event in the store");
+    assert_eq!(peers[2].kept(), kept, "every 200 is one event in the store");
 }
 
 /// Memory that the server holds idle, and how it grows with what is kept.

@@ -1,6 +1,6 @@
 //! The servers that are measured, each in a process of its own.
 
-use crate::{ACCOUNT, CHANNEL, SECRET};
+use crate::{CHANNEL, SECRET};
 use amochats::{ChannelSecret, parse_webhook, verify_webhook};
 use amochats_runtime::store::Start;
 use amochats_runtime::{Config, Runtime};
@@ -52,7 +52,7 @@ impl Peer {
         Self { name, title, address, child, folder: folder.to_owned() }
     }
 
-    /// FastAPI on two uvicorn workers: verifies, parses, keeps nothing.
+    /// `FastAPI` on two uvicorn workers: verifies, parses, keeps nothing.
     pub(crate) async fn fastapi(folder: &Path) -> Result<Self, String> {
         let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-venv");
         let python = venv.join("bin/python");
@@ -124,7 +124,7 @@ impl Peer {
     }
 
     /// Ends amochats; says how many events it has kept.
-    pub(crate) async fn kept(&mut self) -> u64 {
+    pub(crate) fn kept(&mut self) -> u64 {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
         fs::read_to_string(self.folder.join("kept")).expect("written").parse().expect("a number")
