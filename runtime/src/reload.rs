@@ -68,6 +68,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differs("store", format!("{:?}", old.store) != format!("{:?}", new.store));
     differs("inbox", format!("{:?}", old.inbox) != format!("{:?}", new.inbox));
     differs("accounts.check_interval_s", old.accounts.check_interval_s != new.accounts.check_interval_s);
+    differs("outbox", format!("{:?}", old.outbox) != format!("{:?}", new.outbox));
+    differs("backfill", format!("{:?}", old.backfill) != format!("{:?}", new.backfill));
     keys
 }
 

@@ -70,7 +70,7 @@ async fn a_hang_up_reads_the_configuration_again() {
         assert_eq!(hook(&server, channel, id, secret).await, 200, "{id}");
     }
 
-    fs::write(home.config(), next.replace("kommo", "mars")).expect("written");
+    fs::write(home.config(), format!("{next}region = \"mars\"\n")).expect("written");
     server.signal("HUP").await;
     counted(&server, "amochats_config_reloads_total{outcome=\"failed\"} 1").await;
     assert_eq!(hook(&server, other, "5", "its-secret").await, 200, "the old configuration stays");
@@ -78,7 +78,8 @@ async fn a_hang_up_reads_the_configuration_again() {
     // The address itself is loopback's still: only its port differs.
     fs::write(
         home.config(),
-        next.replace("[listener]\naddress = \"127.0.0.1:0\"", "[listener]\naddress = \"127.0.0.1:1\""),
+        next.replace("[listener]\naddress = \"127.0.0.1:0\"", "[listener]\naddress = \"127.0.0.1:1\"")
+            + "[outbox]\nrate = 1.0\n",
     )
     .expect("written");
     server.signal("HUP").await;
@@ -86,7 +87,7 @@ async fn a_hang_up_reads_the_configuration_again() {
     server.signal("TERM").await;
     assert!(server.ended().await.success());
     let log = fs::read_to_string(home.path().join("stderr")).expect("readable");
-    assert!(log.contains("a restart is needed for listener.address"), "{log}");
+    assert!(log.contains("a restart is needed for listener.address, outbox"), "{log}");
     assert!(log.contains("the configuration stays as it was"), "{log}");
     for secret in [SECRET, "the-next-secret", "its-secret"] {
         assert!(!log.contains(secret), "a secret is in the log");

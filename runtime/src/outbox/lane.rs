@@ -107,6 +107,12 @@ impl Outbox {
             let circuit = self.circuit(client.base_url());
             let pass = self.or_stop(circuit.admit()).await?;
             self.turn(lane).await?;
+            // Its time may have passed with the waiting, before who watches the deadlines has looked.
+            let now = self.0.clock.now_msec();
+            if item.expires_at <= now {
+                self.kept(|| self.expire(now)).await?;
+                continue;
+            }
             let Some(item) = self.kept(|| self.0.store.outbox().begin(seq)).await? else { return Ok(()) };
             let called = self.call(&client, pass, &item).await;
             let error = match called {

@@ -339,6 +339,14 @@ impl Outbox {
         circuits.entry(host.to_owned()).or_insert_with(make).clone()
     }
 
+    /// Ends items whose deadline has come, a portion of them.
+    async fn expire(&self, now: i64) -> Result<()> {
+        for item in self.0.store.outbox().expire(now, SWEEP).await? {
+            self.ended(&item);
+        }
+        Ok(())
+    }
+
     /// Ends items when their deadline comes.
     async fn expire_in_time(&self) {
         let mut deadlines = self.0.deadlines.subscribe();
@@ -346,21 +354,15 @@ impl Outbox {
             deadlines.mark_unchanged();
             // Both at once: what passes meanwhile must not be added to the wait.
             let (now, began) = (self.0.clock.now_msec(), self.0.clock.monotonic());
-            let expired = self.0.store.outbox().expire(now, SWEEP).await;
-            let next = match &expired {
-                Ok(items) => {
-                    for item in items {
-                        self.ended(item);
-                    }
-                    self.0.store.outbox().next_expiry().await
-                }
-                Err(_) => Ok(None),
+            let next = match self.expire(now).await {
+                Ok(()) => self.0.store.outbox().next_expiry().await,
+                Err(error) => Err(error),
             };
-            let wait = match (&expired, next) {
-                (Ok(_), Ok(next)) => next
+            let wait = match next {
+                Ok(next) => next
                     .map(|next| Duration::from_millis(u64::try_from(next.saturating_sub(now)).unwrap_or(0))),
                 // The store is out of order: try again.
-                _ => Some(Duration::from_secs(1)),
+                Err(_) => Some(Duration::from_secs(1)),
             };
             let due = async {
                 match wait {
