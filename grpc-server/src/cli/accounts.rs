@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
-/// Lists, connects, disconnects or forgets the accounts of a running server.
+/// List, connect, disconnect or forget the accounts of a running server
 #[derive(clap::Args)]
 #[command(after_help = "\
 States:
@@ -31,9 +31,9 @@ pub(super) struct Accounts {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Prints the accounts that are known, one JSON object a line.
+    /// Print the accounts that are known, one JSON object a line
     Ls,
-    /// Connects the server's channel to an account.
+    /// Connect the server's channel to an account
     Connect {
         #[command(flatten)]
         account: Named,
@@ -41,9 +41,9 @@ enum Action {
         #[arg(long)]
         title: Option<String>,
     },
-    /// Disconnects the server's channel from an account.
+    /// Disconnect the server's channel from an account
     Disconnect(Named),
-    /// Forgets an account, without a call of the service.
+    /// Forget an account, without a call of the service
     Forget {
         /// The connection, as `ls` shows it.
         scope_id: String,
