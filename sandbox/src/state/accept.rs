@@ -155,19 +155,29 @@ impl State {
             QuotedMessage::ById(own) => Some(self.taken(line, own)),
             QuotedMessage::Described(_) => None,
         };
+        // Live clients describe a message besides naming it; then an unknown one can be shown, too.
+        let described = |details: &Option<Value>, at: &str| {
+            details.as_ref().and_then(|details| details.pointer(at)).is_some_and(|quoted| {
+                ["type", "timestamp", "sender"].iter().all(|field| !quoted[*field].is_null())
+            })
+        };
         if let Some(found) = message.reply_to.as_ref().and_then(known) {
-            let found = found.filter(|found| Some(&found.conversation_ref_id) == chat).ok_or_else(|| {
-                refused("quoted_not_found", "payload.reply_to.message: there is no such message in this chat")
-            })?;
-            if let Some(Value::Object(details)) = details {
+            let found = found.filter(|found| Some(&found.conversation_ref_id) == chat);
+            if found.is_none() && !described(details, "/reply_to/message") {
+                let rule =
+                    "payload.reply_to.message: there is no such message in this chat; describe it instead";
+                return Err(refused("quoted_not_found", rule));
+            }
+            if let (Some(found), Some(Value::Object(details))) = (found, details.as_mut()) {
                 details.insert("reply_to".to_owned(), json!({ "message": embedded(found) }));
             }
         }
         if let Some(found) = message.forward.as_ref().map(|forward| &forward.message).and_then(known) {
-            let found = found.ok_or_else(|| {
-                refused("forwarded_not_found", "payload.forwards.messages[0]: there is no such message")
-            })?;
-            if let Some(Value::Object(details)) = details {
+            if found.is_none() && !described(details, "/forwards/messages/0") {
+                let rule = "payload.forwards.messages[0]: there is no such message; describe it instead";
+                return Err(refused("forwarded_not_found", rule));
+            }
+            if let (Some(found), Some(Value::Object(details))) = (found, details.as_mut()) {
                 let forwards = json!({
                     "messages": [embedded(found)], "conversation_ref_id": found.conversation_ref_id,
                 });
