@@ -7,8 +7,9 @@
 //!
 //! Here: every method of the chats API, for any number of channels, accounts and users; webhooks v1
 //! and v2 for answers and "write first", v2 for typing, reactions, quotes and answers to comments;
-//! [`Switches`] for what the vendor's pages leave open; [`Faults`] with a seed. Methods of the CRM
-//! answer 404.
+//! [`Switches`] for what the vendor's pages leave open; [`Faults`] with a seed. Of the CRM's own API
+//! what a channel needs: OAuth, account, users, contacts and their chats, sources, templates, talks,
+//! its webhooks; other methods of it answer 404.
 //!
 //! Tests in other languages use the same by HTTP: the page's address serves a control API under
 //! `/api/`, described by `/api/openapi.json`.
