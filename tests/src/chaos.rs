@@ -60,7 +60,7 @@ impl Chaos {
         Self { model: Arc::default(), rng, life: 0, producers }
     }
 
-    /// Sends and receives until the server goes away; then [`Load::end`] gives the producers back.
+    /// Sends and receives until the server goes away; then [`Chaos::end`] gives the producers back.
     pub fn start(&mut self, server: &Server) -> Load {
         self.life += 1;
         let mut load = Load { producers: JoinSet::new(), consumers: JoinSet::new() };

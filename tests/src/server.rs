@@ -106,6 +106,15 @@ impl Home {
     pub async fn try_start_as(&self, mut command: Command) -> Result<Server, String> {
         let path = self.path().join("stderr");
         let stderr = OpenOptions::new().create(true).append(true).open(&path).expect("a file");
+        // What the tests are told by AMOCHATS_ variables is no configuration of the server.
+        let own: Vec<_> = std::env::vars_os()
+            .map(|(name, _)| name)
+            .filter(|name| name.to_string_lossy().starts_with("AMOCHATS_"))
+            .filter(|name| command.as_std().get_envs().all(|(set, _)| set != name))
+            .collect();
+        for name in own {
+            command.env_remove(name);
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
