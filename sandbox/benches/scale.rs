@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const MESSAGES: usize = 20;
+/// Names the file to make, for the process that makes it.
+const WRITE: &str = "SCALE_WRITE";
 
 fn snapshot(empty: &[u8], chats: usize) -> Value {
     let mut snapshot: Value = serde_json::from_slice(empty).expect("JSON");
@@ -63,15 +65,21 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let chats = std::env::args().nth(1).and_then(|arg| arg.parse().ok()).unwrap_or(10_000);
-    let source = Sandbox::start(SandboxConfig::default()).await.expect("it starts");
-    let full = serde_json::to_vec(&snapshot(&source.snapshot(), chats)).expect("JSON");
-    source.shutdown().await;
-    println!("{chats} chats, {} messages, a snapshot of {} MiB", chats * MESSAGES, full.len() >> 20);
-
+    if let Ok(path) = std::env::var(WRITE) {
+        let source = Sandbox::start(SandboxConfig::default()).await.expect("it starts");
+        let full = serde_json::to_vec(&snapshot(&source.snapshot(), chats)).expect("JSON");
+        return std::fs::write(path, full).expect("writable");
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("sandbox.json");
-    std::fs::write(&path, &full).expect("writable");
-    drop(full);
+    // By another process, so that what the making took is not in the memory of this one.
+    let writer = std::env::current_exe().expect("a program knows itself");
+    let written =
+        std::process::Command::new(writer).args(std::env::args().skip(1)).env(WRITE, &path).status();
+    assert!(written.expect("it starts").success());
+    let size = std::fs::metadata(&path).expect("written").len() >> 20;
+    println!("{chats} chats, {} messages, a file of {size} MiB", chats * MESSAGES);
+
     let before = resident();
     let started = Instant::now();
     let config = SandboxConfig { state: Some(path.clone()), ..SandboxConfig::default() };
