@@ -8,7 +8,6 @@
 mod store;
 
 pub use store::AccountStore;
-pub(crate) use store::SCHEMA;
 
 use crate::channels::{Channel, Channels};
 use crate::clock::Clock;

@@ -1,5 +1,5 @@
 -- The accounts of the channels, as far as they are known. Times are Unix milliseconds.
-CREATE TABLE IF NOT EXISTS account (
+CREATE TABLE account (
     scope_id    TEXT NOT NULL PRIMARY KEY,   -- channel and account
     state       TEXT NOT NULL,               -- discovered, connected, disconnected, disabled
     since       INTEGER NOT NULL,            -- of this state

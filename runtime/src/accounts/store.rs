@@ -7,9 +7,6 @@ use amochats::{Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::{Row, params};
 
-/// The table, made where it is missing.
-pub(crate) const SCHEMA: &str = include_str!("schema.sql");
-
 /// Keeps what is known of accounts.
 #[async_trait]
 pub trait AccountStore: Send + Sync {

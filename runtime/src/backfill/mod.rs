@@ -13,7 +13,6 @@ mod memory;
 mod sqlite;
 
 pub(crate) use memory::Gaps;
-pub(crate) use sqlite::SCHEMA;
 
 use crate::channels::Channels;
 use crate::clock::Clock;

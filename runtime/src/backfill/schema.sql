@@ -1,6 +1,6 @@
 -- Conversations whose history is to be read, since a message may be missing. Times are Unix
 -- milliseconds. What is here when the process ends is read after the next start.
-CREATE TABLE IF NOT EXISTS gap (
+CREATE TABLE gap (
     scope_id            TEXT NOT NULL,
     conversation_ref_id TEXT NOT NULL,
     conversation_id     TEXT,

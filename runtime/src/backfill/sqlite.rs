@@ -8,9 +8,6 @@ use amochats::{Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// The tables.
-pub(crate) const SCHEMA: &str = include_str!("schema.sql");
-
 /// A conversation is read from its last webhook on; one that only we wrote to, from our first call
 /// on. Webhooks v1 name no message: what they brought cannot be told from what is missing.
 const KNOWN: &str = "\

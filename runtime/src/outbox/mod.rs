@@ -29,7 +29,6 @@ pub(crate) use item::OUTBOX;
 pub use item::{Call, Draft, Ids, Item, ItemState, NewItem, Problem};
 pub(crate) use lane::written_at;
 pub(crate) use memory::Rows;
-pub(crate) use sqlite::SCHEMA;
 pub use store::{Acknowledged, Change, Depth, Ending, Enqueued, ItemFilter, OutboxStore, Report};
 
 use crate::channels::Channels;

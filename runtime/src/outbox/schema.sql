@@ -3,7 +3,7 @@
 
 -- What is to be sent, is being sent and was sent. state: 0 queued, 1 sending, 2 resolving, 3 sent,
 -- 4 rejected, 5 unknown, 6 cancelled, 7 expired.
-CREATE TABLE IF NOT EXISTS outbox (
+CREATE TABLE outbox (
     seq                 INTEGER PRIMARY KEY AUTOINCREMENT,
     item_id             TEXT NOT NULL UNIQUE,
     scope_id            TEXT NOT NULL,
@@ -26,15 +26,15 @@ CREATE TABLE IF NOT EXISTS outbox (
     ended_at            INTEGER,
     problem             TEXT               -- why not, as JSON; may quote what was sent
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS outbox_by_key ON outbox (scope_id, key) WHERE key IS NOT NULL;
-CREATE INDEX IF NOT EXISTS outbox_heads ON outbox (scope_id, seq) WHERE head = 1;
-CREATE INDEX IF NOT EXISTS outbox_open ON outbox (scope_id, ordering, seq) WHERE state < 3;
-CREATE INDEX IF NOT EXISTS outbox_reports ON outbox (message_ref_id) WHERE call = 'set_delivery_status';
-CREATE INDEX IF NOT EXISTS outbox_depth ON outbox (state, created_at) WHERE state < 3;
-CREATE INDEX IF NOT EXISTS outbox_expiry ON outbox (expires_at) WHERE state = 0;
-CREATE INDEX IF NOT EXISTS outbox_ended ON outbox (ended_at) WHERE ended_at IS NOT NULL;
+CREATE UNIQUE INDEX outbox_by_key ON outbox (scope_id, key) WHERE key IS NOT NULL;
+CREATE INDEX outbox_heads ON outbox (scope_id, seq) WHERE head = 1;
+CREATE INDEX outbox_open ON outbox (scope_id, ordering, seq) WHERE state < 3;
+CREATE INDEX outbox_reports ON outbox (message_ref_id) WHERE call = 'set_delivery_status';
+CREATE INDEX outbox_depth ON outbox (state, created_at) WHERE state < 3;
+CREATE INDEX outbox_expiry ON outbox (expires_at) WHERE state = 0;
+CREATE INDEX outbox_ended ON outbox (ended_at) WHERE ended_at IS NOT NULL;
 
-CREATE VIEW IF NOT EXISTS outgoing AS
+CREATE VIEW outgoing AS
     SELECT item_id, scope_id, call, conversation_id, message_id, message_ref_id,
            CASE state WHEN 0 THEN 'queued' WHEN 1 THEN 'sending' WHEN 2 THEN 'resolving' WHEN 3 THEN 'sent'
                       WHEN 4 THEN 'rejected' WHEN 5 THEN 'unknown' WHEN 6 THEN 'cancelled' ELSE 'expired' END AS state,

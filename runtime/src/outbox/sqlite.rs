@@ -8,9 +8,6 @@ use amochats::{Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-/// The tables.
-pub(crate) const SCHEMA: &str = include_str!("schema.sql");
-
 const COLUMNS: &str = "seq, item_id, scope_id, key, call, conversation_id, conversation_ref_id, message_id, \
                        message_ref_id, body, state, attempts, uncertain, repeated, created_at, expires_at, \
                        ended_at, problem";

@@ -7,7 +7,16 @@ use amochats::{AccountId, MessageRefId};
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `schema/N.sql` leads from version N-1 to N; the first one starts with nothing.
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+/// A module that has tables of its own keeps their first form beside its code.
+const STEPS: [&str; 2] = [
+    include_str!("schema/1.sql"),
+    concat!(
+        include_str!("schema/2.sql"),
+        include_str!("../../accounts/schema.sql"),
+        include_str!("../../outbox/schema.sql"),
+        include_str!("../../backfill/schema.sql"),
+    ),
+];
 pub(super) const VERSION: i32 = 2;
 
 pub(super) fn migrate(connection: &Connection, from: i32) -> rusqlite::Result<()> {

@@ -19,10 +19,10 @@ use super::{
     Appended, DeadLetter, EventQuery, Filter, Keep, Leased, Replay, Settled, Settlement, Start, Store,
     SubscriptionId, SubscriptionState, Token, closed,
 };
-use crate::accounts::{self, AccountStore};
-use crate::backfill::{self, BackfillStore};
+use crate::accounts::AccountStore;
+use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
-use crate::outbox::{self, store::OutboxStore};
+use crate::outbox::store::OutboxStore;
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
@@ -389,9 +389,6 @@ fn connect(path: &Path) -> Result<Connection> {
         "wal" => {}
         mode => return Err(cannot(&format!("the file system allows journal mode {mode:?} only, not WAL"))),
     }
-    connection.execute_batch(accounts::SCHEMA).map_err(|error| cannot(&error))?;
-    connection.execute_batch(outbox::SCHEMA).map_err(|error| cannot(&error))?;
-    connection.execute_batch(backfill::SCHEMA).map_err(|error| cannot(&error))?;
     Ok(connection)
 }
 
