@@ -1,7 +1,7 @@
 //! `accounts`: which accounts a running server serves.
 
-use super::listen::SERVER_VARIABLE;
 use super::process::run;
+use super::remote::{SERVER_VARIABLE, server_url};
 use super::{Exit, Failure, io};
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
@@ -23,7 +23,8 @@ Examples:
   amochats accounts connect ACCOUNT_ID --title Shop")]
 pub(super) struct Accounts {
     /// The server's gRPC address.
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE)]
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE,
+        value_parser = server_url)]
     server: String,
     #[command(subcommand)]
     action: Action,

@@ -1,6 +1,7 @@
 //! `listen`: shows the events of a running server, or passes them on.
 
 use super::process::{run, stop_on_signal};
+use super::remote::{SERVER_VARIABLE, server_url};
 use super::{Exit, Failure, io};
 use amochats::ScopeId;
 use amochats_proto::v1;
@@ -17,8 +18,6 @@ use tonic::transport::{Channel, Endpoint};
 /// The longest pause between two attempts to connect again.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Where the commands that speak to a server look for its address.
-pub(super) const SERVER_VARIABLE: &str = "AMOCHATS_SERVER";
 /// How long the address that events are posted to may take.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -36,7 +35,7 @@ Examples:
 pub(super) struct Listen {
     /// The server's gRPC address
     #[arg(
-        long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE, value_parser = server
+        long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE, value_parser = server_url
     )]
     server: String,
     /// A lasting subscription of this name
@@ -59,12 +58,6 @@ pub(super) struct Listen {
 
 fn count(number: &str) -> Result<u64, &'static str> {
     number.parse().ok().filter(|count| *count > 0).ok_or("must be a whole number, 1 or more")
-}
-
-/// An address that a connection can be tried to. There is no TLS yet.
-fn server(url: &str) -> Result<String, &'static str> {
-    let named = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
-    if named { Ok(url.to_owned()) } else { Err("must be an address such as http://127.0.0.1:50051") }
 }
 
 /// What is reported of a message.

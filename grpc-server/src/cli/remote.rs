@@ -1,18 +1,28 @@
 //! What the commands share that ask a running server.
 
 use super::Failure;
-use super::listen::SERVER_VARIABLE;
 use std::time::{Duration, SystemTime};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+
+/// Where the commands that speak to a server look for its address.
+pub(super) const SERVER_VARIABLE: &str = "AMOCHATS_SERVER";
+
+/// An address that a connection can be tried to. There is no TLS yet.
+pub(super) fn server_url(url: &str) -> Result<String, &'static str> {
+    let named = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
+    if named { Ok(url.to_owned()) } else { Err("must be an address such as http://127.0.0.1:50051") }
+}
 
 /// The server that is asked.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct Remote {
     /// The server's gRPC address
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE)]
+    #[arg(
+        long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE, value_parser = server_url
+    )]
     server: String,
 }
 

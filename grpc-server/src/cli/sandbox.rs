@@ -214,7 +214,15 @@ fn switched(switches: &Switches, set: &str) -> Result<Switches, Failure> {
     let text = all[name].is_string();
     let value = serde_json::from_str(value).ok().filter(|_| !text).unwrap_or_else(|| json!(value));
     all[name] = value;
-    serde_json::from_value(all).map_err(|error| Failure::usage(format!("--switch {set}: {error}")))
+    serde_json::from_value(all).map_err(|error| {
+        let said = error.to_string();
+        let rule = match said.split_once(", expected ") {
+            Some((what, known)) if what.starts_with("unknown variant") => format!("must be {known}"),
+            Some((what, _)) if what.starts_with("unknown field") => "there is no such switch".to_owned(),
+            _ => "cannot have this value".to_owned(),
+        };
+        Failure::usage(format!("--switch {set}: {rule}; --help lists the switches"))
+    })
 }
 
 impl Sandbox {

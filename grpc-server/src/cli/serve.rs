@@ -1,7 +1,7 @@
 //! `serve`: the production server.
 
-use super::listen::SERVER_VARIABLE;
 use super::process::{Level, Log, STOP_DEADLINE, ready, run, stop_on_signal};
+use super::remote::SERVER_VARIABLE;
 use super::{Exit, Failure};
 use crate::server::{Server, ServerConfig};
 use serde_json::json;
