@@ -21,7 +21,7 @@ impl Hook {
         let conversation = number % 5000;
         let scope = ScopeId::of(&ChannelId::new(CHANNEL), &AccountId::new(ACCOUNT));
         let body = format!(
-            r#"{{"account_id":"{ACCOUNT}","time":1704067201,"message":{{"receiver":{{"id":"2ed64e26-70a1-4857-8382-bb066a076219","phone":"","email":"","client_id":"client-{conversation:04}"}},"sender":{{"id":"76fc2bea-902f-425c-9a3d-dcdac4766090"}},"conversation":{{"id":"8e4d4baa-9e6c-4a88-838a-{conversation:012}","client_id":"chat-{conversation:04}"}},"timestamp":1704067200,"msec_timestamp":1704067200980,"message":{{"id":"{:08x}-b78a-4c7b-8538-{number:012}","type":"text","text":"Your order has been put together and waits for you at the desk until seven this evening.","markup":null,"tag":"","media":"","thumbnail":"","file_name":"","file_size":0}}}}}}"#,
+            r#"{{"account_id":"{ACCOUNT}","time":1704067201,"message":{{"receiver":{{"id":"2ed64e26-70a1-4857-8382-bb066a076219","phone":"","email":"","client_id":"client-{conversation:04}"}},"sender":{{"id":"76fc2bea-902f-425c-9a3d-dcdac4766090"}},"conversation":{{"id":"8e4d4baa-9e6c-4a88-838a-{conversation:012}","client_id":"chat-{conversation:04}"}},"timestamp":1704067200,"msec_timestamp":1704067200980,"message":{{"id":"{:08x}-b78a-4c7b-8538-{number:012}","type":"text","text":"Your order has been put together and is waiting for you at the desk until seven this evening.","markup":null,"tag":"","media":"","thumbnail":"","file_name":"","file_size":0}}}}}}"#,
             // As random as the vendor's ids are.
             (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32),
         );

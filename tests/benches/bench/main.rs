@@ -30,11 +30,18 @@ fn main() {
     if let Ok(peer) = std::env::var(peers::SERVE) {
         return runtime.block_on(peers::serve(&peer));
     }
-    parsing();
-    runtime.block_on(async {
-        listening().await;
-        memory().await;
-    });
+    // One part alone: make bench BENCH=listening
+    let only = std::env::var("BENCH").unwrap_or_default();
+    let wanted = |part: &str| only.is_empty() || only == part;
+    if wanted("parsing") {
+        parsing();
+    }
+    if wanted("listening") {
+        runtime.block_on(listening());
+    }
+    if wanted("memory") {
+        runtime.block_on(memory());
+    }
 }
 
 /// To verify and parse a webhook, against a `serde_json::Value` of its body alone.
