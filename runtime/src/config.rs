@@ -623,8 +623,10 @@ impl ChannelConfig {
 
     /// The client of the chats API.
     pub(crate) fn client(&self, id: ChannelId, secret: ChannelSecret) -> Result<Client> {
-        // Who asked for the call is told what came of it, and repeats it if that is safe.
-        let client = Client::builder(id, secret).base_url(self.api_address()?).send_once().build();
+        // Who asked for the call is told what came of it, and repeats it if that is safe. The outbox and
+        // the backfill have rates of their own, which a second one here would only narrow.
+        let client = Client::builder(id, secret).base_url(self.api_address()?).send_once();
+        let client = client.requests_per_second(0).build();
         client.map_err(|error| misfit("channel.base_url", &error))
     }
 

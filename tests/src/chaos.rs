@@ -1,6 +1,7 @@
 //! Producers and consumers that do what may happen, at random, and tell a [`Model`] of it.
 
 use crate::model::{Handed, Hook, Model};
+use crate::secrecy::{EMAIL, PHONE, TEXT};
 use crate::server::{ACCOUNT, Server};
 use crate::soon;
 use crate::traffic::Connection;
@@ -84,7 +85,7 @@ impl Chaos {
     /// Waits for the end of the load, after that of the server.
     ///
     /// # Panics
-    /// Where a producer or consumer panicked.
+    /// Where a promise was broken, or a producer or consumer panicked.
     pub async fn end(&mut self, load: Load) {
         self.producers = soon("end of the producers", load.producers.join_all()).await;
         soon("end of the consumers", load.consumers.join_all()).await;
@@ -186,7 +187,8 @@ impl Producer {
         model.sent(&hook);
         self.open = (hook.once && !hook.conflicting).then(|| hook.clone());
         match connection.post(&hook.body).await {
-            Ok(200) => model.promised(&hook),
+            Ok(200) if model.promised(&hook) => {}
+            Ok(200) => return ControlFlow::Break(()),
             // Not promised; it may come all the same. A stop answers so.
             Ok(503) => return ControlFlow::Continue(()),
             Ok(status) => panic!("{} was answered {status}", hook.tag),
@@ -241,7 +243,7 @@ impl Producer {
         self.count += 1;
         let tag = format!("{kind}-{}-{conversation}-{place}", self.number);
         let name = format!("c{}-{conversation}", self.number);
-        let mut text = format!("k:{tag};");
+        let mut text = format!("k:{tag};{TEXT}");
         for _ in 0..self.rng.u16(..300) {
             write!(text, "{}", self.rng.alphanumeric()).expect("a string takes all");
         }
@@ -255,7 +257,7 @@ impl Producer {
             "shape" => format!(r#"{{"account_id":"{ACCOUNT}","future":{{"what":["{text}",null]}}}}"#),
             "bytes" => format!("\u{1}no JSON {text} at all"),
             _ => format!(
-                r#"{{"time":1,"account_id":"{ACCOUNT}","message":{{"conversation":{{"id":"{name}"}},"message":{{"id":"{tag}","type":"text","text":"{text}"}}}}}}"#
+                r#"{{"time":1,"account_id":"{ACCOUNT}","message":{{"receiver":{{"id":"r","phone":"{PHONE}","email":"{EMAIL}"}},"conversation":{{"id":"{name}"}},"message":{{"id":"{tag}","type":"text","text":"{text}"}}}}}}"#
             ),
         };
         let order = match kind {

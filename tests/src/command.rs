@@ -1,5 +1,6 @@
 //! The command `amochats`, as a process.
 
+use crate::secrecy;
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -23,7 +24,7 @@ pub fn amochats() -> Command {
 /// Runs a command to its end, with these bytes on its standard input.
 ///
 /// # Panics
-/// Where it cannot be started, or is ended by a signal.
+/// Where it cannot be started, is ended by a signal, or says what is private.
 pub fn run(command: &mut Command, stdin: &[u8]) -> Ended {
     let mut child = command
         .stdin(Stdio::piped())
@@ -40,7 +41,9 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Ended {
         });
         child.wait_with_output().expect("the command ends")
     });
-    Ended::from(output)
+    let ended = Ended::from(output);
+    secrecy::check("a command", &ended.stderr);
+    ended
 }
 
 /// How a command ended, and what it said.

@@ -4,6 +4,7 @@ pub mod chaos;
 pub mod command;
 pub mod model;
 pub mod powercut;
+pub mod secrecy;
 pub mod server;
 pub mod syncgate;
 pub mod traffic;

@@ -53,6 +53,8 @@ pub struct State {
     pub promised: usize,
     /// How many settlements were confirmed.
     pub confirmed: usize,
+    /// What is said now does not count.
+    cutting: bool,
 }
 
 struct Sent {
@@ -69,13 +71,16 @@ struct Seen {
     /// Events that were handed out and that no consumer has asked to settle, by conversation.
     open: HashMap<String, HashSet<String>>,
     settled: HashMap<String, (u64, u32)>,
+    /// Tags that came while the power was cut.
+    cut: HashSet<String>,
 }
 
 impl State {
     /// What was promised to a subscription and did not come.
     pub fn missing(&self, subscription: &str) -> Vec<&str> {
         let seen = self.subscriptions.get(subscription);
-        let came = |tag: &str| seen.is_some_and(|seen| seen.of_tag.contains_key(tag));
+        let came =
+            |tag: &str| seen.is_some_and(|seen| seen.of_tag.contains_key(tag) || seen.cut.contains(tag));
         let promised = self.hooks.values().filter(|sent| sent.promised && sent.hook.kept);
         promised.map(|sent| sent.hook.tag.as_str()).filter(|tag| !came(tag)).collect()
     }
@@ -88,6 +93,11 @@ impl State {
             self.broken.push(format!("{raw} was never sent, or was refused"));
             return;
         };
+        if self.cutting {
+            // It may be settled before the cut, and then does not come again.
+            self.subscriptions.entry(subscription.to_owned()).or_default().cut.insert(sent.hook.tag.clone());
+            return;
+        }
         let (hook, id) = (&sent.hook, &handed.event_id);
         if !sent.bodies.contains(raw.as_ref()) {
             self.broken.push(format!("{} came back as {raw}", hook.tag));
@@ -154,17 +164,20 @@ impl Model {
         sent.bodies.insert(hook.body.clone());
     }
 
-    /// Notes a webhook that was answered 200.
+    /// Notes a webhook that was answered 200; says whether that is a promise.
     ///
     /// # Panics
     /// Where it was not sent.
-    pub fn promised(&self, hook: &Hook) {
+    pub fn promised(&self, hook: &Hook) -> bool {
+        let mut counts = true;
         self.change(|state| {
             let sent = state.hooks.get_mut(&hook.tag).expect("it was sent");
-            if !std::mem::replace(&mut sent.promised, true) && hook.kept {
+            counts = !state.cutting;
+            if counts && !std::mem::replace(&mut sent.promised, true) && hook.kept {
                 state.promised += 1;
             }
         });
+        counts
     }
 
     /// Notes a delivery.
@@ -191,10 +204,19 @@ impl Model {
     /// Notes that a settlement was confirmed.
     pub fn settled(&self, subscription: &str, handed: &Handed) {
         self.change(|state| {
+            if state.cutting {
+                return;
+            }
             let seen = state.subscriptions.entry(subscription.to_owned()).or_default();
             seen.settled.insert(handed.event_id.clone(), (handed.life, handed.attempt));
             state.confirmed += 1;
         });
+    }
+
+    /// While the power is cut: what the server says then is neither before nor after it, so nothing
+    /// of it is a promise.
+    pub fn cutting(&self, cutting: bool) {
+        self.change(|state| state.cutting = cutting);
     }
 
     /// Waits until this holds.

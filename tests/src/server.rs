@@ -1,7 +1,7 @@
 //! `amochats serve` as a process that a test starts, kills and starts again.
 
 use crate::command::amochats;
-use crate::soon;
+use crate::{secrecy, soon};
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,15 @@ pub const SECRET: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 /// A folder with a configuration and, once a server has run, its store.
 pub struct Home {
     folder: TempDir,
+}
+
+/// All that its servers have said is looked through.
+impl Drop for Home {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secrecy::check("the server", &fs::read_to_string(self.log()).unwrap_or_default());
+        }
+    }
 }
 
 impl Default for Home {
@@ -76,6 +85,11 @@ impl Home {
         self.path().join("amochats.toml")
     }
 
+    /// What its servers have said, to standard error.
+    pub fn log(&self) -> PathBuf {
+        self.path().join("stderr")
+    }
+
     /// The command that serves it.
     pub fn command(&self) -> Command {
         let mut command = Command::from(amochats());
@@ -104,7 +118,7 @@ impl Home {
     /// # Panics
     /// Where it says neither that it is ready nor ends.
     pub async fn try_start_as(&self, mut command: Command) -> Result<Server, String> {
-        let path = self.path().join("stderr");
+        let path = self.log();
         let stderr = OpenOptions::new().create(true).append(true).open(&path).expect("a file");
         // What the tests are told by AMOCHATS_ variables is no configuration of the server.
         let own: Vec<_> = std::env::vars_os()

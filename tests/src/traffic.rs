@@ -2,6 +2,7 @@
 //! promises: what was answered 200 is handed out, in order within its conversation, and what was
 //! confirmed as settled never comes back.
 
+use crate::secrecy::{EMAIL, PHONE, TEXT};
 use crate::server::{ACCOUNT, CHANNEL, SECRET};
 use crate::soon;
 use amochats::{ChannelSecret, SIGNATURE_HEADER, sign_body};
@@ -52,7 +53,8 @@ impl Connection {
     pub async fn hook(&mut self, (conversation, place): &Message, text: usize) -> io::Result<u16> {
         let body = format!(
             "{{\"account_id\":\"{ACCOUNT}\",\"time\":1,\"message\":{{\"conversation\":{{\"id\":\"{conversation}\"}},\
-             \"message\":{{\"id\":\"{conversation}/{place}\",\"type\":\"text\",\"text\":\"{}\"}}}}}}\n",
+             \"receiver\":{{\"id\":\"r\",\"phone\":\"{PHONE}\",\"email\":\"{EMAIL}\"}},\
+             \"message\":{{\"id\":\"{conversation}/{place}\",\"type\":\"text\",\"text\":\"{TEXT}{}\"}}}}}}\n",
             "x".repeat(text)
         );
         self.post(&body).await

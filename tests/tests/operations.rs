@@ -86,7 +86,7 @@ async fn a_hang_up_reads_the_configuration_again() {
     counted(&server, "amochats_config_reloads_total{outcome=\"ok\"} 2").await;
     server.signal("TERM").await;
     assert!(server.ended().await.success());
-    let log = fs::read_to_string(home.path().join("stderr")).expect("readable");
+    let log = fs::read_to_string(home.log()).expect("readable");
     assert!(log.contains("a restart is needed for listener.address, outbox"), "{log}");
     assert!(log.contains("the configuration stays as it was"), "{log}");
     for secret in [SECRET, "the-next-secret", "its-secret"] {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
 
@@ -134,6 +135,8 @@ async fn kills_neither_lose_nor_double_a_message() {
                 if all.iter().all(|item| item.ended_at.is_some()) {
                     return all;
                 }
+                // The server has better to do than to list them without a pause.
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })
         .await;

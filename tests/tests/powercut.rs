@@ -3,7 +3,7 @@
 //!
 //! That it can fail is shown here as well: stores that do not sync are caught.
 
-use amochats_tests::chaos::number;
+use amochats_tests::chaos::{Chaos, SETTINGS, number};
 use amochats_tests::powercut::{Disk, allowed, compiled};
 use amochats_tests::server::Home;
 use amochats_tests::soon;
@@ -94,6 +94,43 @@ async fn a_power_cut_takes_nothing_that_was_promised() {
     let (lost, promised) = cut(cuts, None).await;
     eprintln!("{cuts} power cuts: {lost} of {promised} lost");
     assert!(promised > 0 && lost == 0, "{lost} of {promised} were lost");
+}
+
+/// Settlements and leases, too, and the order in which what is left is handed out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_under_random_load_breaks_no_promise() {
+    if !allowed().await {
+        return;
+    }
+    let seed = number("AMOCHATS_SEED", fastrand::u64(..));
+    eprintln!("AMOCHATS_SEED={seed}");
+    let home = Home::with(SETTINGS);
+    let disk = Disk::new(home.path(), home.data(), "commit=300").await;
+    let mut chaos = Chaos::new(seed);
+    let mut confirmed = 0;
+    for _ in 0..number("AMOCHATS_CUTS", 5) {
+        let mut mounted = disk.mount().await;
+        let mut serve = home.command();
+        let server = home.start_as(mounted.inside(&mut serve)).await;
+        chaos.model.cutting(false);
+        let load = chaos.start(&server);
+        let enough = 200 + fastrand::usize(..500);
+        chaos.model.until("progress", |state| state.confirmed >= confirmed + enough).await;
+        chaos.model.cutting(true);
+        mounted.cut().await;
+        server.kill().await;
+        chaos.end(load).await;
+        mounted.unmount().await;
+        confirmed = chaos.model.state().confirmed;
+    }
+    let mounted = disk.mount().await;
+    let mut serve = home.command();
+    let server = home.start_as(mounted.inside(&mut serve)).await;
+    chaos.model.cutting(false);
+    chaos.drain(server).await;
+    mounted.unmount().await;
+    let state = chaos.model.state();
+    eprintln!("{} promised, {} confirmed", state.promised, state.confirmed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

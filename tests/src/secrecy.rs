@@ -1,0 +1,51 @@
+//! What the product must not say of itself (G11). It is planted into the traffic of all tests, and
+//! looked for in what every server and every command of theirs has said.
+
+use crate::server::SECRET;
+use std::fmt::Write;
+
+/// A message's text.
+pub const TEXT: &str = "PLANTED-TEXT";
+/// A client's phone.
+pub const PHONE: &str = "+79160004242";
+/// A client's e-mail.
+pub const EMAIL: &str = "planted@secret.example";
+
+/// Names what was said that should not be: something planted, or what can only be a signature.
+pub fn leaks(who: &str, said: &str, planted: &[&str]) -> String {
+    let mut leaks = String::new();
+    for line in said.lines() {
+        for secret in planted.iter().filter(|secret| line.contains(**secret)) {
+            writeln!(leaks, "{secret} was said by {who}: {line}").expect("a string takes all");
+        }
+        let signature = |word: &str| word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if line.split(|c: char| !c.is_ascii_alphanumeric()).any(signature) {
+            writeln!(leaks, "a signature or secret was said by {who}: {line}").expect("a string takes all");
+        }
+    }
+    leaks
+}
+
+/// Checks what a server or command has said about what it did.
+///
+/// # Panics
+/// Where it said too much.
+pub fn check(who: &str, said: &str) {
+    let leaks = leaks(who, said, &[SECRET, TEXT, PHONE, EMAIL]);
+    assert!(leaks.is_empty(), "{leaks}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scan_finds_what_is_said() {
+        let said = format!("fine\nbad {PHONE}\n");
+        assert!(
+            leaks("a log", &said, &[TEXT, PHONE]).starts_with(&format!("{PHONE} was said by a log: bad"))
+        );
+        assert_eq!(leaks("a log", &said, &[TEXT]), "");
+        assert!(leaks("a log", &format!("signature={SECRET}."), &[]).starts_with("a signature"));
+    }
+}
