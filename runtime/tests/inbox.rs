@@ -147,6 +147,59 @@ async fn a_lease_can_be_extended_while_it_lasts() {
     assert_eq!(error.field(), Some("lease"));
 }
 
+/// An extension is in time until the inbox acts on the end of the lease, and never after that.
+#[tokio::test]
+async fn an_extension_and_the_end_of_its_lease_do_not_both_win() {
+    let store = Arc::new(TestStore::default());
+    let (inbox, clock) = inbox_over(store.clone(), 3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    append(&inbox, "a", "1").await;
+    let delivery = one(&mut consumer).await;
+    assert!(nothing(&mut consumer).await, "the timer runs");
+    clock.advance(LEASE);
+    inbox.extend(&delivery.ack_id, LEASE).expect("nobody has noticed the end");
+    assert!(nothing(&mut consumer).await);
+    assert_eq!(consumer.outstanding(), 1, "it is still leased");
+
+    store.hold();
+    clock.advance(LEASE);
+    assert!(nothing(&mut consumer).await, "the store is being told of the end");
+    let late = inbox.extend(&delivery.ack_id, LEASE).expect_err("too late");
+    assert_eq!(late.kind(), ErrorKind::LeaseLost);
+    store.let_go();
+    assert!(nothing(&mut consumer).await);
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(one(&mut consumer).await.attempt, 2);
+}
+
+/// Whatever the store was to be told when a time came is told when it works again.
+#[tokio::test]
+async fn ends_and_delays_outlast_a_store_that_fails() {
+    let store = Arc::new(TestStore::default());
+    let (inbox, clock) = inbox_over(store.clone(), 5).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    append(&inbox, "a", "1").await;
+    let first = one(&mut consumer).await;
+    store.fail_settlements(true);
+    for _ in 0..3 {
+        clock.advance(LEASE);
+        assert!(nothing(&mut consumer).await, "the end of the lease cannot be told");
+    }
+    let error = inbox.settle(&first.ack_id, Verdict::Ack).await.expect_err("not committed");
+    assert_eq!(error.kind(), ErrorKind::StoreFailed);
+    store.fail_settlements(false);
+    clock.advance(Duration::from_secs(1));
+    assert!(nothing(&mut consumer).await, "told: the delay runs");
+
+    store.fail_settlements(true);
+    clock.advance(Duration::from_secs(20));
+    assert!(nothing(&mut consumer).await, "the end of the delay cannot be told");
+    store.fail_settlements(false);
+    clock.advance(Duration::from_secs(1));
+    let second = one(&mut consumer).await;
+    assert_eq!((second.attempt, &second.event.raw[..]), (2, &b"1"[..]));
+}
+
 #[tokio::test]
 async fn what_a_consumer_leaves_is_handed_out_again_first_at_once_then_later() {
     let (inbox, clock) = inbox(3).await;

@@ -188,11 +188,10 @@ impl Producer {
         self.open = (hook.once && !hook.conflicting).then(|| hook.clone());
         match connection.post(&hook.body).await {
             Ok(200) if model.promised(&hook) => {}
-            Ok(200) => return ControlFlow::Break(()),
+            Ok(200) | Err(_) => return ControlFlow::Break(()),
             // Not promised; it may come all the same. A stop answers so.
             Ok(503) => return ControlFlow::Continue(()),
             Ok(status) => panic!("{} was answered {status}", hook.tag),
-            Err(_) => return ControlFlow::Break(()),
         }
         self.open = None;
         if hook.once && !hook.conflicting {

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -240,13 +241,14 @@ impl Wire {
     }
 }
 
-/// A store in memory whose appends the test holds back or lets fail.
+/// A store in memory whose changes the test holds back or lets fail.
 pub(crate) struct TestStore {
     inner: Arc<MemoryStore>,
     open: watch::Sender<bool>,
     lease_answers: watch::Sender<bool>,
     appends: watch::Sender<usize>,
     failure: Arc<Mutex<Option<ErrorKind>>>,
+    settlements_fail: AtomicBool,
 }
 
 impl Default for TestStore {
@@ -257,17 +259,18 @@ impl Default for TestStore {
             lease_answers: watch::Sender::new(true),
             appends: watch::Sender::new(0),
             failure: Arc::default(),
+            settlements_fail: AtomicBool::new(false),
         }
     }
 }
 
 impl TestStore {
-    /// Appends wait from now on.
+    /// Appends and settlements wait from now on.
     pub(crate) fn hold(&self) {
         self.open.send_replace(false);
     }
 
-    /// Appends are committed again, those that waited too.
+    /// They are committed again, those that waited too.
     pub(crate) fn let_go(&self) {
         self.open.send_replace(true);
     }
@@ -280,6 +283,11 @@ impl TestStore {
     /// Appends and pings fail with this from now on.
     pub(crate) fn fail(&self, with: Option<ErrorKind>) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = with;
+    }
+
+    /// Whether settlements fail from now on.
+    pub(crate) fn fail_settlements(&self, fail: bool) {
+        self.settlements_fail.store(fail, Ordering::Relaxed);
     }
 
     /// How many appends have reached the store.
@@ -356,6 +364,11 @@ impl Store for TestStore {
     }
 
     async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open).await.expect("the store lives");
+        if self.settlements_fail.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::StoreFailed, "as the test wants it"));
+        }
         self.inner.settle(settlements).await
     }
 
