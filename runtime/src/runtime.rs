@@ -14,6 +14,7 @@ use crate::outbox::Outbox;
 use crate::reload::{Reloading, watch_certificate};
 use crate::serve::{Guests, PeerLimits, Site, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
+use crate::widget::Widget;
 use amochats::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub struct Runtime {
     inbox: Inbox,
     outbox: Outbox,
     backfill: Backfill,
+    widget: Option<Widget>,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
@@ -87,6 +89,13 @@ impl Runtime {
             metrics.clone(),
         )
         .await?;
+        let widget = if config.widget.is_on() {
+            let disable_path = &config.listener.disable_path;
+            let parts = (store.clone(), channels.clone(), clock.clone());
+            Some(Widget::open(&config.widget, disable_path, parts.0, parts.1, parts.2).await?)
+        } else {
+            None
+        };
         let (webhooks, listener_address) = bound(config.listener.address, "listener").await?;
         let (machines, admin_address) = bound(config.admin.address, "admin").await?;
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
@@ -102,6 +111,9 @@ impl Runtime {
                 trusted.clone(),
             )?,
             channels: channels.clone(),
+            widget: widget.clone(),
+            trusted: trusted.clone(),
+            clock: clock.clone(),
             disable_path: config.listener.disable_path.clone(),
         });
         let site = Site {
@@ -140,6 +152,10 @@ impl Runtime {
             let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
             tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
         }
+        if let Some(widget) = widget.clone() {
+            let stop = ended.clone();
+            tasks.spawn(async move { widget.run(stop).await });
+        }
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });
         let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
@@ -149,6 +165,7 @@ impl Runtime {
             inbox,
             outbox,
             backfill,
+            widget,
             channels,
             metrics,
             store,
@@ -193,6 +210,11 @@ impl Runtime {
     /// The backfill.
     pub fn backfill(&self) -> &Backfill {
         &self.backfill
+    }
+
+    /// The linking of accounts, where it is configured.
+    pub fn widget(&self) -> Option<&Widget> {
+        self.widget.as_ref()
     }
 
     /// The channels, their clients, and the door for webhooks that another server received.

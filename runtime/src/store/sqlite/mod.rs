@@ -23,6 +23,7 @@ use crate::accounts::AccountStore;
 use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
 use crate::outbox::store::OutboxStore;
+use crate::widget::WidgetStore;
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
@@ -283,6 +284,10 @@ impl Store for SqliteStore {
     }
 
     fn backfill(&self) -> &dyn BackfillStore {
+        self
+    }
+
+    fn widget(&self) -> &dyn WidgetStore {
         self
     }
 
