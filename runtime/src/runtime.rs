@@ -72,6 +72,13 @@ impl Runtime {
         let accounts = Accounts::open(store.clone(), clock.clone(), metrics.clone()).await?;
         let channels = Channels::new(config, inbox.clone(), accounts, clock.clone(), metrics.clone())?;
         let channels = Arc::new(channels);
+        let widget = if config.widget.is_on() {
+            let disable_path = &config.listener.disable_path;
+            let parts = (store.clone(), channels.clone(), clock.clone());
+            Some(Widget::open(&config.widget, disable_path, parts.0, parts.1, parts.2).await?)
+        } else {
+            None
+        };
         let outbox = Outbox::start(
             store.clone(),
             channels.clone(),
@@ -89,13 +96,6 @@ impl Runtime {
             metrics.clone(),
         )
         .await?;
-        let widget = if config.widget.is_on() {
-            let disable_path = &config.listener.disable_path;
-            let parts = (store.clone(), channels.clone(), clock.clone());
-            Some(Widget::open(&config.widget, disable_path, parts.0, parts.1, parts.2).await?)
-        } else {
-            None
-        };
         let (webhooks, listener_address) = bound(config.listener.address, "listener").await?;
         let (machines, admin_address) = bound(config.admin.address, "admin").await?;
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
