@@ -7,7 +7,7 @@ use crate::outbox::Settings;
 use crate::outbox::item::EXPIRY_MAX;
 use crate::serve::{PeerLimits, Tls, Trusted};
 use crate::store::{Limits, OnFull};
-use crate::widget::WidgetConfig;
+pub use crate::widget::WidgetConfig;
 use amochats::crm::ClientSecret;
 use amochats::{ChannelId, ChannelSecret, Client, Connect, Error, ErrorKind, HookVersion, Region, Result};
 use serde::Deserialize;
