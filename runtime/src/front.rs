@@ -1,9 +1,12 @@
 //! What else the listener answers beside webhooks: the hook of an integration's switching off, and
 //! the widget's calls.
 
+use crate::accounts::Accounts;
 use crate::channels::Channels;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::listener::{Listener, say};
+use crate::metrics::Metrics;
 use crate::serve::Trusted;
 use crate::widget::{BODY_MAX, Widget, WidgetAnswer};
 use amochats::ErrorKind;
@@ -21,16 +24,27 @@ use std::time::Duration;
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) struct Front {
-    pub(crate) listener: Listener,
-    pub(crate) channels: Arc<Channels>,
-    pub(crate) widget: Option<Widget>,
-    pub(crate) trusted: Arc<Trusted>,
-    pub(crate) clock: Arc<dyn Clock>,
+    listener: Listener,
+    channels: Arc<Channels>,
+    widget: Option<Widget>,
+    trusted: Arc<Trusted>,
+    clock: Arc<dyn Clock>,
     /// Empty: there is none.
-    pub(crate) disable_path: String,
+    disable_path: String,
 }
 
 impl Front {
+    pub(crate) fn new(
+        config: &Config,
+        (channels, widget, clock, metrics): (Arc<Channels>, Option<Widget>, Arc<dyn Clock>, Arc<Metrics>),
+        trusted: Arc<Trusted>,
+    ) -> amochats::Result<Self> {
+        let listener = &config.listener;
+        let disable_path = listener.disable_path.clone();
+        let listener = Listener::new(listener, channels.clone(), clock.clone(), metrics, trusted.clone())?;
+        Ok(Self { listener, channels, widget, trusted, clock, disable_path })
+    }
+
     pub(crate) async fn handle(
         &self,
         request: Request<Incoming>,
@@ -56,8 +70,11 @@ impl Front {
         peer: IpAddr,
     ) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let headers: Vec<(&str, &str)> =
-            head.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+        let headers: Vec<(&str, &str)> = head
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+            .collect();
         let origin = || headers.iter().find(|(name, _)| *name == "origin").map(|(_, value)| *value);
         let peer = self.trusted.client(peer, &head.headers);
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -114,7 +131,7 @@ pub(crate) async fn disabled(channels: &Channels, widget: Option<&Widget>, query
     };
     let accounts = channels.accounts();
     let done = async {
-        let mut scopes = accounts.verify_disabled(channels, &client, &account, signature.as_deref())?;
+        let mut scopes = Accounts::verify_disabled(channels, &client, &account, signature.as_deref())?;
         if let Some(widget) = widget {
             widget.disabled(&client, &account).await?;
             scopes.extend(widget.linked(&client, &account).await);

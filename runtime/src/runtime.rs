@@ -8,7 +8,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::front::Front;
 use crate::inbox::Inbox;
-use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::reload::{Reloading, watch_certificate};
@@ -72,13 +71,7 @@ impl Runtime {
         let accounts = Accounts::open(store.clone(), clock.clone(), metrics.clone()).await?;
         let channels = Channels::new(config, inbox.clone(), accounts, clock.clone(), metrics.clone())?;
         let channels = Arc::new(channels);
-        let widget = if config.widget.is_on() {
-            let disable_path = &config.listener.disable_path;
-            let parts = (store.clone(), channels.clone(), clock.clone());
-            Some(Widget::open(&config.widget, disable_path, parts.0, parts.1, parts.2).await?)
-        } else {
-            None
-        };
+        let widget = Widget::open(config, store.clone(), channels.clone(), clock.clone()).await?;
         let outbox = Outbox::start(
             store.clone(),
             channels.clone(),
@@ -102,20 +95,8 @@ impl Runtime {
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
         let trusted = Arc::new(Trusted::new(&config.listener.trusted_proxies)?);
-        let front = Arc::new(Front {
-            listener: Listener::new(
-                &config.listener,
-                channels.clone(),
-                clock.clone(),
-                metrics.clone(),
-                trusted.clone(),
-            )?,
-            channels: channels.clone(),
-            widget: widget.clone(),
-            trusted: trusted.clone(),
-            clock: clock.clone(),
-            disable_path: config.listener.disable_path.clone(),
-        });
+        let parts = (channels.clone(), widget.clone(), clock.clone(), metrics.clone());
+        let front = Arc::new(Front::new(config, parts, trusted.clone())?);
         let site = Site {
             guests: Guests::new(config.listener.limits(), clock.clone()),
             clock: clock.clone(),
@@ -153,8 +134,7 @@ impl Runtime {
             tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
         }
         if let Some(widget) = widget.clone() {
-            let stop = ended.clone();
-            tasks.spawn(async move { widget.run(stop).await });
+            widget.start(&tasks, ended.clone());
         }
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });

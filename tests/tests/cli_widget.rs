@@ -46,7 +46,8 @@ fn logins_are_kept_hashed_and_readable_by_their_owner_alone() {
     let first = fs::read_to_string(logins.file()).expect("there");
     assert!(first.contains("anna@example.org:$argon2id$v=19$m=19456,t=2,p=1$"), "{first}");
     assert!(!first.contains(PASSWORD));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(logins.file()).expect("there").permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(logins.file()).expect("there").permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(logins.user("list", &[], "").stdout, "anna@example.org\nboris\n");
 
@@ -82,7 +83,8 @@ fn logins_that_cannot_be_are_refused() {
     assert_eq!(fs::read_to_string(logins.file()).expect("there"), "anna:plain\n", "left as it was");
 }
 
-const ICON: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" width="14" height="14"><circle cx="7" cy="7" r="7"/></svg>"#;
+const ICON: &str =
+    r#"<svg xmlns="http://www.w3.org/2000/svg" width="14" height="14"><circle cx="7" cy="7" r="7"/></svg>"#;
 
 /// A letter with every part but those that are left out, and further flags.
 fn letter(icon: &Path, without: &[&str], more: &[&str]) -> Ended {
@@ -121,15 +123,37 @@ fn the_letter_holds_all_that_support_asks_for() {
     let russian = letter(&icon, &[], &["--typing", "yes", "--public"]);
     assert_eq!((russian.code, russian.stderr.as_str()), (0, ""), "{russian:?}");
     for part in [
-        "Здравствуйте!", "Название сервиса: Example chat", "https://chat.example.org/webhook/:scope_id", ACCOUNT,
-        "ops@example.org", "icon.svg (", "11111111-2222-4333-8444-555555555555", "example_widget",
-        "Возможность писать первым: нет", "секунд: 86400", "публичный после проверки", "none known",
-        "хранит файлы: да", "👍❤", "Цитирование сообщений: да", "Голосовые сообщения: нет", "о наборе текста: да",
+        "Здравствуйте!",
+        "Название сервиса: Example chat",
+        "https://chat.example.org/webhook/:scope_id",
+        ACCOUNT,
+        "ops@example.org",
+        "icon.svg (",
+        "11111111-2222-4333-8444-555555555555",
+        "example_widget",
+        "Возможность писать первым: нет",
+        "секунд: 86400",
+        "публичный после проверки",
+        "none known",
+        "хранит файлы: да",
+        "👍❤",
+        "Цитирование сообщений: да",
+        "Голосовые сообщения: нет",
+        "о наборе текста: да",
     ] {
         assert!(russian.stdout.contains(part), "{part}: {}", russian.stdout);
     }
     // Kommo leaves more open.
-    let open = ["--region", "--write-first", "--time-window", "--similar", "--stores-files", "--reactions", "--quoting", "--voice"];
+    let open = [
+        "--region",
+        "--write-first",
+        "--time-window",
+        "--similar",
+        "--stores-files",
+        "--reactions",
+        "--quoting",
+        "--voice",
+    ];
     let english = letter(&icon, &open, &["--region", "kommo", "--max-file-size", "20"]);
     assert_eq!(english.code, 0, "{english:?}");
     assert!(english.stdout.starts_with("Hello!") && english.stdout.contains("Largest file, MB: 20"));
@@ -144,8 +168,20 @@ fn what_the_letter_lacks_is_named_all_of_it() {
     let all = amochats_with(&["channel", "request", "--region", "ru"], "");
     assert_eq!((all.code, all.stdout.as_str()), (1, ""));
     for flag in [
-        "service-name", "webhook-url", "account", "email", "icon", "client-id", "widget-code", "write-first",
-        "time-window", "similar", "stores-files", "reactions", "quoting", "voice",
+        "service-name",
+        "webhook-url",
+        "account",
+        "email",
+        "icon",
+        "client-id",
+        "widget-code",
+        "write-first",
+        "time-window",
+        "similar",
+        "stores-files",
+        "reactions",
+        "quoting",
+        "voice",
     ] {
         assert!(all.error().contains(&format!("--{flag} is missing")), "{flag}: {all:?}");
         let flag = format!("--{flag}");
@@ -180,7 +216,9 @@ fn only_icons_that_support_takes_pass() {
     let folder = tempfile::tempdir().expect("a folder");
     let icon = folder.path().join("icon.svg");
     let svg = |attributes: &str, inside: &str| {
-        format!("<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" {attributes}>{inside}</svg>")
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" {attributes}>{inside}</svg>"
+        )
     };
     for (what, text, good) in [
         ("by its view", svg("viewBox=\"0 0 14 14\"", "<circle r=\"7\"/>"), true),
@@ -195,7 +233,11 @@ fn only_icons_that_support_takes_pass() {
         ("not SVG", "<html width=\"14\" height=\"14\"/>".into(), false),
         ("a script", svg("width=\"14\" height=\"14\"", "<script>1</script>"), false),
         ("a handler", svg("width=\"14\" height=\"14\" onload=\"x()\"", ""), false),
-        ("a reference", svg("width=\"14\" height=\"14\"", "<image href=\"https://example.org/a.png\"/>"), false),
+        (
+            "a reference",
+            svg("width=\"14\" height=\"14\"", "<image href=\"https://example.org/a.png\"/>"),
+            false,
+        ),
     ] {
         fs::write(&icon, text).expect("written");
         let said = letter(&icon, &[], &[]);
@@ -280,10 +322,8 @@ async fn a_sandboxs_account_links_itself_to_a_server() {
         let gone = async { while ask("GET", &state, Value::Null).await.1["state"] != "disconnected" {} };
         soon("end", gone).await;
     }
-    let listed = run(
-        amochats().args(["accounts", "ls", "--server", &format!("http://{}", server.grpc)]),
-        b"",
-    );
+    let listed =
+        run(amochats().args(["accounts", "ls", "--server", &format!("http://{}", server.grpc)]), b"");
     let listed: Value = serde_json::from_str(&listed.stdout).expect("one account");
     assert_eq!((&listed["account_id"], &listed["state"]), (&json!(ACCOUNT), &json!("disabled")));
     server.signal("TERM").await;

@@ -149,7 +149,12 @@ impl Letter {
     }
 
     /// A question of yes and no; Kommo leaves some open.
-    fn question(&mut self, (flag, english, russian): (&str, &str, &str), value: Option<Answer>, needed: bool) {
+    fn question(
+        &mut self,
+        (flag, english, russian): (&str, &str, &str),
+        value: Option<Answer>,
+        needed: bool,
+    ) {
         match value {
             Some(Answer::Yes) => self.line(english, russian, self.pick("yes", "да").to_owned().as_str()),
             Some(Answer::No) => self.line(english, russian, self.pick("no", "нет").to_owned().as_str()),
@@ -208,7 +213,8 @@ impl Request {
             "an e-mail address",
             |email| {
                 let parts = email.split_once('@');
-                parts.is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !host.contains('@'))
+                parts
+                    .is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !host.contains('@'))
                     && !email.contains(char::is_whitespace)
             },
         );
@@ -232,7 +238,9 @@ impl Request {
             ("widget-code", "Widget code", "Код виджета"),
             self.widget_code.as_ref(),
             "the code that the CRM gave the widget",
-            |code| !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')),
+            |code| {
+                !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            },
         );
         letter.question(
             ("write-first", "CRM users may write first", "Возможность писать первым"),
@@ -241,7 +249,10 @@ impl Request {
         );
         self.window(&mut letter);
         let (public, private) = (
-            letter.pick("private first, public after your check", "сначала приватный, публичный после проверки"),
+            letter.pick(
+                "private first, public after your check",
+                "сначала приватный, публичный после проверки",
+            ),
             letter.pick("private", "приватный"),
         );
         letter.line("Kind of channel", "Тип канала", if self.public { public } else { private });
@@ -263,8 +274,13 @@ impl Request {
             letter.line("Largest file, MB", "Максимальный размер файла, МБ", &size.to_string());
         }
         match self.reactions.as_deref() {
-            Some("none") => letter.line("Reactions", "Реакции", letter.pick("none", "нет").to_owned().as_str()),
-            Some(list) if !list.is_empty() && !list.chars().any(|c| c.is_ascii_alphabetic() || c.is_whitespace()) => {
+            Some("none") => {
+                letter.line("Reactions", "Реакции", letter.pick("none", "нет").to_owned().as_str())
+            }
+            Some(list)
+                if !list.is_empty()
+                    && !list.chars().any(|c| c.is_ascii_alphabetic() || c.is_whitespace()) =>
+            {
                 letter.line("Reactions", "Реакции", list);
             }
             Some(_) => letter.lacks("reactions", "must be emoji without blanks, or none"),
@@ -284,8 +300,10 @@ impl Request {
     fn accounts(&self, letter: &mut Letter) {
         let odd = self.accounts.iter().any(|account| !is_uuid(account));
         match (self.accounts.len(), letter.region) {
-            (0, _) => letter.lacks("account", "is missing: an account's amojo_id; `amochats account id` asks for it"),
-            _ if odd => letter.lacks("account", "must be an amojo_id, a UUID; the number of the account is another id"),
+            (0, _) => letter
+                .lacks("account", "is missing: an account's amojo_id; `amochats account id` asks for it"),
+            _ if odd => letter
+                .lacks("account", "must be an amojo_id, a UUID; the number of the account is another id"),
             (2.., Region::Kommo) => letter.lacks("account", "must be one: Kommo takes one account"),
             _ => letter.line("Accounts (amojo_id)", "Аккаунты (amojo_id)", &self.accounts.join(", ")),
         }
@@ -299,7 +317,9 @@ impl Request {
                 letter.line(english, russian, seconds);
             }
             Some(_) => letter.lacks("time-window", "must be a number of seconds, or none"),
-            None if letter.region == Region::Ru => letter.lacks("time-window", "is missing: seconds, or none"),
+            None if letter.region == Region::Ru => {
+                letter.lacks("time-window", "is missing: seconds, or none")
+            }
             None => {}
         }
     }
@@ -326,7 +346,8 @@ fn icon(path: &Path) -> Result<Result<u64, &'static str>, Failure> {
         return Ok(Err("must be at most 100 KB"));
     }
     let bytes = fs::read(path).map_err(cannot)?;
-    let Some(document) = std::str::from_utf8(&bytes).ok().and_then(|text| roxmltree::Document::parse(text).ok())
+    let Some(document) =
+        std::str::from_utf8(&bytes).ok().and_then(|text| roxmltree::Document::parse(text).ok())
     else {
         return Ok(Err("must be SVG: this is not XML"));
     };
@@ -334,15 +355,19 @@ fn icon(path: &Path) -> Result<Result<u64, &'static str>, Failure> {
     if root.tag_name().name() != "svg" {
         return Ok(Err("must be SVG: its first element is not <svg>"));
     }
-    let side = |name: &str| root.attribute(name).map(|text| text.trim_end_matches("px").trim().parse::<f64>());
+    let side =
+        |name: &str| root.attribute(name).map(|text| text.trim_end_matches("px").trim().parse::<f64>());
     let is_14 = |value: f64| (value - ICON_SIDE).abs() < f64::EPSILON;
     let sides = (side("width"), side("height"));
     let fits = match sides {
         (Some(width), Some(height)) => width.is_ok_and(is_14) && height.is_ok_and(is_14),
         _ => {
             let view = root.attribute("viewBox").unwrap_or_default();
-            let view: Vec<f64> =
-                view.split([' ', ',']).filter(|part| !part.is_empty()).filter_map(|part| part.parse().ok()).collect();
+            let view: Vec<f64> = view
+                .split([' ', ','])
+                .filter(|part| !part.is_empty())
+                .filter_map(|part| part.parse().ok())
+                .collect();
             matches!(view[..], [_, _, width, height] if is_14(width) && is_14(height))
         }
     };

@@ -77,7 +77,9 @@ impl User {
             Self::Remove { file, login } => {
                 let mut users = existing(&file)?;
                 if !users.remove(&login) {
-                    return Err(Failure::no("the file has no such login; `amochats widget user list` shows them"));
+                    return Err(Failure::no(
+                        "the file has no such login; `amochats widget user list` shows them",
+                    ));
                 }
                 users.write(&file)?;
             }

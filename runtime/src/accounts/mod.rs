@@ -257,9 +257,7 @@ impl Accounts {
     /// # Errors
     /// [`ErrorKind::UnknownChannel`] where no channel has this integration;
     /// [`ErrorKind::SignatureMissing`], [`ErrorKind::SignatureMismatch`].
-    #[expect(clippy::unused_self, reason = "it belongs to what follows")]
     pub(crate) fn verify_disabled(
-        &self,
         channels: &Channels,
         client: &str,
         crm_account: &str,

@@ -33,7 +33,9 @@ impl WidgetAnswer {
     /// A page for whoever installed the integration in a browser. It repeats nothing of the request,
     /// loads nothing and leads nowhere.
     pub(crate) fn page(status: u16, line: &str) -> Self {
-        let page = format!("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{line}</title><p>{line}\n");
+        let page = format!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{line}</title><p>{line}\n"
+        );
         Self::empty(status)
             .with("content-type", "text/html; charset=utf-8")
             .with("content-security-policy", "default-src 'none'")
@@ -106,14 +108,18 @@ impl Refusal {
 
     fn message(&self) -> &'static str {
         match self {
-            Self::WrongCredentials => "the login or the password is wrong, or they may not connect this account",
+            Self::WrongCredentials => {
+                "the login or the password is wrong, or they may not connect this account"
+            }
             Self::TokenInvalid => "the one-time token is not accepted; reload the page",
             Self::TokenExpired => "the one-time token has expired; reload the page",
             Self::TooManyAttempts(_) => "too many attempts; wait",
             Self::AccountMismatch => "the page speaks for another account than its one-time token",
             Self::NotInstalled => "the CRM has not told of the installation yet; try again in a moment",
             Self::CrmUnavailable => "the CRM does not answer; try again in a moment",
-            Self::ChannelRefused => "the chat service refused the connection; is the channel allowed in this account?",
+            Self::ChannelRefused => {
+                "the chat service refused the connection; is the channel allowed in this account?"
+            }
             Self::BadRequest(why) => why,
             Self::TooLarge => "the body is larger than the limit",
             Self::OriginNotAllowed => "only pages of the CRM may call this",

@@ -1,8 +1,8 @@
 //! Who calls: a page of the CRM, by its `Origin`, and an account, by its one-time token.
 
+use super::Widget;
 use super::answer::Refusal;
 use super::store::{Kind, Record};
-use super::Widget;
 use crate::channels::Channel;
 use amochats::crm::{ClientSecret, Integration, OneTimeToken, OneTimeTokenRules, verify_one_time_token};
 use std::net::IpAddr;
@@ -53,7 +53,12 @@ impl Widget {
     }
 
     /// Checks a one-time token, and that it was not used up.
-    pub(super) async fn caller(&self, origin: &str, token: Option<&str>, peer: IpAddr) -> Result<Caller, Refusal> {
+    pub(super) async fn caller(
+        &self,
+        origin: &str,
+        token: Option<&str>,
+        peer: IpAddr,
+    ) -> Result<Caller, Refusal> {
         let refused = |part: &str| {
             tracing::warn!(%peer, part, "a one-time token was refused");
             if part == "exp" { Refusal::TokenExpired } else { Refusal::TokenInvalid }
@@ -71,7 +76,9 @@ impl Widget {
             };
             match verify_one_time_token(&client_secret, token, &rules, now) {
                 Ok(token) => {
-                    self.use_up(&token).await.map_err(|unusable| unusable.unwrap_or_else(|| refused("jti")))?;
+                    self.use_up(&token)
+                        .await
+                        .map_err(|unusable| unusable.unwrap_or_else(|| refused("jti")))?;
                     let redirect_uri = self.0.redirect_uri.clone();
                     let integration = Integration { client_id, client_secret, redirect_uri };
                     return Ok(Caller { channel, integration, token, peer });

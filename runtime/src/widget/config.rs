@@ -127,7 +127,8 @@ impl WidgetConfig {
             (true, true) => Ok(Some(Arc::new(FileAuthorizer::new(&self.users_file)?))),
             (false, false) => {
                 let (key, path) = (text(&self.service_secret), file(&self.service_secret_file));
-                let secret = one_secret("widget.service_secret", key, path)?.filter(|secret| !secret.is_empty());
+                let secret =
+                    one_secret("widget.service_secret", key, path)?.filter(|secret| !secret.is_empty());
                 let secret = secret.ok_or_else(|| {
                     invalid("widget.service_secret", "is missing: requests to service_url are signed with it")
                 })?;
@@ -170,7 +171,10 @@ impl WidgetConfig {
             return Err(invalid("channel.client_id", rule));
         }
         if ids.iter().collect::<HashSet<_>>().len() < ids.len() {
-            return Err(invalid("channel.client_id", "two channels have the same, and a widget links one channel"));
+            return Err(invalid(
+                "channel.client_id",
+                "two channels have the same, and a widget links one channel",
+            ));
         }
         Ok(())
     }

@@ -1,18 +1,19 @@
 //! Installations: the CRM calls the redirect URI once, with a code that lives 20 minutes. The code is
 //! kept before the answer, and traded for tokens afterwards, again and again until it works.
 
-use super::Widget;
 use super::answer::WidgetAnswer;
 use super::link::{Facts, is_revoked, to_json};
 use super::store::{Change, Kind, Record};
 use super::tokens::{self, place};
+use super::{Widget, locked, network};
 use amochats::crm::{Integration, Tokens};
-use amochats::{CrmClient, Error, ErrorKind, Result};
+use amochats::{CrmClient, CrmClientBuilder, Error, ErrorKind, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,7 @@ const CODE_LIFE: Duration = Duration::from_mins(20);
 /// How long the tokens that came of one are good for asking whose they are.
 const ACCESS_LIFE: Duration = Duration::from_hours(24);
 /// How long it is remembered that a code was there.
-const REMEMBERED: Duration = Duration::from_hours(48);
+const REMEMBERED: Duration = Duration::from_hours(25);
 /// The delay after the first failure; it doubles with each further one, up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The most codes that wait: anybody can send some.
@@ -66,13 +67,14 @@ impl Widget {
     }
 
     fn is_own_state(&self, state: &str, client_id: &str) -> bool {
-        let opened = URL_SAFE_NO_PAD.decode(state).ok().and_then(|sealed| self.0.sealer.open(STATE, &sealed).ok());
+        let opened =
+            URL_SAFE_NO_PAD.decode(state).ok().and_then(|sealed| self.0.sealer.open(STATE, &sealed).ok());
         let facts = opened.and_then(|opened| serde_json::from_slice::<StateFacts>(&opened.plain).ok());
         facts.is_some_and(|facts| facts.client_id == client_id && facts.until > self.0.clock.now_msec())
     }
 
     /// `GET {redirect_uri}`.
-    pub(super) async fn redirected(&self, query: &str) -> WidgetAnswer {
+    pub(super) async fn redirected(&self, query: &str, peer: IpAddr) -> WidgetAnswer {
         let wrong = |part: &str| {
             tracing::warn!(part, "a call of the redirect URI was refused");
             WidgetAnswer::page(400, "This is not a call of the CRM.")
@@ -113,10 +115,17 @@ impl Widget {
         if state.is_some_and(|state| !self.is_own_state(&state, &client_id)) {
             return wrong("state");
         }
+        if locked(&self.0.redirects).take(&network(peer), self.0.clock.monotonic()).is_err() {
+            tracing::error!(%peer, "an address sends too many installations; one was not kept");
+            return WidgetAnswer::page(429, "Too many installations at once; install again in some minutes.");
+        }
         match self.keep_code(client_id, origin, &code).await {
             Ok(()) => WidgetAnswer::page(200, "The integration was installed. You can close this page."),
             Err(error) => {
-                tracing::error!(kind = error.kind().name(), "the code of an installation was not kept and is lost: {error}");
+                tracing::error!(
+                    kind = error.kind().name(),
+                    "the code of an installation was not kept and is lost: {error}"
+                );
                 WidgetAnswer::page(503, "The server cannot take the installation just now; install again.")
             }
         }
@@ -132,15 +141,16 @@ impl Widget {
         let key = URL_SAFE_NO_PAD.encode(digest);
         let sealed = self.0.sealer.seal(&place(Kind::Code, &key), code.as_bytes());
         let facts = to_json(&CodeFacts { client_id, origin, stage: "waiting".into() });
-        let record = Record { kind: Kind::Code, key, at: self.0.clock.now_msec(), facts, sealed: Some(sealed) };
+        let record =
+            Record { kind: Kind::Code, key, at: self.0.clock.now_msec(), facts, sealed: Some(sealed) };
         if store.claim(record).await? {
             self.0.work.notify_one();
         }
         Ok(())
     }
 
-    /// Trades codes until `stop`.
-    pub(crate) async fn run(&self, stop: CancellationToken) {
+    /// Trades codes, and fulfils what was wished for, until `stop`.
+    pub(super) async fn run(&self, stop: CancellationToken) {
         let mut tries = Tries::new();
         loop {
             let work = async {
@@ -194,7 +204,11 @@ impl Widget {
             let (count, at) = tries.entry(name(record)).or_insert((0, now));
             *at = now + AGAIN.0.saturating_mul(1 << (*count).min(10)).min(AGAIN.1);
             *count += 1;
-            tracing::warn!(kind = error.kind().name(), tries = *count, "an installation is tried again: {error}");
+            tracing::warn!(
+                kind = error.kind().name(),
+                tries = *count,
+                "an installation is tried again: {error}"
+            );
         }
         // More were due than are tried at a time.
         let more = open.iter().any(|record| !tries.contains_key(&name(record)));
@@ -241,14 +255,17 @@ impl Widget {
             code.sealed = Some(self.0.sealer.seal(&place(Kind::Code, &code.key), &tokens::write(&tokens)));
             self.keep_at_any_price(&code).await?;
         }
-        let client = self.bare(&facts.origin)?.token(tokens.access_token.clone()).build()?;
+        let client = self.bare(&facts.origin).token(tokens.access_token.clone()).build()?;
         let account = match client.account().await {
             Ok(account) => account,
             Err(error) if is_revoked(&error) => return self.end(&code, facts, "revoked").await,
             Err(error) => return Err(error),
         };
         let Some(account_id) = account.amojo_id else {
-            return Err(Error::new(ErrorKind::UnexpectedResponse, "the CRM does not tell an account's amojo_id"));
+            return Err(Error::new(
+                ErrorKind::UnexpectedResponse,
+                "the CRM does not tell an account's amojo_id",
+            ));
         };
         facts.stage = "installed".into();
         let of = Facts { origin: facts.origin.clone(), account_id };
@@ -270,17 +287,22 @@ impl Widget {
     }
 
     async fn exchange(&self, origin: &str, integration: &Integration, code: &str) -> Result<Tokens> {
-        self.bare(origin)?.build()?.exchange_code(integration, code).await
+        self.bare(origin).build()?.exchange_code(integration, code).await
     }
 
-    fn bare(&self, origin: &str) -> Result<amochats::CrmClientBuilder> {
+    /// A client of the CRM without tokens.
+    pub(super) fn bare(&self, origin: &str) -> CrmClientBuilder {
         let timeout = self.0.crm_timeout;
-        Ok(CrmClient::builder().base_url(origin).timeout(timeout).connect_timeout(timeout).deadline(timeout))
+        CrmClient::builder().base_url(origin).timeout(timeout).connect_timeout(timeout).deadline(timeout)
     }
 
     /// The code is of no more use.
     async fn end(&self, code: &Record, mut facts: CodeFacts, stage: &'static str) -> Result<()> {
-        tracing::warn!(client_id = facts.client_id, stage, "an installation came to nothing; the account must install again");
+        tracing::warn!(
+            client_id = facts.client_id,
+            stage,
+            "an installation came to nothing; the account must install again"
+        );
         facts.stage = stage.into();
         let record = Record { facts: to_json(&facts), sealed: None, ..code.clone() };
         self.0.store.widget().change(vec![Change::Put(record)]).await

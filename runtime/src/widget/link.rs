@@ -1,10 +1,10 @@
 //! An account and the channel are linked, and taken apart again.
 
+use super::Widget;
 use super::answer::Refusal;
 use super::caller::{Caller, account_key};
 use super::store::{Change, Kind, Record};
 use super::tokens::{self, KeptTokens};
-use super::Widget;
 use crate::accounts::AccountState;
 use crate::channels::Channel;
 use amochats::crm::{Integration, Tokens};
@@ -36,6 +36,7 @@ pub(super) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("texts can be written")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn unkept(error: Error) -> Refusal {
     tracing::error!(kind = error.kind().name(), "the store does not work: {error}");
     Refusal::ServerUnavailable
@@ -68,9 +69,7 @@ impl Widget {
         }
         let (store, sealer) = (self.0.store.clone(), self.0.sealer.clone());
         let kept = KeptTokens { store, sealer, key: key.to_owned() };
-        let builder = CrmClient::builder().base_url(origin).timeout(self.0.crm_timeout);
-        let builder = builder.connect_timeout(self.0.crm_timeout).deadline(self.0.crm_timeout);
-        let client = builder.token_store(Arc::new(kept), integration).build()?;
+        let client = self.bare(origin).token_store(Arc::new(kept), integration).build()?;
         clients.insert(key.to_owned(), client.clone());
         Ok(client)
     }
@@ -118,7 +117,9 @@ impl Widget {
             Err(Refusal::CrmUnavailable | Refusal::ServerUnavailable) => {
                 Err(Error::new(ErrorKind::Unavailable, "an account could not be connected yet"))
             }
-            Err(_) => self.0.store.widget().change(vec![Change::Forget(Kind::Wish, record.key.clone())]).await,
+            Err(_) => {
+                self.0.store.widget().change(vec![Change::Forget(Kind::Wish, record.key.clone())]).await
+            }
         }
     }
 
@@ -134,7 +135,8 @@ impl Widget {
     ) -> Result<Value, Refusal> {
         let key = account_key(&integration.client_id, crm_account_id);
         let _turn = self.0.turns.take(&key).await;
-        let installed = self.account(&key).await.map_err(unkept)?.filter(|(record, _)| record.sealed.is_some());
+        let installed =
+            self.account(&key).await.map_err(unkept)?.filter(|(record, _)| record.sealed.is_some());
         let Some((record, mut facts)) = installed else {
             return Err(self.wish(&key, claimed).await);
         };
@@ -153,7 +155,11 @@ impl Widget {
                 return Err(self.wish(&key, claimed).await);
             }
             Err(error) => {
-                tracing::warn!(crm_account_id, kind = error.kind().name(), "the CRM does not tell of an account: {error}");
+                tracing::warn!(
+                    crm_account_id,
+                    kind = error.kind().name(),
+                    "the CRM does not tell of an account: {error}"
+                );
                 return Err(Refusal::CrmUnavailable);
             }
         };
@@ -241,9 +247,9 @@ impl Widget {
             return Err(Refusal::AccountMismatch);
         }
         // Of an account that never had the integration nothing is told.
-        let known = account.as_ref().and_then(|_| {
-            self.0.channels.accounts().get(&ScopeId::of(caller.channel.id(), claimed))
-        });
+        let known = account
+            .as_ref()
+            .and_then(|_| self.0.channels.accounts().get(&ScopeId::of(caller.channel.id(), claimed)));
         let is_installed = account.is_some_and(|(record, _)| record.sealed.is_some());
         Ok(match known {
             Some(known) if known.state == AccountState::Connected && is_installed => json!({
@@ -280,9 +286,12 @@ impl Widget {
 
 /// Whether the CRM says that tokens do not work, rather than that it does not work itself.
 pub(super) fn is_revoked(error: &Error) -> bool {
-    // A refresh token that is refused gives 400, as `Rejected`; an access token without one 401.
-    matches!(error.kind(), ErrorKind::Rejected | ErrorKind::NotFound)
-        || error.http_status() == Some(401)
+    match error.http_status() {
+        // The record says that there are none.
+        None => error.kind() == ErrorKind::NotFound,
+        // A refresh token that is refused gives 400, an access token without one 401.
+        Some(status) => matches!(status, 400 | 401),
+    }
 }
 
 fn chat_refusal(crm_account_id: i64, error: &Error) -> Refusal {

@@ -30,6 +30,7 @@ pub use users::Users;
 
 use crate::channels::Channels;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::store::Store;
 use amochats::{AccountId, CrmClient, Error, ErrorKind, Result};
 use answer::Refusal;
@@ -43,6 +44,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use turns::Turns;
 
 /// The largest body of a call, in bytes.
@@ -50,6 +53,8 @@ pub(crate) const BODY_MAX: usize = 16 << 10;
 const CONNECT: &str = "/widget/connect";
 const DISCONNECT: &str = "/widget/disconnect";
 const STATE: &str = "/widget/state";
+/// Calls of the redirect URI that one address has in a window: anybody can make some.
+const REDIRECTS: (u32, Duration) = (60, Duration::from_mins(5));
 /// How long a browser may remember what it is allowed, in seconds.
 const PREFLIGHT_S: &str = "600";
 
@@ -75,6 +80,7 @@ struct Inner {
     authorizer: RwLock<Option<Arc<dyn Authorizer>>>,
     of_account: Mutex<Attempts<String>>,
     of_peer: Mutex<Attempts<IpAddr>>,
+    redirects: Mutex<Attempts<IpAddr>>,
     turns: Turns,
     clients: Mutex<HashMap<String, CrmClient>>,
     /// There may be a code to trade.
@@ -115,18 +121,25 @@ struct Call<'a> {
 
 impl Widget {
     /// Opens what is kept. What was encrypted with a former key is encrypted with the current one.
+    /// `None` where it is not configured.
     pub(crate) async fn open(
-        config: &WidgetConfig,
-        disable_path: &str,
+        config: &Config,
         store: Arc<dyn Store>,
         channels: Arc<Channels>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
+        let disable_path = config.listener.disable_path.clone();
+        let config = &config.widget;
+        if !config.is_on() {
+            return Ok(None);
+        }
         let sealer = Arc::new(config.sealer()?);
         let window = Duration::from_secs(config.attempts_window_s);
         let authorizer = config.authorizer(&clock)?;
         if authorizer.is_none() {
-            tracing::warn!("nobody may connect an account yet: neither widget.users_file nor service_url is set");
+            tracing::info!(
+                "neither widget.users_file nor service_url is set: a program decides who may connect"
+            );
         }
         let widget = Self(Arc::new(Inner {
             store,
@@ -136,19 +149,25 @@ impl Widget {
             origins: Origins::new(&config.origins),
             redirect_uri: config.redirect_uri.clone(),
             redirect_path: config.redirect_path()?,
-            disable_path: disable_path.to_owned(),
+            disable_path,
             title: Some(config.title.clone()).filter(|title| !title.is_empty()),
             token_uses: config.token_uses,
             crm_timeout: Duration::from_millis(config.crm_timeout_ms),
             authorizer: RwLock::new(authorizer),
             of_account: Mutex::new(Attempts::new(config.attempts, window)),
             of_peer: Mutex::new(Attempts::new(config.attempts_per_peer, window)),
+            redirects: Mutex::new(Attempts::new(REDIRECTS.0, REDIRECTS.1)),
             turns: Turns::default(),
             clients: Mutex::default(),
             work: Notify::new(),
         }));
         widget.seal_anew().await?;
-        Ok(widget)
+        Ok(Some(widget))
+    }
+
+    /// Trades codes until `stop`.
+    pub(crate) fn start(self, tasks: &TaskTracker, stop: CancellationToken) {
+        tasks.spawn(async move { self.run(stop).await });
     }
 
     async fn seal_anew(&self) -> Result<()> {
@@ -181,6 +200,11 @@ impl Widget {
         *self.0.authorizer.write().unwrap_or_else(PoisonError::into_inner) = authorizer;
     }
 
+    /// Whether anybody decides who may connect.
+    pub fn has_authorizer(&self) -> bool {
+        self.0.authorizer.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Whether calls of this path are answered here.
     pub fn serves(&self, path: &str) -> bool {
         [CONNECT, DISCONNECT, STATE, self.0.redirect_path.as_str()].contains(&path)
@@ -200,11 +224,14 @@ impl Widget {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         if path == self.0.redirect_path {
             return match method {
-                "GET" => self.redirected(query).await,
+                "GET" => self.redirected(query, peer).await,
                 _ => WidgetAnswer::line(405, "the CRM calls this with GET").with("allow", "GET"),
             };
         }
         if !self.0.disable_path.is_empty() && path == self.0.disable_path {
+            if method != "GET" {
+                return WidgetAnswer::line(405, "the CRM calls this with GET").with("allow", "GET");
+            }
             let (status, said) = crate::front::disabled(&self.0.channels, Some(self), query).await;
             return WidgetAnswer::line(status, &said);
         }
@@ -228,7 +255,8 @@ impl Widget {
                 .with("access-control-allow-headers", "content-type, x-auth-token, x-requested-with")
                 .with("access-control-max-age", PREFLIGHT_S)
         } else if method != allowed {
-            WidgetAnswer::line(405, "this is called in another way").with("allow", format!("{allowed}, OPTIONS"))
+            WidgetAnswer::line(405, "this is called in another way")
+                .with("allow", format!("{allowed}, OPTIONS"))
         } else if body.len() > BODY_MAX {
             Refusal::TooLarge.answer()
         } else {
@@ -331,7 +359,11 @@ impl Widget {
             Err(error) => {
                 self.give_back(key, attempt.peer);
                 audit("undecided");
-                tracing::warn!(kind = error.kind().name(), by, "it could not be decided who may connect: {error}");
+                tracing::warn!(
+                    kind = error.kind().name(),
+                    by,
+                    "it could not be decided who may connect: {error}"
+                );
                 Err(Refusal::ServerUnavailable)
             }
         }

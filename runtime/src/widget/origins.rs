@@ -31,7 +31,8 @@ impl Origins {
             return Some(address);
         }
         let host = referer.split_once("://").map_or(referer, |(_, host)| host);
-        let known = self.more.iter().find(|known| known.split_once("://").is_some_and(|(_, own)| own == host));
+        let known =
+            self.more.iter().find(|known| known.split_once("://").is_some_and(|(_, own)| own == host));
         known.cloned()
     }
 }

@@ -85,8 +85,7 @@ impl Sealer {
             Error::new(ErrorKind::ConfigInvalid, rule).with_field("widget.key")
         })?;
         let payload = Payload { msg: sealed, aad: place.as_bytes() };
-        let plain =
-            self.keys[at].cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| damaged())?;
+        let plain = self.keys[at].cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| damaged())?;
         Ok(Opened { plain, stale: at > 0 })
     }
 }

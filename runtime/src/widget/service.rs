@@ -114,8 +114,8 @@ impl Authorizer for HttpAuthorizer {
                 return Err(unclear("answers too much"));
             }
         }
-        let decision: Decision =
-            serde_json::from_slice(&read).map_err(|_| unclear("does not answer {\"allow\": true} or false"))?;
+        let decision: Decision = serde_json::from_slice(&read)
+            .map_err(|_| unclear("does not answer {\"allow\": true} or false"))?;
         Ok(decision.allow)
     }
 

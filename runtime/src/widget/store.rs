@@ -86,9 +86,7 @@ fn write(sql: &Connection, or: &str, record: &Record) -> rusqlite::Result<bool> 
     let statement =
         format!("INSERT OR {or} INTO widget (kind, key, at, facts, sealed) VALUES (?1, ?2, ?3, ?4, ?5)");
     let Record { kind, key, at, facts, sealed } = record;
-    sql.prepare_cached(&statement)?
-        .execute(params![kind.name(), key, at, facts, sealed])
-        .map(|rows| rows > 0)
+    sql.prepare_cached(&statement)?.execute(params![kind.name(), key, at, facts, sealed]).map(|rows| rows > 0)
 }
 
 #[async_trait]

@@ -26,11 +26,11 @@ pub(crate) fn write(tokens: &Tokens) -> Vec<u8> {
 
 /// The pair that was written.
 pub(crate) fn read(bytes: &[u8]) -> Result<Tokens> {
-    let damaged = |_| Error::new(ErrorKind::StoreFailed, "the tokens that are kept cannot be read");
+    let damaged = || Error::new(ErrorKind::StoreFailed, "the tokens that are kept cannot be read");
     // The cause is not kept: it could quote a token.
-    let written: Written = serde_json::from_slice(bytes).map_err(|_| damaged(()))?;
-    let refresh_token = written.refresh.map(Token::new).transpose().map_err(|_| damaged(()))?;
-    Ok(Tokens { refresh_token, ..Tokens::long_lived(written.access).map_err(|_| damaged(()))? })
+    let written: Written = serde_json::from_slice(bytes).map_err(|_| damaged())?;
+    let refresh_token = written.refresh.map(Token::new).transpose().map_err(|_| damaged())?;
+    Ok(Tokens { refresh_token, ..Tokens::long_lived(written.access).map_err(|_| damaged())? })
 }
 
 /// The tokens of one account.
@@ -43,7 +43,9 @@ pub(crate) struct KeptTokens {
 impl KeptTokens {
     async fn record(&self) -> Result<Record> {
         let record = self.store.widget().record(Kind::Account, &self.key).await?;
-        record.ok_or_else(|| Error::new(ErrorKind::NotFound, "the integration is not installed in this account"))
+        record.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the integration is not installed in this account")
+        })
     }
 }
 

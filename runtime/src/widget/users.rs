@@ -30,9 +30,8 @@ impl Users {
     /// [`ErrorKind::ConfigInvalid`] with the line that is wrong; its text is not quoted.
     pub fn read(path: &Path) -> Result<Self> {
         match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).map_err(|line| {
-                invalid(format!("line {line} of {} is not login:hash", path.display()))
-            }),
+            Ok(text) => Self::parse(&text)
+                .map_err(|line| invalid(format!("line {line} of {} is not login:hash", path.display()))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(invalid(format!("cannot read {}: {error}", path.display()))),
         }
@@ -46,7 +45,8 @@ impl Users {
                 continue;
             }
             let (login, hash) = line.trim_end().split_once(':').ok_or(number)?;
-            let known = PasswordHash::new(hash).is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
+            let known =
+                PasswordHash::new(hash).is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
             if login.is_empty() || !known || users.insert(login.to_owned(), hash.to_owned()).is_some() {
                 return Err(number);
             }
@@ -98,7 +98,8 @@ impl Users {
         options.create_new(true).write(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let text: String = self.0.iter().map(|(login, hash)| format!("{login}:{hash}\n")).collect();
+        let lines: Vec<String> = self.0.iter().map(|(login, hash)| format!("{login}:{hash}")).collect();
+        let text = lines.join("\n") + if lines.is_empty() { "" } else { "\n" };
         let written = options.open(&new).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()?;

@@ -13,8 +13,8 @@ use amochats_runtime::widget::{Attempt, Authorizer, new_key};
 use amochats_runtime::{Config, Runtime};
 use async_trait::async_trait;
 use page::{
-    DEMO, INTEGRATION, INTEGRATION_SECRET, LOGIN, NOW, OTHER, PASSWORD, Page, claims, config, json, jwt, refusal,
-    sign, token, users,
+    DEMO, INTEGRATION, INTEGRATION_SECRET, LOGIN, NOW, OTHER, PASSWORD, Page, claims, config, json, jwt,
+    refusal, sign, token, users,
 };
 use peer::{Account, Peer};
 use serde_json::json;
@@ -168,7 +168,10 @@ async fn a_page_may_come_before_the_installation() {
     let page = world.page();
     let early = page.connect().await;
     assert_eq!(refusal(&early), (409, "NOT_INSTALLED".into()));
-    assert_eq!((json(&early)["error"]["retry_after"].as_u64(), early.header("retry-after")), (Some(3), Some("3")));
+    assert_eq!(
+        (json(&early)["error"]["retry_after"].as_u64(), early.header("retry-after")),
+        (Some(3), Some("3"))
+    );
     assert_eq!(page.state().await, "connecting");
     let code = world.peer.install(DEMO);
     page.redirect(&code).await;
@@ -299,7 +302,10 @@ async fn only_tokens_of_the_crm_for_this_page_count() {
         {
             let answer = page.call(method, target, &headers, &page.form(LOGIN, PASSWORD)).await;
             assert_eq!(refusal(&answer), (401, code.into()), "{what} {target}");
-            assert!(answer.header("access-control-allow-origin").is_some(), "the page must be able to read it");
+            assert!(
+                answer.header("access-control-allow-origin").is_some(),
+                "the page must be able to read it"
+            );
         }
     }
     let without = page.call("POST", "/widget/connect", &[("Origin", &page.origin)], "{}").await;
@@ -349,7 +355,9 @@ async fn only_pages_of_the_crm_may_call() {
     let world = World::new().await;
     let page = world.page();
     let token = token(&page.origin, DEMO);
-    for origin in ["https://evil.example", "null", "https://demo.amocrm.ru.evil.example", "http://demo.amocrm.ru"] {
+    for origin in
+        ["https://evil.example", "null", "https://demo.amocrm.ru.evil.example", "http://demo.amocrm.ru"]
+    {
         for method in ["OPTIONS", "POST"] {
             let headers = [("Origin", origin), ("X-Auth-Token", token.as_str())];
             let answer = page.call(method, "/widget/connect", &headers, &page.form(LOGIN, PASSWORD)).await;
@@ -360,7 +368,9 @@ async fn only_pages_of_the_crm_may_call() {
     let without = page.call("POST", "/widget/connect", &[("X-Auth-Token", &token)], "{}").await;
     assert_eq!(refusal(&without), (403, "ORIGIN_NOT_ALLOWED".into()));
 
-    for origin in ["https://demo.amocrm.ru", "https://demo.amocrm.com", "https://demo.kommo.com", &page.origin] {
+    for origin in
+        ["https://demo.amocrm.ru", "https://demo.amocrm.com", "https://demo.kommo.com", &page.origin]
+    {
         let headers = [
             ("Origin", origin),
             ("Access-Control-Request-Method", "POST"),
@@ -368,8 +378,11 @@ async fn only_pages_of_the_crm_may_call() {
         ];
         let answer = page.call("OPTIONS", "/widget/connect", &headers, "").await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some(origin)));
-        let allowed = |name: &str, value: &str| answer.header(name).is_some_and(|header| header.contains(value));
-        assert!(allowed("access-control-allow-methods", "POST") && allowed("access-control-allow-methods", "GET"));
+        let allowed =
+            |name: &str, value: &str| answer.header(name).is_some_and(|header| header.contains(value));
+        assert!(
+            allowed("access-control-allow-methods", "POST") && allowed("access-control-allow-methods", "GET")
+        );
         assert!(allowed("access-control-allow-headers", "x-auth-token"));
         assert!(allowed("access-control-allow-headers", "content-type"));
         assert_eq!(answer.header("access-control-allow-credentials"), None);
@@ -384,10 +397,20 @@ async fn bad_calls_are_named() {
     let answer = page.ask("POST", "/widget/connect", &large).await;
     assert_eq!(refusal(&answer), (413, "BAD_REQUEST".into()));
     assert_eq!(answer.header("access-control-allow-origin"), Some(page.origin.as_str()));
-    for body in ["", "{", "[]", "{\"login\":\"a\",\"password\":\"b\"}", "{\"login\":1,\"password\":\"b\",\"amojo_id\":\"c\"}",
-        "{\"login\":\"a\",\"password\":\"b\",\"amojo_id\":\"../x\"}", "login=a&password=b"]
-    {
-        assert_eq!(refusal(&page.ask("POST", "/widget/connect", body).await), (400, "BAD_REQUEST".into()), "{body}");
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{\"login\":\"a\",\"password\":\"b\"}",
+        "{\"login\":1,\"password\":\"b\",\"amojo_id\":\"c\"}",
+        "{\"login\":\"a\",\"password\":\"b\",\"amojo_id\":\"../x\"}",
+        "login=a&password=b",
+    ] {
+        assert_eq!(
+            refusal(&page.ask("POST", "/widget/connect", body).await),
+            (400, "BAD_REQUEST".into()),
+            "{body}"
+        );
     }
     assert_eq!(refusal(&page.ask("POST", "/widget/disconnect", "{}").await).0, 400);
     assert_eq!(refusal(&page.ask("GET", "/widget/state", "").await).0, 400);
@@ -413,7 +436,9 @@ async fn the_account_itself_says_which_one_it_is() {
         form.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
         form.to_string()
     };
-    for wrong in [json!({ "amojo_id": OTHER.1 }), json!({ "account_id": OTHER.0 }), json!({ "subdomain": "other" })] {
+    for wrong in
+        [json!({ "amojo_id": OTHER.1 }), json!({ "account_id": OTHER.0 }), json!({ "subdomain": "other" })]
+    {
         let answer = page.ask("POST", "/widget/connect", &form(wrong)).await;
         assert_eq!(refusal(&answer), (403, "ACCOUNT_MISMATCH".into()));
     }
@@ -447,7 +472,12 @@ async fn switched_off_and_installed_again() {
     assert_eq!(page.call("GET", "/disable", &[], "").await.status, 400);
     let for_other = sign(INTEGRATION_SECRET, &format!("{INTEGRATION}|{}", OTHER.0));
     let query = format!("client_uuid={INTEGRATION}&account_id={}&signature={for_other}", DEMO.0);
-    assert_eq!(page.call("GET", &format!("/disable?{query}"), &[], "").await.status, 401, "of another account");
+    assert_eq!(page.call("POST", &format!("/disable?{query}"), &[], "").await.status, 405);
+    assert_eq!(
+        page.call("GET", &format!("/disable?{query}"), &[], "").await.status,
+        401,
+        "of another account"
+    );
     assert_eq!((page.state().await.as_str(), world.account_state(DEMO)), ("connected", Some("connected")));
 
     world.peer.revoke(DEMO);
@@ -580,7 +610,7 @@ async fn nobody_makes_the_server_call_another_host() {
         "amocrm.ru@evil.example",
         "",
     ] {
-        let encoded: String = form_urlencoded(referer);
+        let encoded: String = form_urlencoded::byte_serialize(referer.as_bytes()).collect();
         let query = format!("code={code}&referer={encoded}&client_id={INTEGRATION}");
         let answer = page.redirect_with(&query).await;
         assert_eq!((answer.status, answer.header("location")), (400, None), "{referer}");
@@ -608,10 +638,6 @@ async fn nobody_makes_the_server_call_another_host() {
     assert_eq!(world.peer.count("POST /oauth2/access_token"), 1);
 }
 
-fn form_urlencoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
-
 #[tokio::test]
 async fn a_state_counts_for_an_hour_and_its_integration() {
     let world = World::new().await;
@@ -619,7 +645,8 @@ async fn a_state_counts_for_an_hour_and_its_integration() {
     let page = world.page();
     let code = world.peer.install(DEMO);
     let with = async |state: String| {
-        let query = format!("code={code}&referer={}&client_id={INTEGRATION}&state={state}", world.peer.address);
+        let query =
+            format!("code={code}&referer={}&client_id={INTEGRATION}&state={state}", world.peer.address);
         page.redirect_with(&query).await.status
     };
     assert_eq!(with(widget.oauth_state("another")).await, 400);
@@ -628,6 +655,24 @@ async fn a_state_counts_for_an_hour_and_its_integration() {
     assert_eq!(with(late).await, 400);
     assert_eq!(with(widget.oauth_state(INTEGRATION)).await, 200);
     world.peer.reached("POST /oauth2/access_token", 1).await;
+}
+
+#[tokio::test]
+async fn one_address_cannot_flood_the_redirect_uri() {
+    let world = World::new().await;
+    world.peer.fail("/oauth2/", 503);
+    let send = async |number: usize, peer: &str| {
+        let query = format!("code=bogus-{number}&referer={}&client_id={INTEGRATION}", world.peer.address);
+        let headers = [("X-Forwarded-For", peer)];
+        world.page().call("GET", &format!("/oauth/redirect?{query}"), &headers, "").await.status
+    };
+    for number in 0..60 {
+        assert_eq!(send(number, "192.0.2.1").await, 200);
+    }
+    assert_eq!(send(60, "192.0.2.1").await, 429);
+    assert_eq!(send(61, "192.0.2.2").await, 200, "another one has its own");
+    world.clock.advance(Duration::from_secs(5));
+    assert_eq!(send(62, "192.0.2.1").await, 200);
 }
 
 #[tokio::test]
@@ -672,7 +717,9 @@ async fn a_crm_that_is_down_or_slow_is_told_of() {
     world.peer.hold("/api/v4/account");
     assert_eq!(refusal(&world.page().connect().await), (503, "CRM_UNAVAILABLE".into()));
     world.peer.work_again();
-    for (status, expected) in [(403, (502, "CHANNEL_REFUSED")), (404, (502, "CHANNEL_REFUSED")), (500, (503, "CRM_UNAVAILABLE"))] {
+    for (status, expected) in
+        [(403, (502, "CHANNEL_REFUSED")), (404, (502, "CHANNEL_REFUSED")), (500, (503, "CRM_UNAVAILABLE"))]
+    {
         world.peer.fail("/v2/", status);
         let answer = world.page().connect().await;
         assert_eq!(refusal(&answer), (expected.0, expected.1.into()), "{status}");
@@ -688,7 +735,11 @@ async fn keys_are_changed_and_none_is_forgotten() {
     world.stop().await;
     let old = std::mem::replace(&mut world.key, new_key());
     let refused = world.try_start().await.expect_err("the tokens cannot be read");
-    assert_eq!((refused.kind(), refused.field()), (ErrorKind::ConfigInvalid, Some("widget.key")), "{refused}");
+    assert_eq!(
+        (refused.kind(), refused.field()),
+        (ErrorKind::ConfigInvalid, Some("widget.key")),
+        "{refused}"
+    );
     let more = std::mem::take(&mut world.more);
     world.more = format!("{more}\nold_keys = [\"{old}\"]");
     world.start().await;
@@ -743,7 +794,9 @@ async fn neither_the_log_nor_the_file_tells_a_secret() {
     drop(guard);
 
     let log = String::from_utf8(std::mem::take(&mut *log.0.lock().expect("no panic"))).expect("UTF-8");
-    for told in ["denied", "allowed", "crm_account_id=12345678", "amochats::audit", "a disable hook was refused"] {
+    for told in
+        ["denied", "allowed", "crm_account_id=12345678", "amochats::audit", "a disable hook was refused"]
+    {
         assert!(log.contains(told), "{told} is not told: {log}");
     }
     assert!(!log.contains("planted"), "{log}");
@@ -756,13 +809,17 @@ async fn neither_the_log_nor_the_file_tells_a_secret() {
         }
         let bytes = std::fs::read(&path).expect("readable");
         files += 1;
-        for secret in ["planted-access", "planted-refresh", "planted-code", "planted password", "planted-login"] {
+        for secret in
+            ["planted-access", "planted-refresh", "planted-code", "planted password", "planted-login"]
+        {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} is in {}", path.display());
         }
         // What is no secret is there to be read.
         let known = INTEGRATION.as_bytes();
-        assert!(path.extension().is_none_or(|end| end != "db") || bytes.windows(known.len()).any(|w| w == known));
+        assert!(
+            path.extension().is_none_or(|end| end != "db") || bytes.windows(known.len()).any(|w| w == known)
+        );
     }
     assert!(files > 0);
 }

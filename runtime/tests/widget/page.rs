@@ -90,7 +90,7 @@ pub(crate) fn users(folder: &Path) -> String {
         let hash = base64::engine::general_purpose::STANDARD_NO_PAD.encode(hash);
         std::fs::write(&path, USERS.replace("@HASH@", &hash)).expect("written");
     }
-    format!("users_file = {path:?}")
+    format!("users_file = \"{}\"", path.display())
 }
 
 /// A page of an account in somebody's browser.
@@ -101,7 +101,13 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    pub(crate) async fn call(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: chat.example.org\r\n");
         for (name, value) in headers {
             write!(request, "{name}: {value}\r\n").expect("memory");
@@ -139,7 +145,8 @@ impl Page {
     /// The CRM tells of the installation.
     pub(crate) async fn redirect(&self, code: &str) -> Answer {
         let referer = self.origin.trim_start_matches("http://");
-        self.redirect_with(&format!("code={code}&referer={referer}&client_id={INTEGRATION}&from_widget=1")).await
+        self.redirect_with(&format!("code={code}&referer={referer}&client_id={INTEGRATION}&from_widget=1"))
+            .await
     }
 
     pub(crate) async fn redirect_with(&self, query: &str) -> Answer {

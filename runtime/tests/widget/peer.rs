@@ -153,7 +153,8 @@ impl Peer {
         // Two at once would be seen.
         tokio::task::yield_now().await;
         self.until("letting go", |state| !state.held.iter().any(|held| path.starts_with(held))).await;
-        let token = head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let token =
+            head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let token = token.trim_start_matches("Bearer ").to_owned();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let (status, answer) = self.with(|state| {
