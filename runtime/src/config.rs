@@ -7,6 +7,7 @@ use crate::outbox::Settings;
 use crate::outbox::item::EXPIRY_MAX;
 use crate::serve::{PeerLimits, Tls, Trusted};
 use crate::store::{Limits, OnFull};
+pub use crate::widget::WidgetConfig;
 use amochats::crm::ClientSecret;
 use amochats::{ChannelId, ChannelSecret, Client, Connect, Error, ErrorKind, HookVersion, Region, Result};
 use serde::Deserialize;
@@ -44,6 +45,9 @@ pub struct Config {
     /// What no webhook brought.
     #[serde(default)]
     pub backfill: BackfillConfig,
+    /// The linking of accounts.
+    #[serde(default)]
+    pub widget: WidgetConfig,
     /// The channels, at least one.
     #[serde(default, rename = "channel")]
     pub channels: Vec<ChannelConfig>,
@@ -384,7 +388,7 @@ impl<'de> Deserialize<'de> for OldSecret {
 }
 
 /// A secret from the file itself or from another one; `None` where there is neither.
-fn one_secret(key: &str, text: Option<&String>, file: Option<&Path>) -> Result<Option<String>> {
+pub(crate) fn one_secret(key: &str, text: Option<&String>, file: Option<&Path>) -> Result<Option<String>> {
     match (text, file) {
         (Some(text), None) => Ok(Some(text.clone())),
         (None, Some(path)) => {
@@ -657,7 +661,8 @@ impl Config {
     pub const EXAMPLE: &str = include_str!("config.example.toml");
 
     /// The sections, but for the channels.
-    pub const SECTIONS: [&str; 7] = ["listener", "admin", "store", "inbox", "accounts", "outbox", "backfill"];
+    pub const SECTIONS: [&str; 8] =
+        ["listener", "admin", "store", "inbox", "accounts", "outbox", "backfill", "widget"];
 
     /// Reads a configuration from TOML text and the environment's variables, which win.
     ///
@@ -751,7 +756,7 @@ impl Config {
             }
             Channel::new(channel)?;
         }
-        Ok(())
+        self.widget.validate(&self.channels)
     }
 }
 
@@ -877,7 +882,7 @@ fn misfit(key: &str, error: &Error) -> Error {
     invalid(key, named.unwrap_or(error.message()))
 }
 
-fn invalid(key: impl Into<String>, rule: impl fmt::Display) -> Error {
+pub(crate) fn invalid(key: impl Into<String>, rule: impl fmt::Display) -> Error {
     let key = key.into();
     Error::new(ErrorKind::ConfigInvalid, format!("{key}: {rule}")).with_field(key)
 }

@@ -43,6 +43,7 @@ mod reload;
 mod runtime;
 mod serve;
 pub mod store;
+pub mod widget;
 
 pub use accounts::{Account, AccountState, AccountStore, Accounts};
 pub use backfill::Backfill;
@@ -53,3 +54,4 @@ pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Retentio
 pub use metrics::Metrics;
 pub use outbox::Outbox;
 pub use runtime::Runtime;
+pub use widget::Widget;

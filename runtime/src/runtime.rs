@@ -8,12 +8,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::front::Front;
 use crate::inbox::Inbox;
-use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::reload::{Reloading, watch_certificate};
 use crate::serve::{Guests, PeerLimits, Site, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
+use crate::widget::Widget;
 use amochats::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub struct Runtime {
     inbox: Inbox,
     outbox: Outbox,
     backfill: Backfill,
+    widget: Option<Widget>,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
@@ -70,6 +71,7 @@ impl Runtime {
         let accounts = Accounts::open(store.clone(), clock.clone(), metrics.clone()).await?;
         let channels = Channels::new(config, inbox.clone(), accounts, clock.clone(), metrics.clone())?;
         let channels = Arc::new(channels);
+        let widget = Widget::open(config, store.clone(), channels.clone(), clock.clone()).await?;
         let outbox = Outbox::start(
             store.clone(),
             channels.clone(),
@@ -93,17 +95,8 @@ impl Runtime {
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
         let trusted = Arc::new(Trusted::new(&config.listener.trusted_proxies)?);
-        let front = Arc::new(Front {
-            listener: Listener::new(
-                &config.listener,
-                channels.clone(),
-                clock.clone(),
-                metrics.clone(),
-                trusted.clone(),
-            )?,
-            channels: channels.clone(),
-            disable_path: config.listener.disable_path.clone(),
-        });
+        let parts = (channels.clone(), widget.clone(), clock.clone(), metrics.clone());
+        let front = Arc::new(Front::new(config, parts, trusted.clone())?);
         let site = Site {
             guests: Guests::new(config.listener.limits(), clock.clone()),
             clock: clock.clone(),
@@ -140,6 +133,9 @@ impl Runtime {
             let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
             tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
         }
+        if let Some(widget) = widget.clone() {
+            widget.start(&tasks, ended.clone());
+        }
         let (timers, stop) = (inbox.clone(), ended.clone());
         tasks.spawn(async move { timers.run(stop).await });
         let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
@@ -149,6 +145,7 @@ impl Runtime {
             inbox,
             outbox,
             backfill,
+            widget,
             channels,
             metrics,
             store,
@@ -193,6 +190,11 @@ impl Runtime {
     /// The backfill.
     pub fn backfill(&self) -> &Backfill {
         &self.backfill
+    }
+
+    /// The linking of accounts, where it is configured.
+    pub fn widget(&self) -> Option<&Widget> {
+        self.widget.as_ref()
     }
 
     /// The channels, their clients, and the door for webhooks that another server received.

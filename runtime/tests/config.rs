@@ -28,8 +28,8 @@ fn the_example_shows_every_key_with_its_default() {
     assert_eq!(format!("{example:?}"), format!("{defaults:?}"));
     // What is not in the example would show here: each field that Debug prints is a key.
     let shown = format!(
-        "{:?}{:?}{:?}{:?}{:?}",
-        example.listener, example.admin, example.store, example.inbox, example.accounts
+        "{:?}{:?}{:?}{:?}{:?}{:?}",
+        example.listener, example.admin, example.store, example.inbox, example.accounts, example.widget
     );
     for field in shown.split(['{', ',']).filter_map(|part| part.trim().split_once(": ")) {
         assert!(Config::EXAMPLE.contains(&format!("\n{} = ", field.0)), "{} is not in the example", field.0);

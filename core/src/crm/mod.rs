@@ -50,7 +50,7 @@ pub use templates::{
     NewTemplate, REJECT_REASON_MAX, Review, ReviewStatus, TEMPLATE_PAGE_MAX, Template, TemplateAttachment,
     TemplateButton, TemplateChange, TemplateEmbedded, WABA_HEADER_MAX,
 };
-pub use token::{OneTimeToken, OneTimeTokenRules, verify_one_time_token};
+pub use token::{OneTimeToken, OneTimeTokenRules, is_account_address, verify_one_time_token};
 pub use webhooks::{
     CrmEvent, CrmWebhook, IncomingMessage, MessageAttachment, MessageAuthor, parse_crm_webhook,
 };

@@ -156,7 +156,7 @@ fn check(claims: &OneTimeToken, audience: &str, rules: &OneTimeTokenRules, now: 
     if claims.aud != audience && Some(claims.aud.as_str()) != without_port.map(|(host, _)| host) {
         return Err(refused("aud", "is not the scheme and host of the redirect URI"));
     }
-    if !is_account(&claims.iss) && !rules.issuers.contains(&claims.iss) {
+    if !is_account_address(&claims.iss) && !rules.issuers.contains(&claims.iss) {
         return Err(refused("iss", "is not the address of an account"));
     }
     if rules.origin.as_ref().is_some_and(|origin| *origin != claims.iss) {
@@ -177,9 +177,10 @@ fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-/// `https://{label}.{domain}`.
-fn is_account(issuer: &str) -> bool {
-    let Some((label, domain)) = issuer.strip_prefix("https://").and_then(|host| host.split_once('.')) else {
+/// Whether an address is `https://{label}.{domain}` of an account: the form of `iss` and of the `Origin`
+/// of the CRM's pages.
+pub fn is_account_address(address: &str) -> bool {
+    let Some((label, domain)) = address.strip_prefix("https://").and_then(|host| host.split_once('.')) else {
         return false;
     };
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';

@@ -10,7 +10,7 @@ use amochats_proto::v1::{ConnectRequest, Scope};
 use amochats_runtime::Config;
 use amochats_runtime::config::{
     AccountsConfig, AdminConfig, BackfillConfig, ChannelConfig, InboxConfig, ListenerConfig, OutboxConfig,
-    StoreConfig,
+    StoreConfig, WidgetConfig,
 };
 use amochats_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
@@ -120,6 +120,7 @@ impl Dev {
                 inbox: InboxConfig::default(),
                 outbox: OutboxConfig::default(),
                 backfill: BackfillConfig::default(),
+                widget: WidgetConfig::default(),
                 channels: vec![ChannelConfig {
                     base_url: Some(url(sandbox.api_addr())),
                     ..ChannelConfig::new(channel.channel_id.as_str(), channel.secret.as_str())

@@ -6,6 +6,7 @@
 mod accounts;
 mod api;
 mod backfill;
+mod channel;
 mod config;
 mod crm;
 mod dev;
@@ -21,6 +22,7 @@ mod serve;
 mod sign;
 mod version;
 mod webhook;
+mod widget;
 
 use amochats::{Error, ErrorKind};
 use clap::error::{ContextKind, ContextValue, ErrorKind as ParseErrorKind};
@@ -86,6 +88,10 @@ enum Command {
     Sign(sign::Sign),
     #[command(subcommand)]
     Webhook(webhook::Webhook),
+    #[command(subcommand)]
+    Channel(channel::Channel),
+    #[command(subcommand)]
+    Widget(widget::Widget),
     Completions(generate::Completions),
     Man(generate::Man),
     Version(version::Version),
@@ -132,6 +138,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Talk(talk) => talk.run(),
         Command::Sign(sign) => sign.run(),
         Command::Webhook(webhook) => webhook.run(),
+        Command::Channel(channel) => channel.run(),
+        Command::Widget(widget) => widget.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Version(version) => version.run(),

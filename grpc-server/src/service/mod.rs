@@ -5,9 +5,11 @@ mod channel;
 mod inbox;
 mod outbox;
 mod webhook;
+mod widget;
 
 pub use backfill::BackfillService;
 pub use channel::ChannelService;
 pub use inbox::InboxService;
 pub use outbox::OutboxService;
 pub use webhook::WebhookService;
+pub use widget::WidgetService;

@@ -125,6 +125,11 @@ impl Accounts {
         self.known().values().cloned().collect()
     }
 
+    /// What is known of an account.
+    pub fn get(&self, scope: &ScopeId) -> Option<Account> {
+        self.known().get(scope.as_str()).cloned()
+    }
+
     /// A genuine webhook of this account came.
     pub(crate) fn heard(&self, scope: &ScopeId) {
         let now = self.0.clock.now_msec();
@@ -163,6 +168,11 @@ impl Accounts {
         if let Err(error) = self.0.store.accounts().put_account(account).await {
             tracing::warn!(%scope, kind = error.kind().name(), "the state of an account could not be kept: {error}");
         }
+    }
+
+    /// Knows an account from now on, so that a failure to connect it is noted.
+    pub(crate) async fn remember(&self, scope: &ScopeId) {
+        self.keep(scope, |_| {}).await;
     }
 
     async fn stands(&self, scope: &ScopeId, state: AccountState, more: impl FnOnce(&mut Account)) {
@@ -241,19 +251,18 @@ impl Accounts {
         if kept || known { Ok(()) } else { Err(store::unknown()) }
     }
 
-    /// The hook that tells that an account switched the integration off. It names the account by its
-    /// number in the CRM, which the configuration maps to the accounts of channels.
+    /// Checks the hook that tells that an account switched the integration off. It names the account by
+    /// its number in the CRM; gives the scopes that the configuration has for that.
     ///
     /// # Errors
     /// [`ErrorKind::UnknownChannel`] where no channel has this integration;
     /// [`ErrorKind::SignatureMissing`], [`ErrorKind::SignatureMismatch`].
-    pub(crate) async fn disabled(
-        &self,
+    pub(crate) fn verify_disabled(
         channels: &Channels,
         client: &str,
         crm_account: &str,
         signature: Option<&str>,
-    ) -> Result<()> {
+    ) -> Result<Vec<ScopeId>> {
         let all = channels.all();
         let mut disabled = Vec::new();
         let mut is_ours = false;
@@ -274,16 +283,21 @@ impl Accounts {
             let said = "no channel here has this client_id; add it to its [[channel]]";
             return Err(Error::new(ErrorKind::UnknownChannel, said));
         }
-        if disabled.is_empty() {
+        Ok(disabled)
+    }
+
+    /// A genuine disable hook came for these scopes.
+    pub(crate) async fn disable(&self, crm_account: &str, scopes: Vec<ScopeId>) {
+        if scopes.is_empty() {
             tracing::warn!(
                 crm_account,
-                "an account switched the integration off, and no [[channel.account]] has it as crm_account_id"
+                "an account switched the integration off; it was not linked here, and no [[channel.account]] has it \
+                 as crm_account_id"
             );
         }
-        for scope in disabled {
+        for scope in scopes {
             self.stands(&scope, AccountState::Disabled, |_| {}).await;
         }
-        Ok(())
     }
 
     /// The configuration has changed.
@@ -330,7 +344,7 @@ impl Accounts {
                     }
                 });
                 if due {
-                    self.keep(&scope, |_| {}).await;
+                    self.remember(&scope).await;
                     if let Err(error) = self.connect(channel, &connect).await {
                         all_well = false;
                         tracing::warn!(%scope, kind = error.kind().name(), "an account could not be connected: {error}");

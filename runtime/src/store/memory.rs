@@ -8,6 +8,7 @@ use crate::accounts::{Account, AccountStore};
 use crate::backfill::{BackfillStore, Gap, Gaps};
 use crate::event::{Event, NewEvent, Origin};
 use crate::outbox::{Rows, store::OutboxStore};
+use crate::widget::{Records, WidgetStore};
 use amochats::{MessageRefId, Result, ScopeId, WebhookKind};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) outbox: Rows,
     pub(crate) gaps: Gaps,
+    pub(crate) widget: Records,
     closed: bool,
     last_seq: i64,
     events: BTreeMap<i64, Kept>,
@@ -474,6 +476,10 @@ impl Store for MemoryStore {
     }
 
     fn backfill(&self) -> &dyn BackfillStore {
+        self
+    }
+
+    fn widget(&self) -> &dyn WidgetStore {
         self
     }
 

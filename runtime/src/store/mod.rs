@@ -27,6 +27,7 @@ use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
 use crate::outbox::OUTBOX;
 use crate::outbox::store::OutboxStore;
+use crate::widget::WidgetStore;
 use amochats::{AccountId, Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where the same store keeps what is to be fetched.
     fn backfill(&self) -> &dyn BackfillStore;
+
+    /// Where the same store keeps what links accounts.
+    fn widget(&self) -> &dyn WidgetStore;
 
     /// Checks that the store works, for readiness.
     async fn ping(&self) -> Result<()>;

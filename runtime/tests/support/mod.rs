@@ -9,6 +9,7 @@ use amochats_runtime::store::{
     Appended, DeadLetter, EventQuery, Filter, Keep, Leased, MemoryStore, Replay, Settled, Settlement, Start,
     Store, SubscriptionId, SubscriptionState, Token,
 };
+use amochats_runtime::widget::WidgetStore;
 use amochats_runtime::{
     AccountStore, Config, Consumer, ConsumerOptions, Delivery, Event, NewEvent, Runtime, Verdict,
 };
@@ -410,6 +411,10 @@ impl Store for TestStore {
 
     fn backfill(&self) -> &dyn BackfillStore {
         self.inner.backfill()
+    }
+
+    fn widget(&self) -> &dyn WidgetStore {
+        self.inner.widget()
     }
 
     async fn ping(&self) -> Result<()> {

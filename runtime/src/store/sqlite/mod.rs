@@ -23,6 +23,7 @@ use crate::accounts::AccountStore;
 use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
 use crate::outbox::store::OutboxStore;
+use crate::widget::WidgetStore;
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::config::DbConfig;
@@ -284,6 +285,10 @@ impl Store for SqliteStore {
     }
 
     fn backfill(&self) -> &dyn BackfillStore {
+        self
+    }
+
+    fn widget(&self) -> &dyn WidgetStore {
         self
     }
 
