@@ -12,4 +12,6 @@ mod service;
 mod status;
 
 pub use server::{GrpcConfig, LogConfig, Server, ServerConfig};
-pub use service::{BackfillService, ChannelService, InboxService, OutboxService, WebhookService};
+pub use service::{
+    BackfillService, ChannelService, InboxService, MediaService, OutboxService, WebhookService,
+};

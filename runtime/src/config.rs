@@ -3,6 +3,7 @@
 use crate::backfill;
 use crate::channels::{Channel, Secrets};
 use crate::inbox::{Redelivery, Retention};
+use crate::media::MediaConfig;
 use crate::outbox::Settings;
 use crate::outbox::item::EXPIRY_MAX;
 use crate::serve::{PeerLimits, Tls, Trusted};
@@ -44,6 +45,9 @@ pub struct Config {
     /// What no webhook brought.
     #[serde(default)]
     pub backfill: BackfillConfig,
+    /// Files that go with messages.
+    #[serde(default)]
+    pub media: MediaConfig,
     /// The channels, at least one.
     #[serde(default, rename = "channel")]
     pub channels: Vec<ChannelConfig>,
@@ -655,7 +659,8 @@ impl Config {
     pub const EXAMPLE: &str = include_str!("config.example.toml");
 
     /// The sections, but for the channels.
-    pub const SECTIONS: [&str; 7] = ["listener", "admin", "store", "inbox", "accounts", "outbox", "backfill"];
+    pub const SECTIONS: [&str; 8] =
+        ["listener", "admin", "store", "inbox", "accounts", "outbox", "backfill", "media"];
 
     /// Reads a configuration from TOML text and the environment's variables, which win.
     ///
@@ -733,6 +738,7 @@ impl Config {
         }
         self.outbox.validate()?;
         self.backfill.validate()?;
+        self.media.validate()?;
         if self.inbox.retention_days < 14 || self.inbox.duplicates_days < self.inbox.retention_days {
             return Err(invalid(
                 "inbox",

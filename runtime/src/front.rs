@@ -3,9 +3,10 @@
 
 use crate::channels::Channels;
 use crate::listener::{Listener, say};
+use crate::media::{Answer, Media};
 use amochats::ErrorKind;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub(crate) struct Front {
     pub(crate) listener: Listener,
     pub(crate) channels: Arc<Channels>,
+    pub(crate) media: Media,
     /// Empty: there is none.
     pub(crate) disable_path: String,
 }
@@ -24,12 +26,16 @@ impl Front {
         &self,
         request: Request<Incoming>,
         peer: IpAddr,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Answer, Infallible> {
         let is_get = request.method() == Method::GET;
         if is_get && !self.disable_path.is_empty() && request.uri().path() == self.disable_path {
-            return Ok(self.disabled(request.uri().query().unwrap_or_default()).await);
+            let query = request.uri().query().unwrap_or_default();
+            return Ok(self.disabled(query).await.map(Either::Left));
         }
-        self.listener.handle(request, peer).await
+        if let Some(answer) = self.media.answer(&request).await {
+            return Ok(answer);
+        }
+        Ok(self.listener.handle(request, peer).await?.map(Either::Left))
     }
 
     async fn disabled(&self, query: &str) -> Response<Full<Bytes>> {

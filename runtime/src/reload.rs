@@ -70,6 +70,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differs("accounts.check_interval_s", old.accounts.check_interval_s != new.accounts.check_interval_s);
     differs("outbox", format!("{:?}", old.outbox) != format!("{:?}", new.outbox));
     differs("backfill", format!("{:?}", old.backfill) != format!("{:?}", new.backfill));
+    differs("media", format!("{:?}", old.media) != format!("{:?}", new.media));
     keys
 }
 

@@ -7,8 +7,9 @@ use crate::channels::Channels;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::front::Front;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Retention};
 use crate::listener::Listener;
+use crate::media::Media;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::reload::{Reloading, watch_certificate};
@@ -27,6 +28,7 @@ pub struct Runtime {
     inbox: Inbox,
     outbox: Outbox,
     backfill: Backfill,
+    media: Media,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
@@ -89,6 +91,8 @@ impl Runtime {
         .await?;
         let (webhooks, listener_address) = bound(config.listener.address, "listener").await?;
         let (machines, admin_address) = bound(config.admin.address, "admin").await?;
+        let media =
+            Media::start(store.clone(), clock.clone(), metrics.clone(), config, listener_address).await?;
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
@@ -102,6 +106,7 @@ impl Runtime {
                 trusted.clone(),
             )?,
             channels: channels.clone(),
+            media: media.clone(),
             disable_path: config.listener.disable_path.clone(),
         });
         let site = Site {
@@ -140,15 +145,13 @@ impl Runtime {
             let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
             tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
         }
-        let (timers, stop) = (inbox.clone(), ended.clone());
-        tasks.spawn(async move { timers.run(stop).await });
-        let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
-        tasks.spawn(async move { keeper.maintain(retention, stop).await });
+        look_after(&inbox, config.inbox.retention(), &tasks, &ended);
 
         Ok(Self {
             inbox,
             outbox,
             backfill,
+            media,
             channels,
             metrics,
             store,
@@ -195,6 +198,11 @@ impl Runtime {
         &self.backfill
     }
 
+    /// Files that go with messages.
+    pub fn media(&self) -> &Media {
+        &self.media
+    }
+
     /// The channels, their clients, and the door for webhooks that another server received.
     pub fn channels(&self) -> &Arc<Channels> {
         &self.channels
@@ -238,6 +246,7 @@ impl Runtime {
         // What is on the wire may still be answered; what is not is looked for at the next start.
         in_time &= tokio::time::timeout_at(ends, self.backfill.stop()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.outbox.stop()).await.is_ok();
+        in_time &= tokio::time::timeout_at(ends, self.media.stop()).await.is_ok();
         // Asked for also when the time is over: the store finishes what it has accepted.
         in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.tasks.wait()).await.is_ok();
@@ -245,6 +254,14 @@ impl Runtime {
             tracing::warn!("not everything ended within the deadline");
         }
     }
+}
+
+/// Ends leases in time, and deletes what is old.
+fn look_after(inbox: &Inbox, retention: Retention, tasks: &TaskTracker, ended: &CancellationToken) {
+    let (timers, stop) = (inbox.clone(), ended.clone());
+    tasks.spawn(async move { timers.run(stop).await });
+    let (keeper, stop) = (inbox.clone(), ended.clone());
+    tasks.spawn(async move { keeper.maintain(retention, stop).await });
 }
 
 /// A listener, and the address it has where any port was asked for.

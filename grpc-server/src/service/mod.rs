@@ -3,11 +3,13 @@
 mod backfill;
 mod channel;
 mod inbox;
+mod media;
 mod outbox;
 mod webhook;
 
 pub use backfill::BackfillService;
 pub use channel::ChannelService;
 pub use inbox::InboxService;
+pub use media::MediaService;
 pub use outbox::OutboxService;
 pub use webhook::WebhookService;

@@ -1,12 +1,13 @@
 //! A store in memory: for tests, and the plainest statement of what a store does.
 
 use super::{
-    Appended, DeadLetter, EventQuery, Facts, Filter, Keep, Leased, Replay, Settled, Settlement, Start, Store,
-    SubscriptionId, SubscriptionState, Token, closed, event_not_found, subscription_not_found,
+    Appended, DeadLetter, EventQuery, Facts, Filter, Keep, Leased, Purged, Replay, Settled, Settlement,
+    Start, Store, SubscriptionId, SubscriptionState, Token, closed, event_not_found, subscription_not_found,
 };
 use crate::accounts::{Account, AccountStore};
 use crate::backfill::{BackfillStore, Gap, Gaps};
 use crate::event::{Event, NewEvent, Origin};
+use crate::media::{Files, MediaStore};
 use crate::outbox::{Rows, store::OutboxStore};
 use amochats::{MessageRefId, Result, ScopeId, WebhookKind};
 use async_trait::async_trait;
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) outbox: Rows,
     pub(crate) gaps: Gaps,
+    pub(crate) files: Files,
     closed: bool,
     last_seq: i64,
     events: BTreeMap<i64, Kept>,
@@ -255,6 +257,11 @@ impl State {
         known.filter_map(gap).collect()
     }
 
+    /// Whether an event is kept.
+    pub(crate) fn has_event(&self, event_id: &str) -> bool {
+        self.seq(event_id).is_ok_and(|seq| self.events.contains_key(&seq))
+    }
+
     /// Whether a message was kept, with whatever content.
     pub(crate) fn has_seen(&self, key: &str) -> bool {
         self.seen.contains_key(key)
@@ -439,7 +446,7 @@ impl Store for MemoryStore {
         Ok(wanted.take(query.limit).cloned().collect())
     }
 
-    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<Purged> {
         self.change(|state| {
             let known = state.conversations.iter().enumerate().filter(|(_, known)| {
                 let named = [&known.ref_id, &known.own_id].into_iter().flatten();
@@ -451,7 +458,13 @@ impl Store for MemoryStore {
             for subscription in state.subscriptions.values_mut() {
                 subscription.open.retain(|_, delivery| state.events.contains_key(&delivery.seq));
             }
-            (before - state.events.len()) as u64
+            let mut ids = vec![conversation];
+            for known in known.iter().map(|place| &state.conversations[*place]) {
+                ids.extend([&known.ref_id, &known.own_id].into_iter().flatten().map(String::as_str));
+            }
+            state.files.end_links(scope, &ids);
+            let open_items = state.outbox.purge(scope, &ids);
+            Purged { events: (before - state.events.len()) as u64, open_items }
         })
     }
 
@@ -474,6 +487,10 @@ impl Store for MemoryStore {
     }
 
     fn backfill(&self) -> &dyn BackfillStore {
+        self
+    }
+
+    fn media(&self) -> &dyn MediaStore {
         self
     }
 
