@@ -29,7 +29,7 @@ pub struct Runtime {
     outbox: Outbox,
     backfill: Backfill,
     media: Media,
-    channels: Arc<Channels>,
+    pub(crate) channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -45,7 +45,7 @@ pub struct Runtime {
     ended: CancellationToken,
     listening: TaskTracker,
     tasks: TaskTracker,
-    reloading: Reloading,
+    pub(crate) reloading: Reloading,
 }
 
 impl Runtime {
