@@ -502,18 +502,21 @@ pub struct BackfillConfig {
     pub rate: f64,
     /// The most pages that are read of one conversation.
     pub max_pages: u32,
+    /// Also where an account gets webhooks v1, which name no message.
+    pub v1_hooks: bool,
 }
 
 impl Default for BackfillConfig {
     fn default() -> Self {
-        let backfill::Settings { on_start, rate, max_pages } = backfill::Settings::default();
-        Self { on_start, rate, max_pages }
+        let backfill::Settings { on_start, rate, max_pages, v1_hooks } = backfill::Settings::default();
+        Self { on_start, rate, max_pages, v1_hooks }
     }
 }
 
 impl BackfillConfig {
     pub(crate) fn settings(&self) -> backfill::Settings {
-        backfill::Settings { on_start: self.on_start, rate: self.rate, max_pages: self.max_pages }
+        let Self { on_start, rate, max_pages, v1_hooks } = *self;
+        backfill::Settings { on_start, rate, max_pages, v1_hooks }
     }
 
     fn validate(&self) -> Result<()> {

@@ -234,14 +234,9 @@ impl State {
     }
 
     /// The conversations that backfill can read, from their last event on.
-    pub(crate) fn known_conversations(&self) -> Vec<Gap> {
-        let is_v1 = |kept: &&Kept| {
-            let webhook = kept.event.parse();
-            kept.event.origin == Origin::Webhook
-                && matches!(webhook.kind, WebhookKind::Message(_))
-                && webhook.message_ref_id().is_none()
-        };
-        let v1: Vec<&ScopeId> = self.events.values().filter(is_v1).map(|kept| &kept.event.scope_id).collect();
+    pub(crate) fn known_conversations(&self, v1_hooks: bool) -> Vec<Gap> {
+        let left_out = self.v1_messages().filter(|_| !v1_hooks);
+        let left_out: Vec<&ScopeId> = left_out.map(|event| &event.scope_id).collect();
         let gap = |(place, known): (usize, &Conversation)| {
             let events = self.events.values().filter(|kept| kept.conversation == Some(place));
             let heard = events.clone().filter(|kept| kept.event.origin != Origin::Outbox);
@@ -253,8 +248,20 @@ impl State {
                 since: last.or_else(|| events.map(|kept| kept.event.received_at).min())?,
             })
         };
-        let known = self.conversations.iter().enumerate().filter(|(_, known)| !v1.contains(&&known.scope));
+        let known =
+            self.conversations.iter().enumerate().filter(|(_, known)| !left_out.contains(&&known.scope));
         known.filter_map(gap).collect()
+    }
+
+    /// The messages that webhooks v1 brought.
+    pub(crate) fn v1_messages(&self) -> impl Iterator<Item = &Event> {
+        let events = self.events.values().map(|kept| &kept.event);
+        events.filter(|event| {
+            let webhook = event.parse();
+            event.origin == Origin::Webhook
+                && matches!(webhook.kind, WebhookKind::Message(_))
+                && webhook.message_ref_id().is_none()
+        })
     }
 
     /// Whether an event is kept.
