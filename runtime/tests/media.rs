@@ -13,6 +13,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 use support::{ACCOUNT, Answer, CHANNEL, World, soon};
 use tempfile::TempDir;
@@ -557,15 +558,12 @@ async fn slow_and_lying_hosts_are_given_up() {
 #[tokio::test]
 async fn a_host_that_fails_is_asked_again_later() {
     let (mut world, _folder) = world(fetching).await;
-    let failing = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let fails = failing.clone();
-    let host =
-        Host::start("127.0.0.2", move |_| match fails.swap(false, std::sync::atomic::Ordering::SeqCst) {
-            true => b"HTTP/1.1 429 No\r\nRetry-After: 100\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                .to_vec(),
-            false => ok("png"),
-        })
-        .await;
+    let fails = AtomicBool::new(true);
+    let busy = "HTTP/1.1 429 No\r\nRetry-After: 100\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let answer = move |_: &str| {
+        if fails.swap(false, Ordering::SeqCst) { busy.as_bytes().to_vec() } else { ok("png") }
+    };
+    let host = Host::start("127.0.0.2", answer).await;
     let event_id = receive(&mut world, "m", &host.url).await;
     let media = world.runtime.media();
     let failed = until(media, &event_id, |attachment| attachment.attempts == 1).await;

@@ -961,11 +961,12 @@ async fn accounts_with_webhooks_v1_are_left_alone() {
 
 #[tokio::test]
 async fn accounts_with_webhooks_v1_are_fetched_if_that_is_wanted() {
-    for store in [true, false] {
+    for in_memory in [true, false] {
         let folder = tempfile::tempdir().expect("a folder");
-        let store: Arc<dyn Store> = match store {
-            true => Arc::new(MemoryStore::default()),
-            false => Arc::new(SqliteStore::open(folder.path().join("store.db")).await.expect("a new store")),
+        let store: Arc<dyn Store> = if in_memory {
+            Arc::new(MemoryStore::default())
+        } else {
+            Arc::new(SqliteStore::open(folder.path().join("store.db")).await.expect("a new store"))
         };
         let service = Service::start().await;
         let mut config = config(&service, "");
