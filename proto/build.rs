@@ -5,9 +5,19 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=amochats");
-    let files =
-        ["channel", "inbox", "event", "message", "outbox", "outbox_item", "backfill", "webhook", "widget"]
-            .map(|name| format!("amochats/v1/{name}.proto"));
+    let files = [
+        "channel",
+        "inbox",
+        "event",
+        "message",
+        "outbox",
+        "outbox_item",
+        "backfill",
+        "media",
+        "webhook",
+        "widget",
+    ]
+    .map(|name| format!("amochats/v1/{name}.proto"));
     let descriptors = protox::compile(&files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

@@ -330,6 +330,7 @@ pub(crate) fn event(event: Event) -> v1::Event {
         })),
         _ => None,
     };
+    let possible_duplicate = event.is_possible_duplicate();
     let origin = match event.origin {
         Origin::Webhook => v1::Origin::Webhook,
         Origin::Backfill => v1::Origin::Backfill,
@@ -344,6 +345,7 @@ pub(crate) fn event(event: Event) -> v1::Event {
         origin: origin.into(),
         api_version: api_version.into(),
         conflicting_duplicate: event.conflicting_duplicate,
+        possible_duplicate,
         kind,
         raw: event.raw,
     }

@@ -13,5 +13,5 @@ mod status;
 
 pub use server::{GrpcConfig, LogConfig, Server, ServerConfig};
 pub use service::{
-    BackfillService, ChannelService, InboxService, OutboxService, WebhookService, WidgetService,
+    BackfillService, ChannelService, InboxService, MediaService, OutboxService, WebhookService, WidgetService,
 };

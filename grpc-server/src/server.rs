@@ -1,12 +1,13 @@
 //! The server: the runtime, and `amochats.v1` over it.
 
 use crate::service::{
-    BackfillService, ChannelService, InboxService, OutboxService, WebhookService, WidgetService,
+    BackfillService, ChannelService, InboxService, MediaService, OutboxService, WebhookService, WidgetService,
 };
 use amochats::{Error, ErrorKind, Result};
 use amochats_proto::v1::backfill_service_server::BackfillServiceServer;
 use amochats_proto::v1::channel_service_server::ChannelServiceServer;
 use amochats_proto::v1::inbox_service_server::InboxServiceServer;
+use amochats_proto::v1::media_service_server::MediaServiceServer;
 use amochats_proto::v1::outbox_service_server::OutboxServiceServer;
 use amochats_proto::v1::webhook_service_server::WebhookServiceServer;
 use amochats_proto::v1::widget_service_server::WidgetServiceServer;
@@ -170,6 +171,7 @@ impl Server {
         let backfill = BackfillServiceServer::new(BackfillService::new(runtime.backfill().clone()));
         let widget = WidgetService::new(runtime.widget(), stop.clone(), streams.clone());
         let widget = WidgetServiceServer::new(widget);
+        let media = MediaServiceServer::new(MediaService::new(runtime.media().clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ChannelServiceServer<ChannelService>>().await;
         health.set_serving::<InboxServiceServer<InboxService>>().await;
@@ -177,6 +179,7 @@ impl Server {
         health.set_serving::<BackfillServiceServer<BackfillService>>().await;
         health.set_serving::<OutboxServiceServer<OutboxService>>().await;
         health.set_serving::<WidgetServiceServer<WidgetService>>().await;
+        health.set_serving::<MediaServiceServer<MediaService>>().await;
         // Some tools know only the older protocol.
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -196,6 +199,7 @@ impl Server {
             .add_service(backfill.max_decoding_message_size(MAX_MESSAGE))
             .add_service(outbox.max_decoding_message_size(MAX_MESSAGE))
             .add_service(widget.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(media.max_decoding_message_size(MAX_MESSAGE))
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(invalid)?)
             .add_service(reflection().build_v1alpha().map_err(invalid)?);
@@ -255,6 +259,7 @@ impl Server {
         self.health.set_not_serving::<BackfillServiceServer<BackfillService>>().await;
         self.health.set_not_serving::<OutboxServiceServer<OutboxService>>().await;
         self.health.set_not_serving::<WidgetServiceServer<WidgetService>>().await;
+        self.health.set_not_serving::<MediaServiceServer<MediaService>>().await;
         self.runtime.drain().await;
         self.stop.cancel();
         self.streams.close();

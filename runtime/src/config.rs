@@ -3,6 +3,7 @@
 use crate::backfill;
 use crate::channels::{Channel, Secrets};
 use crate::inbox::{Redelivery, Retention};
+use crate::media::MediaConfig;
 use crate::outbox::Settings;
 use crate::outbox::item::EXPIRY_MAX;
 use crate::serve::{PeerLimits, Tls, Trusted};
@@ -48,6 +49,9 @@ pub struct Config {
     /// The linking of accounts.
     #[serde(default)]
     pub widget: WidgetConfig,
+    /// Files that go with messages.
+    #[serde(default)]
+    pub media: MediaConfig,
     /// The channels, at least one.
     #[serde(default, rename = "channel")]
     pub channels: Vec<ChannelConfig>,
@@ -502,18 +506,21 @@ pub struct BackfillConfig {
     pub rate: f64,
     /// The most pages that are read of one conversation.
     pub max_pages: u32,
+    /// Also where an account gets webhooks v1, which name no message.
+    pub v1_hooks: bool,
 }
 
 impl Default for BackfillConfig {
     fn default() -> Self {
-        let backfill::Settings { on_start, rate, max_pages } = backfill::Settings::default();
-        Self { on_start, rate, max_pages }
+        let backfill::Settings { on_start, rate, max_pages, v1_hooks } = backfill::Settings::default();
+        Self { on_start, rate, max_pages, v1_hooks }
     }
 }
 
 impl BackfillConfig {
     pub(crate) fn settings(&self) -> backfill::Settings {
-        backfill::Settings { on_start: self.on_start, rate: self.rate, max_pages: self.max_pages }
+        let Self { on_start, rate, max_pages, v1_hooks } = *self;
+        backfill::Settings { on_start, rate, max_pages, v1_hooks }
     }
 
     fn validate(&self) -> Result<()> {
@@ -661,8 +668,8 @@ impl Config {
     pub const EXAMPLE: &str = include_str!("config.example.toml");
 
     /// The sections, but for the channels.
-    pub const SECTIONS: [&str; 8] =
-        ["listener", "admin", "store", "inbox", "accounts", "outbox", "backfill", "widget"];
+    pub const SECTIONS: [&str; 9] =
+        ["listener", "admin", "store", "inbox", "accounts", "outbox", "backfill", "media", "widget"];
 
     /// Reads a configuration from TOML text and the environment's variables, which win.
     ///
@@ -740,6 +747,7 @@ impl Config {
         }
         self.outbox.validate()?;
         self.backfill.validate()?;
+        self.media.validate()?;
         if self.inbox.retention_days < 14 || self.inbox.duplicates_days < self.inbox.retention_days {
             return Err(invalid(
                 "inbox",

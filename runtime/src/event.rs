@@ -41,6 +41,9 @@ impl Origin {
     }
 }
 
+/// Where the body of an event that backfill made says so. It stands in the body, since that is made here.
+pub(crate) const POSSIBLE_DUPLICATE: &str = "possible_duplicate";
+
 /// What is said of a body that is not JSON.
 const NOT_JSON: WebhookEvent = WebhookEvent {
     kind: WebhookKind::Unknown,
@@ -77,6 +80,18 @@ impl Event {
         self.parsed().unwrap_or(NOT_JSON)
     }
 
+    /// Whether backfill made it for an account whose webhooks name no message (v1), so that one of them
+    /// may have told of the same message.
+    pub fn is_possible_duplicate(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Hook {
+            #[serde(default)]
+            possible_duplicate: bool,
+        }
+        self.origin == Origin::Backfill
+            && serde_json::from_slice::<Hook>(&self.raw).is_ok_and(|hook| hook.possible_duplicate)
+    }
+
     fn parsed(&self) -> amochats::Result<WebhookEvent> {
         parse_webhook(VerifiedBody::trust(&self.raw))
     }
@@ -97,6 +112,9 @@ impl Event {
             self.put_fields(map);
             if self.conflicting_duplicate {
                 map.insert("conflicting_duplicate".into(), true.into());
+            }
+            if self.is_possible_duplicate() {
+                map.insert(POSSIBLE_DUPLICATE.into(), true.into());
             }
         }
         value

@@ -1,17 +1,16 @@
 //! What else the listener answers beside webhooks: the hook of an integration's switching off, and
-//! the widget's calls.
+//! attached files, the widget's calls.
 
 use crate::accounts::Accounts;
 use crate::channels::Channels;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::listener::{Listener, say};
-use crate::metrics::Metrics;
+use crate::media::{Answer, Media};
 use crate::serve::Trusted;
 use crate::widget::{BODY_MAX, Widget, WidgetAnswer};
 use amochats::ErrorKind;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,43 +23,37 @@ use std::time::Duration;
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) struct Front {
-    listener: Listener,
-    channels: Arc<Channels>,
-    widget: Option<Widget>,
-    trusted: Arc<Trusted>,
-    clock: Arc<dyn Clock>,
+    pub(crate) listener: Listener,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) media: Media,
+    pub(crate) widget: Option<Widget>,
+    pub(crate) trusted: Arc<Trusted>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Empty: there is none.
-    disable_path: String,
+    pub(crate) disable_path: String,
 }
 
 impl Front {
-    pub(crate) fn new(
-        config: &Config,
-        (channels, widget, clock, metrics): (Arc<Channels>, Option<Widget>, Arc<dyn Clock>, Arc<Metrics>),
-        trusted: Arc<Trusted>,
-    ) -> amochats::Result<Self> {
-        let listener = &config.listener;
-        let disable_path = listener.disable_path.clone();
-        let listener = Listener::new(listener, channels.clone(), clock.clone(), metrics, trusted.clone())?;
-        Ok(Self { listener, channels, widget, trusted, clock, disable_path })
-    }
-
     pub(crate) async fn handle(
         &self,
         request: Request<Incoming>,
         peer: IpAddr,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Answer, Infallible> {
         let is_get = request.method() == Method::GET;
         let path = request.uri().path();
         if is_get && !self.disable_path.is_empty() && path == self.disable_path {
             let query = request.uri().query().unwrap_or_default();
             let (status, said) = disabled(&self.channels, self.widget.as_ref(), query).await;
-            return Ok(say(StatusCode::from_u16(status).expect("the statuses are known"), &said));
+            let status = StatusCode::from_u16(status).expect("the statuses are known");
+            return Ok(say(status, &said).map(Either::Left));
         }
         if let Some(widget) = self.widget.as_ref().filter(|widget| widget.serves(path)) {
-            return Ok(self.of_widget(widget, request, peer).await);
+            return Ok(self.of_widget(widget, request, peer).await.map(Either::Left));
         }
-        self.listener.handle(request, peer).await
+        if let Some(answer) = self.media.answer(&request).await {
+            return Ok(answer);
+        }
+        Ok(self.listener.handle(request, peer).await?.map(Either::Left))
     }
 
     async fn of_widget(

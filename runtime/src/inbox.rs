@@ -93,6 +93,8 @@ struct Inner {
     /// Counts up whenever a timer was set.
     timers: watch::Sender<u64>,
     live: broadcast::Sender<Arc<Event>>,
+    /// How many open items of the outbox purges took away.
+    purged_items: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -213,6 +215,7 @@ impl Inbox {
             leases: Mutex::default(),
             timers: watch::Sender::new(0),
             live: broadcast::Sender::new(LIVE),
+            purged_items: watch::Sender::new(0),
         }))
     }
 
@@ -437,12 +440,20 @@ impl Inbox {
     }
 
     /// Deletes the events of a conversation, by either id, settled or not, in this store for good;
-    /// says how many.
+    /// says how many. With them go its items of the outbox, but for one that is on its way at the
+    /// moment, and within a minute its files.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
-        self.0.store.purge(scope, conversation).await
+        let purged = self.0.store.purge(scope, conversation).await?;
+        self.0.purged_items.send_modify(|items| *items += purged.open_items);
+        Ok(purged.events)
+    }
+
+    /// How many open items of the outbox purges took away by now.
+    pub(crate) fn purged_items(&self) -> watch::Receiver<u64> {
+        self.0.purged_items.subscribe()
     }
 
     /// A consumer of a subscription, one of possibly several.

@@ -6,6 +6,7 @@ mod site;
 pub(crate) use backlog::BacklogMetrics;
 pub(crate) use site::SiteMetrics;
 
+use crate::media::MediaMetrics;
 use crate::outbox::{CircuitState, Depth, ItemState};
 use amochats::{Error, Result};
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -26,6 +27,7 @@ pub struct Metrics {
     connections: Gauge,
     pub(crate) site: SiteMetrics,
     pub(crate) backlog: BacklogMetrics,
+    pub(crate) media: MediaMetrics,
     outbox_items: Family<InState, Gauge>,
     outbox_oldest: Gauge,
     outbox_attempts: Family<Attempt, Counter>,
@@ -81,6 +83,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             site: SiteMetrics::default(),
             backlog: BacklogMetrics::default(),
+            media: MediaMetrics::default(),
             outbox_items: Family::default(),
             outbox_oldest: Gauge::default(),
             outbox_attempts: Family::default(),
@@ -111,6 +114,7 @@ impl Default for Metrics {
         );
         metrics.site.register(&mut registry);
         metrics.backlog.register(&mut registry);
+        metrics.media.register(&mut registry);
         metrics.register_outbox(&mut registry);
         Self { registry, ..metrics }
     }

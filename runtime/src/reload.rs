@@ -2,10 +2,11 @@
 
 use crate::channels::Channels;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{AccountConfig, ChannelConfig, Config, OldSecret};
 use crate::metrics::Metrics;
+use crate::runtime::Runtime;
 use crate::serve::{Site, Tls};
-use amochats::Result;
+use amochats::{AccountId, ChannelId, Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,115 @@ impl Reloading {
     }
 }
 
+impl Reloading {
+    /// Changes the channels, all that is asked for or, with an error, nothing.
+    fn change(
+        &self,
+        channels: &Channels,
+        change: impl FnOnce(&mut Vec<ChannelConfig>) -> Result<()>,
+    ) -> Result<()> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = current.clone();
+        change(&mut new.channels)?;
+        new.validate()?;
+        channels.replace(&new)?;
+        channels.accounts().look_again();
+        *current = new;
+        Ok(())
+    }
+}
+
+/// Channels and accounts while everything runs. What is set here holds until the process ends or
+/// [`Runtime::reload`] sets all of them anew.
+impl Runtime {
+    /// Adds a channel, or replaces the one of the same id with all that belongs to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn set_channel(&self, channel: ChannelConfig) -> Result<()> {
+        self.reloading.change(&self.channels, |channels| {
+            match channels.iter_mut().find(|known| known.id == channel.id) {
+                Some(known) => *known = channel,
+                None => channels.push(channel),
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes a channel. Its webhooks are answered 404 from then on; its events are handed out as
+    /// before, and what is in the outbox for it waits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownChannel`]; [`ErrorKind::ConfigInvalid`] for the only one.
+    pub fn remove_channel(&self, id: &ChannelId) -> Result<()> {
+        self.reloading.change(&self.channels, |channels| {
+            let place = place_of(channels, id)?;
+            channels.remove(place);
+            Ok(())
+        })
+    }
+
+    /// Signs with another secret from now on. Webhooks under the one before are accepted until `until`,
+    /// a time such as `2026-12-01T00:00:00Z`; without it, until the next rotation names one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownChannel`]; [`ErrorKind::ConfigInvalid`] for a secret or time that cannot be
+    /// one.
+    pub fn rotate_secret(&self, id: &ChannelId, secret: &str, until: Option<&str>) -> Result<()> {
+        self.reloading.change(&self.channels, |channels| {
+            let place = place_of(channels, id)?;
+            let channel = &mut channels[place];
+            let old = OldSecret {
+                value: channel.secret.replace(secret.to_owned()),
+                file: channel.secret_file.take(),
+                until: until.map(str::to_owned),
+            };
+            channel.old_secrets.push(old);
+            Ok(())
+        })
+    }
+
+    /// Adds an account to a channel, or replaces the one of the same id; with
+    /// [`connect`](AccountConfig::connect) it is connected and kept so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownChannel`]; [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn set_account(&self, id: &ChannelId, account: AccountConfig) -> Result<()> {
+        self.reloading.change(&self.channels, |channels| {
+            let place = place_of(channels, id)?;
+            let accounts = &mut channels[place].accounts;
+            match accounts.iter_mut().find(|known| known.id == account.id) {
+                Some(known) => *known = account,
+                None => accounts.push(account),
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets what was set of an account. It stays connected, and its webhooks are kept, until
+    /// [`Accounts::disconnect`](crate::Accounts::disconnect).
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownChannel`]; [`ErrorKind::NotFound`] for an account that was not set.
+    pub fn remove_account(&self, id: &ChannelId, account: &AccountId) -> Result<()> {
+        self.reloading.change(&self.channels, |channels| {
+            let place = place_of(channels, id)?;
+            let accounts = &mut channels[place].accounts;
+            let before = accounts.len();
+            accounts.retain(|known| known.id != account.as_str());
+            if accounts.len() == before {
+                return Err(Error::new(ErrorKind::NotFound, "the channel has no such account"));
+            }
+            Ok(())
+        })
+    }
+}
+
+fn place_of(channels: &[ChannelConfig], id: &ChannelId) -> Result<usize> {
+    let place = channels.iter().position(|known| known.id == id.as_str());
+    place.ok_or_else(|| Error::new(ErrorKind::UnknownChannel, "the channel is not set here"))
+}
+
 /// The keys that differ and cannot change under way.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let (before, after) = (&old.listener, &new.listener);
@@ -71,6 +181,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differs("outbox", format!("{:?}", old.outbox) != format!("{:?}", new.outbox));
     differs("backfill", format!("{:?}", old.backfill) != format!("{:?}", new.backfill));
     differs("widget", format!("{:?}", old.widget) != format!("{:?}", new.widget));
+    differs("media", format!("{:?}", old.media) != format!("{:?}", new.media));
     keys
 }
 

@@ -7,7 +7,9 @@ use crate::channels::Channels;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::front::Front;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Retention};
+use crate::listener::Listener;
+use crate::media::Media;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::reload::{Reloading, watch_certificate};
@@ -27,8 +29,9 @@ pub struct Runtime {
     inbox: Inbox,
     outbox: Outbox,
     backfill: Backfill,
+    media: Media,
     widget: Option<Widget>,
-    channels: Arc<Channels>,
+    pub(crate) channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -44,7 +47,7 @@ pub struct Runtime {
     ended: CancellationToken,
     listening: TaskTracker,
     tasks: TaskTracker,
-    reloading: Reloading,
+    pub(crate) reloading: Reloading,
 }
 
 impl Runtime {
@@ -91,12 +94,27 @@ impl Runtime {
         .await?;
         let (webhooks, listener_address) = bound(config.listener.address, "listener").await?;
         let (machines, admin_address) = bound(config.admin.address, "admin").await?;
+        let media =
+            Media::start(store.clone(), clock.clone(), metrics.clone(), config, listener_address).await?;
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
         let trusted = Arc::new(Trusted::new(&config.listener.trusted_proxies)?);
-        let parts = (channels.clone(), widget.clone(), clock.clone(), metrics.clone());
-        let front = Arc::new(Front::new(config, parts, trusted.clone())?);
+        let front = Arc::new(Front {
+            listener: Listener::new(
+                &config.listener,
+                channels.clone(),
+                clock.clone(),
+                metrics.clone(),
+                trusted.clone(),
+            )?,
+            channels: channels.clone(),
+            media: media.clone(),
+            widget: widget.clone(),
+            trusted: trusted.clone(),
+            clock: clock.clone(),
+            disable_path: config.listener.disable_path.clone(),
+        });
         let site = Site {
             guests: Guests::new(config.listener.limits(), clock.clone()),
             clock: clock.clone(),
@@ -136,15 +154,13 @@ impl Runtime {
         if let Some(widget) = widget.clone() {
             widget.start(&tasks, ended.clone());
         }
-        let (timers, stop) = (inbox.clone(), ended.clone());
-        tasks.spawn(async move { timers.run(stop).await });
-        let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
-        tasks.spawn(async move { keeper.maintain(retention, stop).await });
+        look_after(&inbox, config.inbox.retention(), &tasks, &ended);
 
         Ok(Self {
             inbox,
             outbox,
             backfill,
+            media,
             widget,
             channels,
             metrics,
@@ -190,6 +206,11 @@ impl Runtime {
     /// The backfill.
     pub fn backfill(&self) -> &Backfill {
         &self.backfill
+    }
+
+    /// Files that go with messages.
+    pub fn media(&self) -> &Media {
+        &self.media
     }
 
     /// The linking of accounts, where it is configured.
@@ -240,6 +261,7 @@ impl Runtime {
         // What is on the wire may still be answered; what is not is looked for at the next start.
         in_time &= tokio::time::timeout_at(ends, self.backfill.stop()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.outbox.stop()).await.is_ok();
+        in_time &= tokio::time::timeout_at(ends, self.media.stop()).await.is_ok();
         // Asked for also when the time is over: the store finishes what it has accepted.
         in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.tasks.wait()).await.is_ok();
@@ -247,6 +269,14 @@ impl Runtime {
             tracing::warn!("not everything ended within the deadline");
         }
     }
+}
+
+/// Ends leases in time, and deletes what is old.
+fn look_after(inbox: &Inbox, retention: Retention, tasks: &TaskTracker, ended: &CancellationToken) {
+    let (timers, stop) = (inbox.clone(), ended.clone());
+    tasks.spawn(async move { timers.run(stop).await });
+    let (keeper, stop) = (inbox.clone(), ended.clone());
+    tasks.spawn(async move { keeper.maintain(retention, stop).await });
 }
 
 /// A listener, and the address it has where any port was asked for.

@@ -7,8 +7,8 @@ use amochats::{
 use amochats_runtime::backfill::Progress;
 use amochats_runtime::clock::{Clock, Sleep};
 use amochats_runtime::outbox::{Call, Item, ItemFilter, ItemState, NewItem};
-use amochats_runtime::store::{MemoryStore, SqliteStore, Start, Store};
-use amochats_runtime::{Config, ConsumerOptions, Runtime};
+use amochats_runtime::store::{EventQuery, MemoryStore, SqliteStore, Start, Store};
+use amochats_runtime::{Config, ConsumerOptions, Origin, Runtime};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -957,4 +957,57 @@ async fn accounts_with_webhooks_v1_are_left_alone() {
     )
     .await;
     assert_eq!(world.runtime.backfill().run().await.expect("begun").pending, 0);
+}
+
+#[tokio::test]
+async fn accounts_with_webhooks_v1_are_fetched_if_that_is_wanted() {
+    for in_memory in [true, false] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> = if in_memory {
+            Arc::new(MemoryStore::default())
+        } else {
+            Arc::new(SqliteStore::open(folder.path().join("store.db")).await.expect("a new store"))
+        };
+        let service = Service::start().await;
+        let mut config = config(&service, "");
+        config.backfill.v1_hooks = true;
+        let clock = Arc::new(TestClock::new());
+        let runtime = Runtime::start_with(&config, store, clock.clone()).await.expect("started");
+        let mut world = World { runtime, service, clock };
+        ingest(&world, hook("M-1")).await;
+        let now = world.clock.now_msec();
+        let v1 = |text: &str, at: Option<i64>| json!({ "receiver": "u-1", "conversation_id": "c-1", "type": "text", "text": text, "msec_timestamp": at });
+        ingest(&world, v1("text of M-2", Some(now + 999)).to_string()).await;
+        ingest(&world, v1("text of M-3", Some(now + 5000)).to_string()).await;
+        ingest(&world, v1("text of M-4", None).to_string()).await;
+        ingest(&world, v1("other", None).to_string()).await;
+
+        world.runtime.backfill().run().await.expect("begun");
+        let asked = world.service.expect("history").await;
+        let history = [
+            told("M-6", None, now + 100_000),
+            // The time of the webhook is near, far, and not told; the content differs; it came twice.
+            told("M-2", None, now),
+            told("M-3", None, now + 3999),
+            told("M-4", None, now - 1000),
+            told("M-5", None, now),
+            json!({ "msec_timestamp": now + 10, "receiver": { "id": "client", "client_id": "u-1" },
+                    "message": { "id": "M-2b", "type": "text", "text": "text of M-2" } }),
+            told("M-old", None, now - 3_600_000),
+        ];
+        asked.answer("200 OK", "", &json!({ "messages": history }).to_string()).await;
+        assert_eq!(backfilled(&world).await.appended, 4);
+        let query = EventQuery { after: None, scope: None, limit: 100 };
+        let events = world.runtime.inbox().events(query).await.expect("listed");
+        let fetched = events.iter().filter(|event| event.origin == Origin::Backfill);
+        let ids = fetched.map(|event| {
+            let json = event.to_json();
+            assert_eq!(
+                (event.is_possible_duplicate(), json["possible_duplicate"].as_bool()),
+                (true, Some(true))
+            );
+            json["message_ref_id"].as_str().expect("an id").to_owned()
+        });
+        assert_eq!(ids.collect::<Vec<_>>(), ["M-5", "M-2b", "M-3", "M-6"]);
+    }
 }

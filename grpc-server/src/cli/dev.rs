@@ -12,6 +12,7 @@ use amochats_runtime::config::{
     AccountsConfig, AdminConfig, BackfillConfig, ChannelConfig, InboxConfig, ListenerConfig, OutboxConfig,
     StoreConfig, WidgetConfig,
 };
+use amochats_runtime::media::MediaConfig;
 use amochats_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
 use std::fs;
@@ -121,6 +122,7 @@ impl Dev {
                 outbox: OutboxConfig::default(),
                 backfill: BackfillConfig::default(),
                 widget: WidgetConfig::default(),
+                media: media(sandbox.api_addr()),
                 channels: vec![ChannelConfig {
                     base_url: Some(url(sandbox.api_addr())),
                     ..ChannelConfig::new(channel.channel_id.as_str(), channel.secret.as_str())
@@ -161,6 +163,17 @@ impl Dev {
         sandbox.shutdown().await;
         data.close()?;
         Ok(Exit::Ok)
+    }
+}
+
+/// Attachments are fetched from the local amoCRM.
+fn media(sandbox: SocketAddr) -> MediaConfig {
+    MediaConfig {
+        fetch: true,
+        fetch_http: true,
+        fetch_hosts: vec![sandbox.ip().to_string()],
+        fetch_private: vec![sandbox.ip().to_string()],
+        ..MediaConfig::default()
     }
 }
 

@@ -13,6 +13,7 @@ mod dev;
 mod generate;
 mod io;
 mod listen;
+mod media;
 mod outbox;
 mod process;
 mod remote;
@@ -61,6 +62,8 @@ enum Command {
     Listen(listen::Listen),
     Accounts(accounts::Accounts),
     Backfill(backfill::Backfill),
+    #[command(subcommand)]
+    Media(media::Media),
     #[command(subcommand)]
     Outbox(outbox::Outbox),
     #[command(subcommand)]
@@ -120,6 +123,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Listen(listen) => listen.run(),
         Command::Accounts(accounts) => accounts.run(),
         Command::Backfill(backfill) => backfill.run(),
+        Command::Media(media) => media.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),

@@ -3,6 +3,7 @@
 mod backfill;
 mod channel;
 mod inbox;
+mod media;
 mod outbox;
 mod webhook;
 mod widget;
@@ -10,6 +11,7 @@ mod widget;
 pub use backfill::BackfillService;
 pub use channel::ChannelService;
 pub use inbox::InboxService;
+pub use media::MediaService;
 pub use outbox::OutboxService;
 pub use webhook::WebhookService;
 pub use widget::WidgetService;

@@ -4,7 +4,7 @@ use super::{BackfillStore, Gap};
 use crate::event::{Event, NewEvent};
 use crate::store::Appended;
 use crate::store::memory::MemoryStore;
-use amochats::{ConversationRefId, Result, ScopeId};
+use amochats::{ConversationId, ConversationRefId, Result, ScopeId};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
@@ -22,9 +22,9 @@ impl Gaps {
 
 #[async_trait]
 impl BackfillStore for MemoryStore {
-    async fn mark_all(&self) -> Result<()> {
+    async fn mark_all(&self, v1_hooks: bool) -> Result<()> {
         let mut state = self.state()?;
-        for gap in state.known_conversations() {
+        for gap in state.known_conversations(v1_hooks) {
             state.gaps.mark(gap);
         }
         Ok(())
@@ -59,6 +59,21 @@ impl BackfillStore for MemoryStore {
     async fn append_missing(&self, event: NewEvent) -> Result<bool> {
         let Some((key, _)) = event.dedup_key() else { return Ok(false) };
         self.change(|state| !state.has_seen(&key) && state.append(event) != Appended::Duplicate)
+    }
+
+    async fn heard_by_v1(
+        &self,
+        scope: &ScopeId,
+        conversation: Option<&ConversationId>,
+        since: i64,
+    ) -> Result<Option<Vec<Event>>> {
+        let state = self.state()?;
+        let all: Vec<&Event> = state.v1_messages().filter(|event| event.scope_id == *scope).collect();
+        let is_of = |event: &&&Event| {
+            let of = event.parse();
+            event.received_at >= since && of.conversation_id() == conversation
+        };
+        Ok((!all.is_empty()).then(|| all.iter().filter(is_of).map(|event| (*event).clone()).collect()))
     }
 
     async fn unreported(&self, after: Option<String>, max: usize) -> Result<Vec<Event>> {

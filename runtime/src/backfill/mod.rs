@@ -6,8 +6,9 @@
 //! gaps are kept in the store, so that a backfill goes on after a restart.
 //!
 //! What the history does not tell cannot be fetched: the first messages of chats that we never saw,
-//! reactions and typing. Where an account gets webhooks v1, which name no message, nothing is fetched,
-//! since what is there could not be told from what is missing.
+//! reactions and typing. Where an account gets webhooks v1, which name no message, nothing is fetched
+//! unless the configuration wants it: what is there can then only be told from what is missing by its
+//! time and content, so what is fetched is marked as a possible duplicate.
 
 mod memory;
 mod sqlite;
@@ -16,12 +17,13 @@ pub(crate) use memory::Gaps;
 
 use crate::channels::Channels;
 use crate::clock::Clock;
-use crate::event::{Event, NewEvent, Origin};
+use crate::event::{Event, NewEvent, Origin, POSSIBLE_DUPLICATE};
 use crate::metrics::Metrics;
 use crate::outbox::written_at;
 use crate::store::Store;
 use amochats::{
     ConversationId, ConversationRefId, History, HistoryMessage, Participant, Result, Retry, ScopeId,
+    WebhookKind,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -37,6 +39,8 @@ use tokio_util::task::TaskTracker;
 const OVERLAP: usize = 5;
 /// The history's time may differ from the one of the webhook.
 const TOLERANCE_MSEC: i64 = 60_000;
+/// So far apart a webhook v1 and the history may date the same message.
+const SAME_MSEC: i64 = 1000;
 /// The first pause after a failure, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// So many gaps are remembered until the store takes them; beyond, all conversations are read.
@@ -58,8 +62,9 @@ pub struct Gap {
 /// What backfill asks of a store.
 #[async_trait]
 pub trait BackfillStore: Send + Sync {
-    /// Marks every conversation that is known by amoCRM's id, from its last event on.
-    async fn mark_all(&self) -> Result<()>;
+    /// Marks every conversation that is known by amoCRM's id, from its last event on; those of accounts
+    /// with webhooks v1 only if asked to.
+    async fn mark_all(&self, v1_hooks: bool) -> Result<()>;
 
     /// Marks a conversation; of two marks the earlier time counts.
     async fn mark(&self, gap: Gap) -> Result<()>;
@@ -76,6 +81,15 @@ pub trait BackfillStore: Send + Sync {
     /// Keeps an event whose message was never seen, whatever its content; says whether it did.
     async fn append_missing(&self, event: NewEvent) -> Result<bool>;
 
+    /// The messages of a conversation, by the integration's id, that webhooks v1 brought since then, in
+    /// Unix milliseconds. `None` where the scope gets no such webhooks.
+    async fn heard_by_v1(
+        &self,
+        scope: &ScopeId,
+        conversation: Option<&ConversationId>,
+        since: i64,
+    ) -> Result<Option<Vec<Event>>>;
+
     /// Up to `max` message events, after the one of this id, that everybody has settled and whose
     /// delivery status was never enqueued.
     async fn unreported(&self, after: Option<String>, max: usize) -> Result<Vec<Event>>;
@@ -90,11 +104,13 @@ pub struct Settings {
     pub rate: f64,
     /// The most pages that are read of one conversation.
     pub max_pages: u32,
+    /// Also where an account gets webhooks v1.
+    pub v1_hooks: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { on_start: true, rate: 2.0, max_pages: 20 }
+        Self { on_start: true, rate: 2.0, max_pages: 20, v1_hooks: false }
     }
 }
 
@@ -170,7 +186,7 @@ impl Backfill {
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         if settings.on_start {
-            store.backfill().mark_all().await?;
+            store.backfill().mark_all(settings.v1_hooks).await?;
         }
         let backfill = Self(Arc::new(Inner {
             store,
@@ -192,7 +208,7 @@ impl Backfill {
     /// # Errors
     /// Those of the store.
     pub async fn run(&self) -> Result<Progress> {
-        self.0.store.backfill().mark_all().await?;
+        self.0.store.backfill().mark_all(self.0.settings.v1_hooks).await?;
         self.progress_mut().running = true;
         self.0.channels.lost().changed.notify_one();
         self.progress().await
@@ -266,7 +282,7 @@ impl Backfill {
         let lost = self.0.channels.lost();
         let waiting = lost.gaps().clone();
         if waiting.len() >= UNKEPT {
-            store.mark_all().await?;
+            store.mark_all(self.0.settings.v1_hooks).await?;
         }
         for gap in &waiting {
             store.mark(gap.clone()).await?;
@@ -325,8 +341,21 @@ impl Backfill {
             history.offset += count.saturating_sub(OVERLAP).max(1) as u64;
         }
         missing.sort_by_key(written_at);
+        let v1 = self.0.store.backfill();
+        let v1 = v1.heard_by_v1(&gap.scope_id, gap.conversation_id.as_ref(), since - SAME_MSEC).await?;
+        let unsure = v1.is_some();
+        let mut heard = v1.unwrap_or_default();
         for message in missing {
-            let body = webhook(gap, account_id.as_str(), &message).to_string();
+            if let Some(place) = heard.iter().position(|event| tells_of(event, &message)) {
+                // One webhook tells of one message.
+                heard.swap_remove(place);
+                continue;
+            }
+            let mut body = webhook(gap, account_id.as_str(), &message);
+            if unsure {
+                body[POSSIBLE_DUPLICATE] = true.into();
+            }
+            let body = body.to_string();
             let event = NewEvent {
                 channel_id: channel_id.clone(),
                 account_id: account_id.clone(),
@@ -348,6 +377,17 @@ impl Backfill {
         }
         Ok(())
     }
+}
+
+/// Whether a webhook v1 told of this message: of the same time, form and content.
+fn tells_of(event: &Event, message: &HistoryMessage) -> bool {
+    let WebhookKind::Message(heard) = event.parse().kind else { return false };
+    let written = heard.msec_timestamp.or_else(|| heard.timestamp?.checked_mul(1000));
+    let apart = written_at(message).map(|at| at.abs_diff(written.unwrap_or(event.received_at)));
+    apart.is_some_and(|apart| apart <= SAME_MSEC.unsigned_abs())
+        && heard.message_type == message.message_type
+        && heard.text == message.text
+        && heard.media == message.media
 }
 
 /// Whether a webhook would have told of it: written in the CRM, not by us.

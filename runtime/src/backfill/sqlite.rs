@@ -4,7 +4,7 @@ use super::{BackfillStore, Gap};
 use crate::event::{Event, NewEvent, Origin};
 use crate::store::Appended;
 use crate::store::sqlite::{SqliteStore, Transaction, error};
-use amochats::{Result, ScopeId};
+use amochats::{ConversationId, Result, ScopeId};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -13,8 +13,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 const KNOWN: &str = "\
     SELECT s.channel_id || '_' || s.account_id, e.conversation_ref_id, max(e.conversation_id), \
            coalesce(max(e.received_at) FILTER (WHERE e.origin <> 'outbox'), min(e.received_at)) \
-    FROM event e JOIN scope s ON s.id = e.scope WHERE e.conversation_ref_id IS NOT NULL AND e.scope NOT IN \
-    (SELECT v.scope FROM event v WHERE v.kind = 'message' AND v.origin = 'webhook' AND v.message_ref_id IS NULL) \
+    FROM event e JOIN scope s ON s.id = e.scope WHERE e.conversation_ref_id IS NOT NULL AND (?1 OR e.scope NOT IN \
+    (SELECT v.scope FROM event v WHERE v.kind = 'message' AND v.origin = 'webhook' AND v.message_ref_id IS NULL)) \
     GROUP BY e.scope, e.conversation_ref_id";
 
 /// How many conversations are marked in one transaction, so that nobody else waits long.
@@ -29,8 +29,8 @@ fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
     })
 }
 
-fn known(sql: &Connection) -> rusqlite::Result<Vec<Gap>> {
-    sql.prepare(KNOWN)?.query_map([], gap)?.collect()
+fn known(sql: &Connection, v1_hooks: bool) -> rusqlite::Result<Vec<Gap>> {
+    sql.prepare(KNOWN)?.query_map([v1_hooks], gap)?.collect()
 }
 
 fn mark(sql: &Connection, gap: &Gap) -> rusqlite::Result<()> {
@@ -68,37 +68,62 @@ fn append_missing(tx: &mut Transaction<'_>, event: &NewEvent) -> Result<bool> {
 fn unreported(sql: &Connection, after: Option<&str>, max: usize) -> rusqlite::Result<Vec<Event>> {
     let store_id: String = sql.query_row("SELECT id FROM store", [], |row| row.get(0))?;
     let after = after.and_then(|id| id.strip_prefix(&store_id)?.strip_prefix('-')?.parse::<i64>().ok());
-    let read = |row: &Row<'_>| {
-        let (channel_id, account_id) = (row.get::<_, String>(1)?.into(), row.get::<_, String>(2)?.into());
-        Ok(Event {
-            event_id: format!("{store_id}-{}", row.get::<_, i64>(0)?),
-            scope_id: ScopeId::of(&channel_id, &account_id),
-            channel_id,
-            account_id,
-            received_at: row.get(3)?,
-            origin: Origin::from_name(&row.get::<_, String>(4)?),
-            conflicting_duplicate: row.get(5)?,
-            raw: row.get::<_, Vec<u8>>(6)?.into(),
-        })
-    };
-    sql.prepare(
-        "SELECT e.seq, s.channel_id, s.account_id, e.received_at, e.origin, e.conflicting, e.body \
-         FROM event e JOIN scope s ON s.id = e.scope \
+    let read = |row: &Row<'_>| event(row, &store_id);
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    sql.prepare(&format!(
+        "SELECT {EVENT} FROM event e JOIN scope s ON s.id = e.scope \
          WHERE e.seq > ?1 AND e.kind = 'message' AND e.message_ref_id IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.seq = e.seq) \
          AND NOT EXISTS (SELECT 1 FROM feed f WHERE e.seq BETWEEN f.next AND coalesce(f.until, e.seq)) \
          AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.call = 'set_delivery_status' \
                          AND o.message_ref_id = e.message_ref_id) \
-         ORDER BY e.seq LIMIT ?2",
-    )?
-    .query_map(params![after.unwrap_or(0), i64::try_from(max).unwrap_or(i64::MAX)], read)?
+         ORDER BY e.seq LIMIT ?2"
+    ))?
+    .query_map(params![after.unwrap_or(0), max], read)?
     .collect()
+}
+
+const EVENT: &str = "e.seq, s.channel_id, s.account_id, e.received_at, e.origin, e.conflicting, e.body";
+
+fn event(row: &Row<'_>, store_id: &str) -> rusqlite::Result<Event> {
+    let (channel_id, account_id) = (row.get::<_, String>(1)?.into(), row.get::<_, String>(2)?.into());
+    Ok(Event {
+        event_id: format!("{store_id}-{}", row.get::<_, i64>(0)?),
+        scope_id: ScopeId::of(&channel_id, &account_id),
+        channel_id,
+        account_id,
+        received_at: row.get(3)?,
+        origin: Origin::from_name(&row.get::<_, String>(4)?),
+        conflicting_duplicate: row.get(5)?,
+        raw: row.get::<_, Vec<u8>>(6)?.into(),
+    })
+}
+
+fn heard_by_v1(
+    sql: &Connection,
+    scope: &str,
+    conversation: Option<&str>,
+    since: i64,
+) -> rusqlite::Result<Option<Vec<Event>>> {
+    let of_v1 = "FROM event e JOIN scope s ON s.id = e.scope \
+                 WHERE s.channel_id || '_' || s.account_id = ?1 AND e.kind = 'message' \
+                 AND e.origin = 'webhook' AND e.message_ref_id IS NULL";
+    if !sql.prepare(&format!("SELECT 1 {of_v1}"))?.exists([scope])? {
+        return Ok(None);
+    }
+    let store_id: String = sql.query_row("SELECT id FROM store", [], |row| row.get(0))?;
+    sql.prepare(&format!(
+        "SELECT {EVENT} {of_v1} AND e.conversation_id IS ?2 AND e.received_at >= ?3 ORDER BY e.seq"
+    ))?
+    .query_map(params![scope, conversation, since], |row| event(row, &store_id))?
+    .collect::<rusqlite::Result<_>>()
+    .map(Some)
 }
 
 #[async_trait]
 impl BackfillStore for SqliteStore {
-    async fn mark_all(&self) -> Result<()> {
-        let known = self.read(|sql| known(sql).map_err(error)).await?;
+    async fn mark_all(&self, v1_hooks: bool) -> Result<()> {
+        let known = self.read(move |sql| known(sql, v1_hooks).map_err(error)).await?;
         for portion in known.chunks(PORTION) {
             let portion = portion.to_vec();
             let mark_them = |sql: &Connection, gaps: &[Gap]| gaps.iter().try_for_each(|gap| mark(sql, gap));
@@ -132,6 +157,20 @@ impl BackfillStore for SqliteStore {
 
     async fn append_missing(&self, event: NewEvent) -> Result<bool> {
         self.transact(move |tx| append_missing(tx, &event)).await
+    }
+
+    async fn heard_by_v1(
+        &self,
+        scope: &ScopeId,
+        conversation: Option<&ConversationId>,
+        since: i64,
+    ) -> Result<Option<Vec<Event>>> {
+        let (scope, conversation) = (scope.clone(), conversation.cloned());
+        self.read(move |sql| {
+            let conversation = conversation.as_ref().map(ConversationId::as_str);
+            heard_by_v1(sql, scope.as_str(), conversation, since).map_err(error)
+        })
+        .await
     }
 
     async fn unreported(&self, after: Option<String>, max: usize) -> Result<Vec<Event>> {

@@ -1,6 +1,6 @@
 //! The outbox of the store in memory: the plainest statement of what [`OutboxStore`] does.
 
-use super::item::{Call, Draft, Item, ItemState, NewItem};
+use super::item::{Call, Draft, Ids, Item, ItemState, NewItem};
 use super::store::{Acknowledged, Change, Depth, Enqueued, ItemFilter, OutboxStore, Report};
 use crate::store::memory::{MemoryStore, State};
 use crate::store::{Settled, Settlement, Token};
@@ -23,6 +23,27 @@ impl Rows {
     pub(crate) fn reported(&self) -> HashSet<MessageRefId> {
         let reports = self.0.values().filter(|row| row.item.call == super::item::SET_DELIVERY_STATUS);
         reports.filter_map(|row| row.item.ids.message_ref_id.clone()).collect()
+    }
+}
+
+impl Rows {
+    /// Deletes the items of a conversation, by any of its ids, but for those that may be on the wire;
+    /// says how many had not ended.
+    pub(crate) fn purge(&mut self, scope: &ScopeId, ids: &[&str]) -> u64 {
+        let mut open = 0;
+        self.0.retain(|_, row| {
+            let Ids { conversation_id, conversation_ref_id, .. } = &row.item.ids;
+            let named = [
+                conversation_id.as_ref().map(AsRef::as_ref),
+                conversation_ref_id.as_ref().map(AsRef::as_ref),
+            ];
+            let is_of =
+                row.item.scope_id == *scope && named.into_iter().flatten().any(|id: &str| ids.contains(&id));
+            let goes = is_of && !matches!(row.item.state, ItemState::Sending | ItemState::Resolving);
+            open += u64::from(goes && row.item.state == ItemState::Queued);
+            !goes
+        });
+        open
     }
 }
 

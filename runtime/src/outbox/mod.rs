@@ -29,6 +29,7 @@ pub(crate) use item::OUTBOX;
 pub use item::{Call, Draft, Ids, Item, ItemState, NewItem, Problem};
 pub(crate) use lane::written_at;
 pub(crate) use memory::Rows;
+pub(crate) use sqlite::purge_items;
 pub use store::{Acknowledged, Change, Depth, Ending, Enqueued, ItemFilter, OutboxStore, Report};
 
 use crate::channels::Channels;
@@ -156,7 +157,9 @@ impl Outbox {
         for scope in scopes {
             outbox.wake(&scope);
         }
-        let (sweeper, forgetter) = (outbox.clone(), outbox.clone());
+        let (sweeper, forgetter, counter) = (outbox.clone(), outbox.clone(), outbox.clone());
+        let purged = outbox.0.inbox.purged_items();
+        outbox.0.tasks.spawn(async move { counter.count_purged(purged).await });
         outbox.0.tasks.spawn(async move { sweeper.expire_in_time().await });
         outbox.0.tasks.spawn(async move { forgetter.forget_in_time().await });
         Ok(outbox)
@@ -375,6 +378,24 @@ impl Outbox {
                 () = self.0.stop.cancelled() => return,
                 () = due => {}
                 _ = deadlines.changed() => {}
+            }
+        }
+    }
+
+    /// Follows the purges of conversations, which take items away.
+    async fn count_purged(&self, mut purged: watch::Receiver<u64>) {
+        let mut counted = 0;
+        loop {
+            let all = *purged.borrow_and_update();
+            if all > counted {
+                self.0.open.fetch_sub(all - counted, Ordering::Relaxed);
+                counted = all;
+                for scope in self.0.store.outbox().scopes().await.unwrap_or_default() {
+                    self.wake(&scope);
+                }
+            }
+            if !matches!(self.0.stop.run_until_cancelled(purged.changed()).await, Some(Ok(()))) {
+                return;
             }
         }
     }

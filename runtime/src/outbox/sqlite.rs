@@ -283,6 +283,28 @@ fn next_expiry(sql: &Connection) -> rusqlite::Result<Option<i64>> {
     sql.prepare_cached("SELECT min(expires_at) FROM outbox WHERE state = 0")?.query_row([], |row| row.get(0))
 }
 
+/// Deletes the items of a conversation, by any of its ids, but for those that may be on the wire; says
+/// how many had not ended.
+pub(crate) fn purge_items(sql: &Connection, scope: &ScopeId, ids: &str) -> rusqlite::Result<u64> {
+    let purge = format!(
+        "DELETE FROM outbox WHERE scope_id = ?1 AND state NOT IN ({SENDING}, {RESOLVING}) \
+         AND (conversation_id IN (SELECT value FROM json_each(?2)) \
+              OR conversation_ref_id IN (SELECT value FROM json_each(?2))) RETURNING state"
+    );
+    let mut open = 0;
+    for state in sql.prepare(&purge)?.query_map([scope.as_str(), ids], |row| row.get::<_, i64>(0))? {
+        open += u64::from(state? == QUEUED);
+    }
+    // An item that is known by another id may have waited behind these.
+    sql.execute(
+        "UPDATE outbox SET head = 1 WHERE scope_id = ?1 AND state < 3 AND NOT EXISTS (SELECT 1 FROM outbox earlier \
+         WHERE earlier.scope_id = ?1 AND earlier.ordering = outbox.ordering AND earlier.state < 3 \
+         AND earlier.seq < outbox.seq)",
+        [scope.as_str()],
+    )?;
+    Ok(open)
+}
+
 fn forget(sql: &Connection, before: i64, max: usize) -> rusqlite::Result<usize> {
     let old = "SELECT seq FROM outbox WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2";
     sql.prepare_cached(&format!("DELETE FROM outbox WHERE seq IN ({old})"))?

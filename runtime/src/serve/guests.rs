@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -197,6 +197,29 @@ impl Guest {
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         self.guests.clock.clone()
+    }
+}
+
+/// Keeps a connection alive whose answer takes long, for as long as the peer takes some of it: as an
+/// extension of the response, and in its body.
+#[derive(Clone, Default)]
+pub(crate) struct Progress(Arc<OnceLock<Arc<Guest>>>);
+
+impl Progress {
+    pub(super) fn is_of(&self, guest: Arc<Guest>) {
+        // Each answer is of one guest.
+        let _ = self.0.set(guest);
+    }
+
+    /// The peer took something.
+    pub(crate) fn made(&self) {
+        let Some(guest) = self.0.get() else { return };
+        if !guest.phase.is_busy() {
+            let now = micros(guest.guests.clock.monotonic());
+            let keep_alive = guest.guests.keep_alive.load(Ordering::Relaxed);
+            guest.phase.since.store(now, Ordering::Relaxed);
+            guest.phase.deadline.store(now + keep_alive, Ordering::Release);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod proxy;
 mod tls;
 mod watched;
 
-pub(crate) use guests::{Guests, PeerLimits};
+pub(crate) use guests::{Guests, PeerLimits, Progress};
 pub(crate) use proxy::Trusted;
 pub(crate) use tls::Tls;
 
@@ -261,9 +261,17 @@ impl Site {
     }
 }
 
-/// Answers, with the guest told of the end.
-async fn attend<T>(attendance: Attendance, answer: impl Future<Output = T>) -> T {
-    let answer = answer.await;
+/// Answers, with the guest told of the end, and a long answer of the guest.
+async fn attend<B, E>(
+    attendance: Attendance,
+    answer: impl Future<Output = std::result::Result<Response<B>, E>>,
+) -> std::result::Result<Response<B>, E> {
+    let mut answer = answer.await;
+    if let Ok(answer) = &mut answer
+        && let Some(progress) = answer.extensions_mut().remove::<Progress>()
+    {
+        progress.is_of(attendance.0.clone());
+    }
     drop(attendance);
     answer
 }

@@ -1,12 +1,13 @@
 //! A store in memory: for tests, and the plainest statement of what a store does.
 
 use super::{
-    Appended, DeadLetter, EventQuery, Facts, Filter, Keep, Leased, Replay, Settled, Settlement, Start, Store,
-    SubscriptionId, SubscriptionState, Token, closed, event_not_found, subscription_not_found,
+    Appended, DeadLetter, EventQuery, Facts, Filter, Keep, Leased, Purged, Replay, Settled, Settlement,
+    Start, Store, SubscriptionId, SubscriptionState, Token, closed, event_not_found, subscription_not_found,
 };
 use crate::accounts::{Account, AccountStore};
 use crate::backfill::{BackfillStore, Gap, Gaps};
 use crate::event::{Event, NewEvent, Origin};
+use crate::media::{Files, MediaStore};
 use crate::outbox::{Rows, store::OutboxStore};
 use crate::widget::{Records, WidgetStore};
 use amochats::{MessageRefId, Result, ScopeId, WebhookKind};
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) outbox: Rows,
     pub(crate) gaps: Gaps,
     pub(crate) widget: Records,
+    pub(crate) files: Files,
     closed: bool,
     last_seq: i64,
     events: BTreeMap<i64, Kept>,
@@ -234,14 +236,9 @@ impl State {
     }
 
     /// The conversations that backfill can read, from their last event on.
-    pub(crate) fn known_conversations(&self) -> Vec<Gap> {
-        let is_v1 = |kept: &&Kept| {
-            let webhook = kept.event.parse();
-            kept.event.origin == Origin::Webhook
-                && matches!(webhook.kind, WebhookKind::Message(_))
-                && webhook.message_ref_id().is_none()
-        };
-        let v1: Vec<&ScopeId> = self.events.values().filter(is_v1).map(|kept| &kept.event.scope_id).collect();
+    pub(crate) fn known_conversations(&self, v1_hooks: bool) -> Vec<Gap> {
+        let left_out = self.v1_messages().filter(|_| !v1_hooks);
+        let left_out: Vec<&ScopeId> = left_out.map(|event| &event.scope_id).collect();
         let gap = |(place, known): (usize, &Conversation)| {
             let events = self.events.values().filter(|kept| kept.conversation == Some(place));
             let heard = events.clone().filter(|kept| kept.event.origin != Origin::Outbox);
@@ -253,8 +250,25 @@ impl State {
                 since: last.or_else(|| events.map(|kept| kept.event.received_at).min())?,
             })
         };
-        let known = self.conversations.iter().enumerate().filter(|(_, known)| !v1.contains(&&known.scope));
+        let known =
+            self.conversations.iter().enumerate().filter(|(_, known)| !left_out.contains(&&known.scope));
         known.filter_map(gap).collect()
+    }
+
+    /// The messages that webhooks v1 brought.
+    pub(crate) fn v1_messages(&self) -> impl Iterator<Item = &Event> {
+        let events = self.events.values().map(|kept| &kept.event);
+        events.filter(|event| {
+            let webhook = event.parse();
+            event.origin == Origin::Webhook
+                && matches!(webhook.kind, WebhookKind::Message(_))
+                && webhook.message_ref_id().is_none()
+        })
+    }
+
+    /// Whether an event is kept.
+    pub(crate) fn has_event(&self, event_id: &str) -> bool {
+        self.seq(event_id).is_ok_and(|seq| self.events.contains_key(&seq))
     }
 
     /// Whether a message was kept, with whatever content.
@@ -441,7 +455,7 @@ impl Store for MemoryStore {
         Ok(wanted.take(query.limit).cloned().collect())
     }
 
-    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<Purged> {
         self.change(|state| {
             let known = state.conversations.iter().enumerate().filter(|(_, known)| {
                 let named = [&known.ref_id, &known.own_id].into_iter().flatten();
@@ -453,7 +467,13 @@ impl Store for MemoryStore {
             for subscription in state.subscriptions.values_mut() {
                 subscription.open.retain(|_, delivery| state.events.contains_key(&delivery.seq));
             }
-            (before - state.events.len()) as u64
+            let mut ids = vec![conversation];
+            for known in known.iter().map(|place| &state.conversations[*place]) {
+                ids.extend([&known.ref_id, &known.own_id].into_iter().flatten().map(String::as_str));
+            }
+            state.files.end_links(scope, &ids);
+            let open_items = state.outbox.purge(scope, &ids);
+            Purged { events: (before - state.events.len()) as u64, open_items }
         })
     }
 
@@ -480,6 +500,10 @@ impl Store for MemoryStore {
     }
 
     fn widget(&self) -> &dyn WidgetStore {
+        self
+    }
+
+    fn media(&self) -> &dyn MediaStore {
         self
     }
 

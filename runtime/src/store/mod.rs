@@ -25,6 +25,7 @@ pub use sqlite::{Limits, OnFull, SqliteStore};
 use crate::accounts::AccountStore;
 use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
+use crate::media::MediaStore;
 use crate::outbox::OUTBOX;
 use crate::outbox::store::OutboxStore;
 use crate::widget::WidgetStore;
@@ -92,8 +93,9 @@ pub trait Store: Send + Sync + 'static {
     /// Events that are kept, oldest first.
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>>;
 
-    /// Deletes the events of a conversation, by either id, settled or not; says how many.
-    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64>;
+    /// Deletes the events of a conversation, by either id, settled or not, and its items of the outbox
+    /// but for those that are on their way; the links to files that were made for it end.
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<Purged>;
 
     /// Deletes what is due; returns when nothing more is.
     async fn maintain(&self, keep: Keep) -> Result<()>;
@@ -106,6 +108,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where the same store keeps what links accounts.
     fn widget(&self) -> &dyn WidgetStore;
+
+    /// Where the same store keeps what it knows of files.
+    fn media(&self) -> &dyn MediaStore;
 
     /// Checks that the store works, for readiness.
     async fn ping(&self) -> Result<()>;
@@ -194,6 +199,15 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// The event. Its body is empty if it was dropped for room.
     pub event: Event,
+}
+
+/// What a purge deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Events.
+    pub events: u64,
+    /// Items of the outbox that had not ended.
+    pub open_items: u64,
 }
 
 /// What became of an append.

@@ -6,12 +6,12 @@ use amochats_runtime::backfill::BackfillStore;
 use amochats_runtime::clock::ManualClock;
 use amochats_runtime::outbox::OutboxStore;
 use amochats_runtime::store::{
-    Appended, DeadLetter, EventQuery, Filter, Keep, Leased, MemoryStore, Replay, Settled, Settlement, Start,
-    Store, SubscriptionId, SubscriptionState, Token,
+    Appended, DeadLetter, EventQuery, Filter, Keep, Leased, MemoryStore, Purged, Replay, Settled, Settlement,
+    Start, Store, SubscriptionId, SubscriptionState, Token,
 };
 use amochats_runtime::widget::WidgetStore;
 use amochats_runtime::{
-    AccountStore, Config, Consumer, ConsumerOptions, Delivery, Event, NewEvent, Runtime, Verdict,
+    AccountStore, Config, Consumer, ConsumerOptions, Delivery, Event, MediaStore, NewEvent, Runtime, Verdict,
 };
 use async_trait::async_trait;
 use std::collections::VecDeque;
@@ -397,7 +397,7 @@ impl Store for TestStore {
         self.inner.events(query).await
     }
 
-    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<Purged> {
         self.inner.purge(scope, conversation).await
     }
 
@@ -415,6 +415,10 @@ impl Store for TestStore {
 
     fn widget(&self) -> &dyn WidgetStore {
         self.inner.widget()
+    }
+
+    fn media(&self) -> &dyn MediaStore {
+        self.inner.media()
     }
 
     async fn ping(&self) -> Result<()> {

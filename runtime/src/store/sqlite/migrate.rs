@@ -16,7 +16,7 @@ const STEPS: [&str; 3] = [
         include_str!("../../outbox/schema.sql"),
         include_str!("../../backfill/schema.sql"),
     ),
-    concat!(include_str!("../../widget/schema.sql")),
+    concat!(include_str!("../../media/schema.sql"), include_str!("../../widget/schema.sql")),
 ];
 pub(super) const VERSION: i32 = 3;
 

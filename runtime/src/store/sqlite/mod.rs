@@ -16,12 +16,13 @@ mod writer;
 pub(crate) use transaction::Transaction;
 
 use super::{
-    Appended, DeadLetter, EventQuery, Filter, Keep, Leased, Replay, Settled, Settlement, Start, Store,
-    SubscriptionId, SubscriptionState, Token, closed,
+    Appended, DeadLetter, EventQuery, Filter, Keep, Leased, Purged, Replay, Settled, Settlement, Start,
+    Store, SubscriptionId, SubscriptionState, Token, closed,
 };
 use crate::accounts::AccountStore;
 use crate::backfill::BackfillStore;
 use crate::event::{Event, NewEvent};
+use crate::media::MediaStore;
 use crate::outbox::store::OutboxStore;
 use crate::widget::WidgetStore;
 use amochats::{Error, ErrorKind, Result, ScopeId};
@@ -261,13 +262,14 @@ impl Store for SqliteStore {
         self.read(move |connection| deliveries::events(connection, &query).map_err(error)?).await
     }
 
-    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<u64> {
-        let (mut from, mut purged) = (0, 0);
+    async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<Purged> {
+        let (mut from, mut purged) = (0, Purged::default());
         loop {
             let (scope, conversation) = (scope.clone(), conversation.to_owned());
-            let (count, next) =
+            let (portion, next) =
                 self.ask(move |transaction| transaction.purge(&scope, &conversation, from)).await?;
-            purged += count;
+            purged.events += portion.events;
+            purged.open_items += portion.open_items;
             match next {
                 Some(next) => from = next,
                 None => return Ok(purged),
@@ -289,6 +291,10 @@ impl Store for SqliteStore {
     }
 
     fn widget(&self) -> &dyn WidgetStore {
+        self
+    }
+
+    fn media(&self) -> &dyn MediaStore {
         self
     }
 

@@ -3,7 +3,9 @@
 use super::OnFull;
 use super::feed::PORTION;
 use super::transaction::Transaction;
-use crate::store::Keep;
+use crate::media::end_links;
+use crate::outbox::purge_items;
+use crate::store::{Keep, Purged};
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use rusqlite::{OptionalExtension, params};
 
@@ -141,17 +143,18 @@ impl Transaction<'_> {
     }
 
     /// Deletes a conversation's events, settled or not, among a portion of all events; says how many,
-    /// and where the next portion begins.
+    /// and where the next portion begins. The first one takes what else belongs to the conversation.
     pub(super) fn purge(
         &mut self,
         scope: &ScopeId,
         conversation: &str,
         from: i64,
-    ) -> rusqlite::Result<Result<(u64, Option<i64>)>> {
+    ) -> rusqlite::Result<Result<(Purged, Option<i64>)>> {
         let (channel, account) = match scope.split() {
             Ok(ids) => ids,
             Err(error) => return Ok(Err(error)),
         };
+        let scope_id = scope;
         let scope = self.scope(&channel, &account)?;
         // An event may name only one of the two ids.
         let sql = "SELECT conversation_ref_id, conversation_id FROM conversation WHERE scope = ?1 \
@@ -177,15 +180,19 @@ impl Transaction<'_> {
             .collect::<rusqlite::Result<_>>()?;
         // What is deleted is overwritten.
         self.tx.pragma_update(None, "secure_delete", true)?;
-        let mut count = 0;
+        let mut purged = Purged::default();
+        if from == 0 {
+            purged.open_items = purge_items(&self.tx, scope_id, &names)?;
+            end_links(&self.tx, scope_id, &names)?;
+        }
         for (seq, _) in looked_at.iter().filter(|(_, named)| *named) {
-            count += 1;
+            purged.events += 1;
             self.file_up_to(*seq)?;
             self.tx.prepare_cached("DELETE FROM delivery WHERE seq = ?1")?.execute([seq])?;
             self.tx.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
         }
         self.tx.pragma_update(None, "secure_delete", false)?;
         self.tx.prepare_cached("UPDATE store SET last_seq = ?1")?.execute([self.cache.last_seq])?;
-        Ok(Ok((count, looked_at.last().map(|(seq, _)| seq + 1))))
+        Ok(Ok((purged, looked_at.last().map(|(seq, _)| seq + 1))))
     }
 }
