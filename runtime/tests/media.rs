@@ -86,10 +86,17 @@ async fn a_link_serves_the_file_until_it_expires() {
     let media = folder.path().join("media");
     assert_eq!((mode(&media), mode(&media.join(&files(&folder)[0]))), (0o700, 0o600));
 
-    world.clock.advance(Duration::from_secs(7 * 24 * 3600));
-    let expired = ask(&world, "GET", path(&attached.url), "").await;
+    // Nobody sweeps before a minute is over.
+    let short = NewFile { expires_in: Some(Duration::from_secs(10)), ..picture() };
+    let short = world.runtime.media().attach_bytes(short, "short").await.expect("attached");
+    world.clock.advance(Duration::from_millis(9999));
+    assert_eq!(ask(&world, "GET", path(&short.url), "").await.status, 200);
+    world.clock.advance(Duration::from_millis(1));
+    let expired = ask(&world, "GET", path(&short.url), "").await;
     let never = ask(&world, "GET", &format!("/media/{}/a.png", "0".repeat(40)), "").await;
     assert_eq!((expired.status, expired.body), (404, never.body), "nobody can tell one from the other");
+    assert_eq!(files(&folder).len(), 2);
+    world.clock.advance(Duration::from_secs(7 * 24 * 3600));
     gone(&world, &folder).await;
 }
 
@@ -264,22 +271,29 @@ async fn a_purge_takes_the_files_of_a_conversation() {
 #[tokio::test]
 async fn a_large_file_reaches_a_slow_peer_and_a_stalled_one_is_cut() {
     let (world, _folder) = world(|config| config.listener.keep_alive_timeout_ms = 1000).await;
-    let body = vec![b'x'; 32 << 20];
+    let body = vec![b'x'; 64 << 20];
     let attached = world.runtime.media().attach_bytes(picture(), body.clone()).await.expect("attached");
     let request = format!("GET {} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", path(&attached.url));
 
     let mut slow = TcpStream::connect(world.runtime.listener_address()).await.expect("connected");
     slow.write_all(request.as_bytes()).await.expect("sent");
-    let (mut read, mut chunk) = (0, vec![0; 4 << 20]);
-    loop {
-        let count = soon("bytes", slow.read(&mut chunk)).await.expect("readable");
-        if count == 0 {
-            break;
+    let mut read = 0;
+    // More at a time than there is room on the way, so that the server is seen to go on.
+    let mut part = vec![0; 16 << 20];
+    for _ in 0..3 {
+        read += soon("bytes", slow.read_exact(&mut part)).await.expect("readable");
+        // Until it waits for us.
+        let (mut before, mut waiting) = (0, 1);
+        while waiting > before {
+            world.settle_down().await;
+            (before, waiting) = (waiting, slow.peek(&mut part).await.expect("readable"));
         }
-        read += count;
-        // Together far longer than a silent connection may stay.
-        world.clock.advance(Duration::from_millis(10));
+        // Together longer than a silent connection may stay.
+        world.clock.advance(Duration::from_millis(600));
+        world.settle_down().await;
     }
+    part.clear();
+    read += soon("the rest", slow.read_to_end(&mut part)).await.expect("readable");
     assert!(read > body.len(), "{read} bytes with the head");
 
     let mut stalled = TcpStream::connect(world.runtime.listener_address()).await.expect("connected");
