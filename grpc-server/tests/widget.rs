@@ -23,10 +23,10 @@ async fn server(widget: &str) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let toml = format!(
         "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\ngrpc.address = \"127.0.0.1:0\"\n\
-         store.path = {:?}\nstore.min_free_bytes = 0\n{widget}\n\
+         store.path = \"{}\"\nstore.min_free_bytes = 0\n{widget}\n\
          [[channel]]\nid = \"a4490ccc\"\nsecret = \"s\"\nbase_url = \"http://127.0.0.1:9\"\n\
          client_id = \"the-integration\"\nclient_secret = \"{SECRET}\"\n",
-        folder.path().join("amochats.db")
+        folder.path().join("amochats.db").display()
     );
     let config = ServerConfig::load(&toml, []).expect("valid");
     (Server::start(config).await.expect("started"), folder)
@@ -118,7 +118,7 @@ async fn nobody_is_asked_where_the_configuration_decides() {
     let folder = tempfile::tempdir().expect("a folder");
     let users = folder.path().join("users");
     std::fs::write(&users, "").expect("written");
-    for widget in [String::new(), format!("{}\nusers_file = {users:?}", linking())] {
+    for widget in [String::new(), format!("{}\nusers_file = \"{}\"", linking(), users.display())] {
         let (server, _folder) = server(&widget).await;
         let (_decisions, outgoing) = mpsc::channel(1);
         let asked = client(&server).await.stream_decisions(ReceiverStream::new(outgoing)).await;

@@ -270,9 +270,9 @@ async fn a_sandboxs_account_links_itself_to_a_server() {
         "[[channel]]",
         &format!(
             "[widget]\nredirect_uri = \"https://chat.example.org/oauth/redirect\"\norigins = [\"{api}\"]\n\
-             key_file = {:?}\nusers_file = {:?}\n[[channel]]\nclient_id = \"{}\"\nclient_secret = \"{}\"",
-            logins.0.path().join("key"),
-            logins.file(),
+             key_file = \"{}\"\nusers_file = \"{}\"\n[[channel]]\nclient_id = \"{}\"\nclient_secret = \"{}\"",
+            logins.0.path().join("key").display(),
+            logins.file().display(),
             integration.client_id,
             integration.client_secret
         ),

@@ -47,7 +47,7 @@ pub(super) struct Request {
     /// The service's name: Latin letters, not beginning with a digit. Shown under the contact.
     #[arg(long)]
     service_name: Option<String>,
-    /// Where webhooks go: https, with :scope_id where the vendor fills in the scope.
+    /// Where webhooks go: https, with `:scope_id` where the vendor fills in the scope.
     #[arg(long, value_name = "URL")]
     webhook_url: Option<String>,
     /// An account of the private phase, by its `amojo_id` (`amochats account id` asks for it). May be
@@ -265,6 +265,13 @@ impl Request {
             _ if is_ru => letter.lacks("similar", "is missing: what there is, and what is different here"),
             _ => {}
         }
+        self.abilities(&mut letter);
+        Ok(letter)
+    }
+
+    /// What the service can do.
+    fn abilities(&self, letter: &mut Letter) {
+        let is_ru = letter.region == Region::Ru;
         letter.question(
             ("stores-files", "The service stores files", "Сервис хранит файлы"),
             self.stores_files,
@@ -275,7 +282,7 @@ impl Request {
         }
         match self.reactions.as_deref() {
             Some("none") => {
-                letter.line("Reactions", "Реакции", letter.pick("none", "нет").to_owned().as_str())
+                letter.line("Reactions", "Реакции", letter.pick("none", "нет").to_owned().as_str());
             }
             Some(list)
                 if !list.is_empty()
@@ -294,7 +301,6 @@ impl Request {
             self.typing,
             false,
         );
-        Ok(letter)
     }
 
     fn accounts(&self, letter: &mut Letter) {
@@ -318,7 +324,7 @@ impl Request {
             }
             Some(_) => letter.lacks("time-window", "must be a number of seconds, or none"),
             None if letter.region == Region::Ru => {
-                letter.lacks("time-window", "is missing: seconds, or none")
+                letter.lacks("time-window", "is missing: seconds, or none");
             }
             None => {}
         }
@@ -359,17 +365,13 @@ fn icon(path: &Path) -> Result<Result<u64, &'static str>, Failure> {
         |name: &str| root.attribute(name).map(|text| text.trim_end_matches("px").trim().parse::<f64>());
     let is_14 = |value: f64| (value - ICON_SIDE).abs() < f64::EPSILON;
     let sides = (side("width"), side("height"));
-    let fits = match sides {
-        (Some(width), Some(height)) => width.is_ok_and(is_14) && height.is_ok_and(is_14),
-        _ => {
-            let view = root.attribute("viewBox").unwrap_or_default();
-            let view: Vec<f64> = view
-                .split([' ', ','])
-                .filter(|part| !part.is_empty())
-                .filter_map(|part| part.parse().ok())
-                .collect();
-            matches!(view[..], [_, _, width, height] if is_14(width) && is_14(height))
-        }
+    let fits = if let (Some(width), Some(height)) = sides {
+        width.is_ok_and(is_14) && height.is_ok_and(is_14)
+    } else {
+        let view = root.attribute("viewBox").unwrap_or_default();
+        let parts = view.split([' ', ',']).filter(|part| !part.is_empty());
+        let view: Vec<f64> = parts.filter_map(|part| part.parse().ok()).collect();
+        matches!(view[..], [_, _, width, height] if is_14(width) && is_14(height))
     };
     if !fits {
         return Ok(Err("must be 14x14: set width and height, or the viewBox, to 14"));

@@ -29,7 +29,7 @@ pub(super) enum Widget {
 pub(super) enum User {
     /// Add a login, or change its password, which is read from standard input.
     Add {
-        /// The file of logins: widget.users_file. Made where it is missing.
+        /// The file of logins: `widget.users_file`. Made where it is missing.
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
         /// The login.
@@ -37,13 +37,13 @@ pub(super) enum User {
     },
     /// List the logins, one a line.
     List {
-        /// The file of logins: widget.users_file.
+        /// The file of logins: `widget.users_file`.
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
     },
     /// Remove a login. It counts at once, also for a server that runs.
     Remove {
-        /// The file of logins: widget.users_file.
+        /// The file of logins: `widget.users_file`.
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
         /// The login.
