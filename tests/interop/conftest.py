@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -21,17 +22,15 @@ import pytest
 PATIENCE = 60
 EXAMPLES = Path(os.environ["INTEROP_EXAMPLES"])
 AMOCHATS = os.environ["AMOCHATS_BIN"]
+# The types that the Python example made.
+sys.path.insert(0, str(EXAMPLES / "python"))
 
 
 def run_command(folder: Path) -> str:
-    """The last command in the head of an example: the one that runs it."""
-    return commands(folder)[-1]
-
-
-def commands(folder: Path) -> list[str]:
-    """The commands in the head of an example, which begin with a dollar sign."""
-    heads = [re.findall(r"^\W*\$ (.*)$", file.read_text(), re.MULTILINE) for file in folder.glob("[cC]hannel*.*")]
-    return next(head for head in heads if head)
+    """The last command in the head of an example, which runs it."""
+    assert (folder / "built").exists(), f"not built: {(folder / 'build.log').read_text()}"
+    (source,) = folder.glob("[cC]hannel.*")
+    return re.findall(r"^\W*\$ (.*)$", source.read_text(encoding="utf-8"), re.MULTILINE)[-1]
 
 
 def until(what: str, holds: Callable[[], Any]) -> Any:
@@ -144,7 +143,7 @@ class Place:
         self._addresses = dict.fromkeys(("listener", "grpc", "admin"), f"{self._host}:0")
         self.start()
         self.control("POST", "/api/webhook", {"url": f"http://{self._addresses['listener']}/webhook/:scope_id"})
-        self.control("PATCH", "/api/switches", {"requests_per_second": None})
+        self.control("PATCH", "/api/switches", {"requests_per_second": None, "slow_lane_ms": None})
 
     def start(self) -> None:
         sections = [f'[{name}]\naddress = "{address}"\n' for name, address in self._addresses.items()]
@@ -177,8 +176,16 @@ class Place:
     def signal_server(self, number: int) -> None:
         self._server.process.send_signal(number)
 
-    def run(self, language: str, text: str = "Is my order ready?") -> Example:
-        return Example(EXAMPLES / language, self.grpc, self.account_id, text)
+    def server_ended(self) -> int:
+        return self._server.process.wait(PATIENCE)
+
+    def run(self, language: str, text: str, account_id: str | None = None) -> Example:
+        return Example(EXAMPLES / language, self.grpc, account_id or self.account_id, text)
+
+    def call(self, method: str, request: object) -> Any:
+        """A call of the server, by grpcurl."""
+        command = ["grpcurl", "-plaintext", "-d", json.dumps(request), self.grpc, f"amochats.v1.{method}"]
+        return json.loads(subprocess.run(command, env=environment(), capture_output=True, check=True).stdout)
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -202,6 +209,20 @@ class Place:
         """The state of delivery that a manager sees under a message."""
         messages = self.messages(conversation_ref_id)
         return next(m["delivery"]["state"] for m in messages if m["message_ref_id"] == message_ref_id)
+
+    def delivered(self) -> set[str]:
+        """The managers' messages that have the tick."""
+        chats = [chat["conversation_ref_id"] for chat in self.chats()]
+        found = [self.control("GET", f"/api/chats/{chat}/messages?limit=200")["messages"] for chat in chats]
+        return {m["message_ref_id"] for messages in found for m in messages if m["delivery"]["state"] == "delivered"}
+
+    def webhooks(self) -> list[tuple[str, int | None]]:
+        """Each message's webhook: amoCRM's id of the message, and how it was answered."""
+        hooks = []
+        for entry in self.journal(direction="webhook"):
+            body = json.loads(self.control("GET", f"/api/journal/{entry['seq']}")["body"]["text"])
+            hooks.append((body["message"]["message"]["id"], entry["status"]))
+        return hooks
 
     def journal(self, **wanted: object) -> list[dict[str, Any]]:
         """The sandbox's record of requests and webhooks, from the oldest on."""

@@ -2,9 +2,13 @@
 
 import pytest
 
-from conftest import until
+from conftest import EXAMPLES, until
 
 LANGUAGES = ["cpp", "go", "grpcurl", "java", "node", "python", "python-aio", "ruby"]
+
+
+def test_all_languages_are_here():
+    assert LANGUAGES == sorted(folder.name for folder in EXAMPLES.iterdir())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
