@@ -60,8 +60,10 @@ function details(error: grpc.ServiceError): Details {
 
 function explain(error: grpc.ServiceError): string {
   const { ErrorInfo, BadRequest } = details(error);
+  // The status and the words of the chats API, where it was asked. They may quote what was sent.
+  const words = Object.entries(ErrorInfo?.metadata ?? {}).sort().map(([name, value]) => `  ${name}: ${value}`);
   const fields = (BadRequest?.fieldViolations ?? []).map(({ field, description }) => `  ${field}: ${description}`);
-  return [`${grpc.status[error.code]} ${ErrorInfo?.reason}: ${error.details}`, ...fields].join("\n");
+  return [`${grpc.status[error.code]} ${ErrorInfo?.reason}: ${error.details}`, ...words, ...fields].join("\n");
 }
 
 /** Delays that grow, drawn at random so that clients do not come back all at once. */

@@ -65,8 +65,10 @@ def details(error: grpc.RpcError) -> dict[type, object]:
 
 def explain(error: grpc.RpcError) -> str:
     found = details(error)
-    info = found.get(error_details_pb2.ErrorInfo)
-    lines = [f"{error.code().name} {info.reason if info else ''}: {error.details()}"]
+    info = found.get(error_details_pb2.ErrorInfo, error_details_pb2.ErrorInfo())
+    lines = [f"{error.code().name} {info.reason}: {error.details()}"]
+    # The status and the words of the chats API, where it was asked. They may quote what was sent.
+    lines += [f"  {name}: {value}" for name, value in sorted(info.metadata.items())]
     if bad := found.get(error_details_pb2.BadRequest):
         lines += [f"  {violation.field}: {violation.description}" for violation in bad.field_violations]
     return "\n".join(lines)

@@ -179,6 +179,9 @@ class Place:
     def server_ended(self) -> int:
         return self._server.process.wait(PATIENCE)
 
+    def server_log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
     def run(self, language: str, text: str, account_id: str | None = None) -> Example:
         return Example(EXAMPLES / language, self.grpc, account_id or self.account_id, text)
 
