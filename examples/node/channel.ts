@@ -35,7 +35,8 @@ const definition = loader.loadSync([...files, "error_details.proto"], {
   enums: String,
   oneofs: true,
 });
-const { v1 } = (grpc.loadPackageDefinition(definition) as unknown as ChannelTypes & InboxTypes & OutboxTypes).amochats;
+const loaded: unknown = grpc.loadPackageDefinition(definition);
+const { v1 } = (loaded as ChannelTypes & InboxTypes & OutboxTypes).amochats;
 
 /** What an error carries beside its code: ErrorInfo always, the others where they fit. */
 interface Details {

@@ -113,7 +113,8 @@ class Client
     requests = @requests = Queue.new
     subscribe = Subscribe.new(subscription: "crm", create: CreateOptions.new(oldest: true))
     requests << StreamEventsRequest.new(subscribe: subscribe)
-    @inbox.stream_events(Enumerator.new { |out| while (request = requests.pop) do out << request end }).each do |response|
+    until_nil = Enumerator.produce { requests.pop || raise(StopIteration) }
+    @inbox.stream_events(until_nil).each do |response|
       if response.subscribed
         @backoff.reset
         puts "subscribed #{response.subscribed.subscription}"

@@ -5,7 +5,6 @@ import os
 import queue
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,11 +33,10 @@ def run_command(folder: Path) -> str:
 
 
 def until(what: str, holds: Callable[[], Any]) -> Any:
-    """What holds, once it does; asked for again and again where nothing tells of it."""
+    """What holds, once it does; for what can only be asked for."""
     end = time.monotonic() + PATIENCE
     while not (found := holds()):
         assert time.monotonic() < end, f"still waiting for {what}"
-        time.sleep(0.02)
     return found
 
 
