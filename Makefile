@@ -5,7 +5,7 @@ KILLS ?= 500
 CUTS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench torture fuzz man header fmt
+.PHONY: help run test interop check bench torture fuzz man header fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -15,6 +15,9 @@ run: ## The whole channel on this machine: a sandbox that plays amoCRM, the serv
 
 test: ## Every test on every surface; installs what is missing. Some only: make test SUITES="c python"
 	@python3 tests/run.py $(SUITES)
+
+interop: ## The clients in examples/ against a server and a sandbox; make test runs it too
+	@tests/interop/run.py $(ARGS)
 
 check: ## Format, lints, documentation, C header, .proto files, licences: no test
 	@tests/check.sh

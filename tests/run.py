@@ -134,6 +134,12 @@ def suites() -> list[Suite]:
                 command("openssl"),
             ),
         ),
+        Suite(
+            "interop",
+            ["make", "--silent", "interop"],
+            closing_line,
+            (VENV, command("make"), command("node", package="nodejs"), command("npm")),
+        ),
         Suite("readme", ["python3", "tests/readme/run.py"], closing_line, (COMPILER, VENV)),
     ]
 

@@ -4,13 +4,13 @@ use crate::service::{
     BackfillService, ChannelService, InboxService, MediaService, OutboxService, WebhookService, WidgetService,
 };
 use amochats::{Error, ErrorKind, Result};
-use amochats_proto::v1::backfill_service_server::BackfillServiceServer;
-use amochats_proto::v1::channel_service_server::ChannelServiceServer;
-use amochats_proto::v1::inbox_service_server::InboxServiceServer;
-use amochats_proto::v1::media_service_server::MediaServiceServer;
-use amochats_proto::v1::outbox_service_server::OutboxServiceServer;
-use amochats_proto::v1::webhook_service_server::WebhookServiceServer;
-use amochats_proto::v1::widget_service_server::WidgetServiceServer;
+use amochats_proto::v1::backfill_service_server::{self, BackfillServiceServer};
+use amochats_proto::v1::channel_service_server::{self, ChannelServiceServer};
+use amochats_proto::v1::inbox_service_server::{self, InboxServiceServer};
+use amochats_proto::v1::media_service_server::{self, MediaServiceServer};
+use amochats_proto::v1::outbox_service_server::{self, OutboxServiceServer};
+use amochats_proto::v1::webhook_service_server::{self, WebhookServiceServer};
+use amochats_proto::v1::widget_service_server::{self, WidgetServiceServer};
 use amochats_runtime::{Config, Metrics, Runtime, config};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -250,7 +250,7 @@ impl Server {
     /// Ends: readiness fails and no webhook is accepted any more; streams end and give back what
     /// they hold; calls and webhooks in flight are answered; the store is closed. What does not
     /// end within `deadline` is cut off.
-    pub async fn shutdown(self, deadline: Duration) {
+    pub async fn shutdown(mut self, deadline: Duration) {
         let started = tokio::time::Instant::now();
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.health.set_not_serving::<ChannelServiceServer<ChannelService>>().await;
@@ -264,6 +264,19 @@ impl Server {
         self.stop.cancel();
         self.streams.close();
         self.ended.cancel();
+        // Who watches health has been told, and would hold up the end.
+        for service in [
+            "",
+            channel_service_server::SERVICE_NAME,
+            inbox_service_server::SERVICE_NAME,
+            webhook_service_server::SERVICE_NAME,
+            backfill_service_server::SERVICE_NAME,
+            outbox_service_server::SERVICE_NAME,
+            media_service_server::SERVICE_NAME,
+            widget_service_server::SERVICE_NAME,
+        ] {
+            self.health.clear_service_status(service).await;
+        }
         let ending = async {
             self.streams.wait().await;
             let _ = self.serving.await;
