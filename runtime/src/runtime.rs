@@ -30,6 +30,7 @@ pub struct Runtime {
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
+    admin: Arc<Admin>,
     clock: Arc<dyn Clock>,
     listener_address: SocketAddr,
     admin_address: SocketAddr,
@@ -128,8 +129,9 @@ impl Runtime {
             unready: unready.clone(),
         });
         let site = admin_site(clock.clone());
+        let asked = admin.clone();
         let handle = move |request, _peer| {
-            let admin = admin.clone();
+            let admin = asked.clone();
             async move { admin.handle(request).await }
         };
         tasks.spawn(serve(machines, site, ended.clone(), ended.clone(), handle));
@@ -152,6 +154,7 @@ impl Runtime {
             channels,
             metrics,
             store,
+            admin,
             clock,
             listener_address,
             admin_address,
@@ -203,6 +206,22 @@ impl Runtime {
     /// What is counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What is counted, in the form that Prometheus reads, as the admin address shows it.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub async fn metrics_text(&self) -> Result<String> {
+        self.admin.measured().await
+    }
+
+    /// Checks that webhooks can be kept, as the admin address does for `/readyz`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] while it stops; those of the store.
+    pub async fn ready(&self) -> Result<()> {
+        self.admin.ready().await
     }
 
     /// Goes on with another configuration, as far as that needs no restart: channels, secrets,
