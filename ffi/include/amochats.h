@@ -273,6 +273,80 @@ typedef uint32_t amochats_ingested;
 #endif // __cplusplus
 
 /**
+ * What an attachment is.
+ */
+enum amochats_media
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Any file.
+   */
+  AMOCHATS_MEDIA_FILE = 0,
+  /**
+   * A video.
+   */
+  AMOCHATS_MEDIA_VIDEO = 1,
+  /**
+   * A picture.
+   */
+  AMOCHATS_MEDIA_PICTURE = 2,
+  /**
+   * A voice message.
+   */
+  AMOCHATS_MEDIA_VOICE = 3,
+  /**
+   * Music and other sound.
+   */
+  AMOCHATS_MEDIA_AUDIO = 4,
+  /**
+   * A sticker.
+   */
+  AMOCHATS_MEDIA_STICKER = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum amochats_media amochats_media;
+#else
+typedef uint32_t amochats_media;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a handler says of a delivery.
+ */
+enum amochats_verdict
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It was dealt with. The library acknowledges and frees it.
+   */
+  AMOCHATS_VERDICT_ACK = 0,
+  /**
+   * Hand it out again, later each time. The library refuses and frees it.
+   */
+  AMOCHATS_VERDICT_NACK = 1,
+  /**
+   * Give it up. The library makes it a dead letter and frees it.
+   */
+  AMOCHATS_VERDICT_DEAD = 2,
+  /**
+   * The handler keeps it: it settles and frees it itself, then or later.
+   */
+  AMOCHATS_VERDICT_KEEP = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum amochats_verdict amochats_verdict;
+#else
+typedef uint32_t amochats_verdict;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Bytes made by a call, freed by the caller with amochats_buffer_free(). Never changes: any
  * thread may read it.
  */

@@ -25,6 +25,7 @@ cargo build --quiet --package amochats-ffi
 built=${CARGO_TARGET_DIR:-target}/debug
 
 temp=$(mktemp -d)
+export TMPDIR=$temp
 trap 'rm -rf "$temp"' EXIT
 # As an installation has them: the program loads what the SONAME names.
 mkdir "$temp/lib"
@@ -133,6 +134,8 @@ for kind in shared static; do
     build "example-$label" ffi/examples/verify.c "${library[@]}"
     check "example-$label" example "$temp/example-$label"
   done
+  build "channel-$label" tests/c/channel.c "${library[@]}"
+  suite "channel-$label" "$temp/channel-$label"
   label=c++17-$kind
   build "wrapper-$label" tests/c/wrapper.cpp "${library[@]}"
   suite "wrapper-$label" "$temp/wrapper-$label"
