@@ -1,4 +1,5 @@
 /* The channel in a loop of libuv: everything runs on its thread. usage: libuv CONFIG, ends with SIGTERM. */
+#define _GNU_SOURCE
 #include "loop.h"
 
 #include <uv.h>
