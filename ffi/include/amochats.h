@@ -15,6 +15,17 @@
  *
  * Functions that take a const pointer may run on any number of threads at once; those that take
  * any other pointer need the object for themselves. Errors hold no secrets and no message texts.
+ *
+ * Channels, clients, consumers, deliveries and tokens are marked: where a pointer is to another of
+ * them, or to one that was freed, AMOCHATS_RESULT_MISUSE says so. Of freed ones that cannot be
+ * promised, since their memory may be something else's by then; to close, and to free later, can.
+ *
+ * Calls that may wait take a timeout_ms, where a negative one is for ever. Those whose name ends in
+ * _async do not wait, see amochats_client_call_async(). A callback must not wait for the library:
+ * that is AMOCHATS_RESULT_MISUSE as well. After a fork() what was opened before works in the parent
+ * alone; in the child it is AMOCHATS_RESULT_FORKED.
+ *
+ * A library that was built without the feature "runtime" ends with amochats_message_free().
  */
 
 

@@ -8,8 +8,8 @@ use crate::error::amochats_error;
 use crate::result::amochats_result;
 use crate::slice::amochats_slice;
 use amochats_core::{
-    AccountId, Client, Connect, Connected, CreateChat, Error, ErrorKind, History, HookVersion, Reaction,
-    ReactionKind, Result, ScopeId, Typing,
+    AccountId, Client, Connect, CreateChat, Error, ErrorKind, History, HookVersion, Reaction, ReactionKind,
+    Result, ScopeId, Typing,
 };
 use amochats_runtime::outbox::{Call, NewItem};
 use serde::Serialize;
@@ -55,7 +55,7 @@ impl amochats_call {
 /// Makes the call; its answer in the form that C reads.
 pub(crate) async fn make(client: &Client, scope: &ScopeId, what: What) -> Result<Option<Value>> {
     Ok(match what {
-        What::Connect(connect) => answer(&client.connect(&connect).await?),
+        What::Connect(connect) => Some(answer(&client.connect(&connect).await?)),
         What::Disconnect(account) => {
             client.disconnect(&account).await?;
             None
@@ -64,11 +64,11 @@ pub(crate) async fn make(client: &Client, scope: &ScopeId, what: What) -> Result
             client.send_typing(scope, &typing).await?;
             None
         }
-        What::History(history) => answer(&client.history(scope, &history).await?),
+        What::History(history) => Some(answer(&client.history(scope, &history).await?)),
         What::Kept(call) => match *call {
-            Call::SendMessage(message) => answer(&client.send_message(scope, &message).await?),
-            Call::EditMessage(edit) => answer(&client.edit_message(scope, &edit).await?),
-            Call::CreateChat(chat) => answer(&client.create_chat(scope, &chat).await?),
+            Call::SendMessage(message) => Some(answer(&client.send_message(scope, &message).await?)),
+            Call::EditMessage(edit) => Some(answer(&client.edit_message(scope, &edit).await?)),
+            Call::CreateChat(chat) => Some(answer(&client.create_chat(scope, &chat).await?)),
             Call::SetDeliveryStatus { message_ref_id, status, .. } => {
                 client.set_delivery_status(scope, &message_ref_id, &status).await?;
                 None
@@ -82,12 +82,8 @@ pub(crate) async fn make(client: &Client, scope: &ScopeId, what: What) -> Result
     })
 }
 
-pub(crate) fn connected(connected: &Connected) -> Option<Value> {
-    answer(connected)
-}
-
-fn answer(answer: &impl Serialize) -> Option<Value> {
-    Some(serde_json::to_value(answer).expect("answers have text keys and finite numbers only"))
+pub(crate) fn answer(answer: &impl Serialize) -> Value {
+    serde_json::to_value(answer).expect("answers have text keys and finite numbers only")
 }
 
 fn give(output: Out<'_, *mut amochats_call>, scope: &str, what: What) -> Result<()> {

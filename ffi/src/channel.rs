@@ -372,7 +372,7 @@ fn account(account: Account) -> Value {
 /// An object of the fields that are there.
 pub(crate) fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let there = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(Map::from_iter(there))
+    Value::Object(there.collect::<Map<_, _>>())
 }
 
 /// Forgets an account. Its next webhook makes it known again.

@@ -2,7 +2,7 @@
 
 use crate::boundary::{boundary, required, value};
 use crate::builder::given;
-use crate::call::{What, amochats_call, connected, make};
+use crate::call::{What, amochats_call, answer, make};
 use crate::channel::{Channel, amochats_channel};
 use crate::completion::{amochats_callback, outside_of_callbacks};
 use crate::config::thread_count;
@@ -44,7 +44,7 @@ pub struct amochats_client_options {
 
 pub(crate) struct Client {
     engine: Arc<Engine>,
-    client: ApiClient,
+    api: ApiClient,
     /// Where it belongs to a channel: there the state of accounts is noted.
     channel: Option<(Arc<Channels>, Arc<ChannelAtWork>)>,
 }
@@ -224,7 +224,7 @@ pub extern "C" fn amochats_client_open(
         }
         let made = builder.build()?;
         let engine = Engine::start(threads, log)?;
-        client.write(handle::into_raw(Client { engine, client: made, channel: None }));
+        client.write(handle::into_raw(Client { engine, api: made, channel: None }));
         Ok(())
     })
 }
@@ -249,7 +249,7 @@ pub extern "C" fn amochats_channel_client(
         };
         let made = Client {
             engine: channel.engine().clone(),
-            client: one.client().clone(),
+            api: one.client().clone(),
             channel: Some((channels, one)),
         };
         client.write(handle::into_raw(made));
@@ -263,16 +263,18 @@ impl Client {
         call: Option<&amochats_call>,
     ) -> Result<impl Future<Output = Result<Option<Value>>> + Send + use<>> {
         let (scope, what) = required(call, "call")?.parts();
-        let (client, channel) = (self.client.clone(), self.channel.clone());
+        let (api, channel) = (self.api.clone(), self.channel.clone());
         Ok(async move {
             match (what, channel) {
-                (What::Connect(connect), Some((channels, channel))) => {
-                    Ok(connected(&channels.accounts().connect(&channel, &connect).await?))
-                }
+                (What::Connect(connect), Some((channels, channel))) => channels
+                    .accounts()
+                    .connect(&channel, &connect)
+                    .await
+                    .map(|connected| Some(answer(&connected))),
                 (What::Disconnect(account), Some((channels, channel))) => {
                     channels.accounts().disconnect(&channel, &account).await.map(|()| None)
                 }
-                (what, _) => make(&client, &scope, what).await,
+                (what, _) => make(&api, &scope, what).await,
             }
         })
     }

@@ -33,6 +33,7 @@ pub struct amochats_consumer {
 
 /// How a consumer works. Made by amochats_consumer_options_new(), freed by the caller with
 /// amochats_consumer_options_free(). Not for several threads at once.
+#[expect(clippy::struct_excessive_bools, reason = "each has its own setter")]
 pub struct amochats_consumer_options {
     options: ConsumerOptions,
     create: bool,
@@ -152,7 +153,7 @@ pub(crate) struct Consumer {
     dispatch: bool,
     /// Whether there is a handler; asked where it may be running on this thread.
     handled: AtomicBool,
-    handler: Mutex<Option<Handler>>,
+    current: Mutex<Option<Handler>>,
 }
 
 impl Kind for Consumer {
@@ -163,7 +164,7 @@ impl Kind for Consumer {
 
 /// What is called with deliveries, and once at the end.
 struct Handler {
-    handler: amochats_handler,
+    callback: amochats_handler,
     user_data: *mut c_void,
     /// Gone once it was told.
     ended: Option<Completion>,
@@ -175,10 +176,10 @@ unsafe impl Send for Handler {}
 impl Handler {
     /// Calls C.
     fn call(&self, delivery: Delivery) {
-        let Some(handler) = self.handler else { return };
+        let Some(callback) = self.callback else { return };
         let raw = handle::into_raw(delivery);
         // SAFETY: the delivery is C's until the handler returns; the rest is C's promise.
-        let verdict = in_callback(|| unsafe { handler(self.user_data, raw) });
+        let verdict = in_callback(|| unsafe { callback(self.user_data, raw) });
         if verdict == amochats_verdict::Keep as u32 {
             return;
         }
@@ -254,7 +255,7 @@ pub extern "C" fn amochats_consumer_open(
             stop,
             dispatch,
             handled: AtomicBool::new(false),
-            handler: Mutex::new(None),
+            current: Mutex::new(None),
         };
         consumer.write(handle::into_raw(opened));
         Ok(())
@@ -315,7 +316,7 @@ impl Drop for Ending {
 
 impl Consumer {
     fn handler(&self) -> MutexGuard<'_, Option<Handler>> {
-        self.handler.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes deliveries for C.
@@ -395,19 +396,19 @@ pub extern "C" fn amochats_consumer_set_handler(
 ) -> amochats_result {
     boundary(error, || {
         let consumer = handle::get::<Consumer>(consumer, "consumer")?;
-        let handler = Some(required(handler, "handler")?);
+        let callback = Some(required(handler, "handler")?);
         consumer.engine.same_process()?;
         if consumer.handled.swap(true, Ordering::AcqRel) {
             return Err(Error::new(ErrorKind::Misuse, "consumer: has a handler already"));
         }
         if consumer.dispatch {
             let ended = Some(Completion::new(ended, user_data, None));
-            *consumer.handler() = Some(Handler { handler, user_data, ended });
+            *consumer.handler() = Some(Handler { callback, user_data, ended });
             return Ok(());
         }
         consumer.queue.set_driven(true);
         let driving = Driving(consumer.queue.clone());
-        let mut handler = Handler { handler, user_data, ended: None };
+        let mut handler = Handler { callback, user_data, ended: None };
         let (queue, make) = (consumer.queue.clone(), consumer.maker());
         let ended = Ended(ended, user_data);
         consumer.engine.spawn(async move {

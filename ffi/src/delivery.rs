@@ -98,9 +98,7 @@ impl Delivery {
                 Settlement::Nack(delay) => inbox.settle(&ack_id, Verdict::Nack(delay)).await.map(|()| None),
                 Settlement::Dead => inbox.settle(&ack_id, Verdict::Dead).await.map(|()| None),
             };
-            if matches!(&settled, Ok(_))
-                || matches!(&settled, Err(error) if error.kind() == ErrorKind::LeaseLost)
-            {
+            if settled.as_ref().map_or_else(|error| error.kind() == ErrorKind::LeaseLost, |_| true) {
                 claim.0.store(SETTLED, Ordering::Release);
             }
             settled

@@ -9,6 +9,9 @@
 //! - Handles are `Option<&T>`, `Option<&mut T>` and `Option<Box<T>>`, outputs
 //!   `Option<&mut MaybeUninit<T>>`: the pointers that C may pass, with NULL and the lifetime in
 //!   the type. All that is left to unsafe code is to read the text and bytes of C, in `slice.rs`.
+//! - With the feature `runtime` there are objects at work, with threads of their own (`engine.rs`): a
+//!   channel, its consumers, clients. Their pointers are looked at first (`handle.rs`). C is called back
+//!   through `completion.rs`, `consumer.rs` and `log.rs` alone.
 #![expect(non_camel_case_types, reason = "types are named as C knows them")]
 #![expect(clippy::doc_markdown, reason = "backticks would get into the header")]
 

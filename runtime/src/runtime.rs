@@ -128,8 +128,7 @@ impl Runtime {
             store: store.clone(),
             unready: unready.clone(),
         });
-        let site = admin_site(clock.clone());
-        let asked = admin.clone();
+        let (site, asked) = (admin_site(clock.clone()), admin.clone());
         let handle = move |request, _peer| {
             let admin = asked.clone();
             async move { admin.handle(request).await }

@@ -847,7 +847,7 @@ int main(void) {
     IN_A_FOLDER(calls_back_exactly_once_also_when_cancelled_and_closed);
     IN_A_FOLDER(a_callback_may_not_wait);
     IN_A_FOLDER(misuse_is_an_error_with_a_sentence);
-    IN_A_FOLDER(a_child_of_fork_is_refused);
+    if (getenv("CHECK_WITHOUT_FORK") == NULL) IN_A_FOLDER(a_child_of_fork_is_refused);
     IN_A_FOLDER(no_thread_remains_and_signals_are_as_they_were);
     IN_A_FOLDER(logs_metrics_health_and_accounts);
     IN_A_FOLDER(subscriptions_have_filters);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Tests the C ABI: the vectors, misuse and the C++ wrapper, with sanitizers, against the shared and
-# the static library. The last line is "N passed, N failed".
+# Tests the C ABI: the vectors, misuse, the channel and the C++ wrapper, with sanitizers, against the shared
+# and the static library; the channel under Valgrind, too; the examples against a sandbox. The last line is
+# "N passed, N failed".
 #
 # Exit codes: 0 all passed, 1 some failed, 3 something has to be installed first.
 set -euo pipefail
@@ -161,6 +162,15 @@ done
 # A program that loads the library, uses the channel, unloads it and goes on.
 build dlopen tests/c/dlopen.c -ldl
 check "works under dlopen" "$temp/dlopen" "$temp/lib/libamochats.so"
+
+if command -v valgrind >/dev/null; then
+  check "build channel for Valgrind" "$CC" -std=c11 "${strict[@]}" -g -pthread tests/c/channel.c -o "$temp/channel-plain" "${shared[@]}"
+  # What a child of fork() leaves behind is no leak: it may not touch it.
+  memcheck=(valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9)
+  suite memcheck env CHECK_WITHOUT_FORK=1 "${memcheck[@]}" "$temp/channel-plain"
+else
+  echo "C: the channel under Valgrind (apt-get install valgrind)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
 
 # In each kind of loop, and killed with -9 in the midst of the main job.
 mkdir "$temp/examples"
