@@ -6,8 +6,8 @@ use crate::error::amochats_error;
 use crate::result::amochats_result;
 use crate::slice::amochats_slice;
 use amochats_core::{
-    CommentedPost, Content, DescribedMessage, EditMessage, Error, ErrorKind, Forward, Media, NewMessage,
-    QuotedMessage, QuotedSender, Result, Sender, SharedPost,
+    CommentedPost, Content, DescribedMessage, Error, ErrorKind, Forward, Media, NewMessage, QuotedMessage,
+    QuotedSender, Result, Sender, SharedPost,
 };
 use std::mem::MaybeUninit;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -579,8 +579,8 @@ impl amochats_message {
 
     /// As a change of what was sent, checked.
     #[cfg(feature = "runtime")]
-    pub(crate) fn edit(&self) -> Result<EditMessage> {
-        let edit = EditMessage {
+    pub(crate) fn edit(&self) -> Result<amochats_core::EditMessage> {
+        let edit = amochats_core::EditMessage {
             edited_at_msec: self.time()?,
             message_id: Some(self.message_id.as_str()).filter(|id| !id.is_empty()).map(Into::into),
             message_ref_id: self.message_ref_id.clone().map(Into::into),
