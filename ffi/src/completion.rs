@@ -123,3 +123,68 @@ impl Ready {
 pub(crate) fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "the call was cancelled; it may have had its effect")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    type Seen = Mutex<Vec<amochats_result>>;
+
+    unsafe extern "C" fn note(
+        seen: *mut c_void,
+        result: amochats_result,
+        _value: *const amochats_value,
+        error: *const amochats_error,
+    ) {
+        assert_eq!(result == amochats_result::Ok, error.is_null());
+        assert!(outside_of_callbacks().is_err());
+        // SAFETY: each test passes what it holds to its end.
+        unsafe { &*seen.cast::<Seen>() }.lock().expect("no panic").push(result);
+    }
+
+    fn completion(seen: &Seen) -> Completion {
+        Completion::new(Some(note), std::ptr::from_ref(seen).cast_mut().cast(), None)
+    }
+
+    #[test]
+    fn fires_once_also_when_it_is_dropped() {
+        let seen = Seen::default();
+        completion(&seen).fire(Ok(None));
+        drop(completion(&seen));
+        let seen = seen.into_inner().expect("no panic");
+        assert_eq!(seen, [amochats_result::Ok, amochats_result::Cancelled]);
+        assert!(outside_of_callbacks().is_ok());
+    }
+
+    /// Keeps what is posted, or gives it back.
+    struct Letters(Mutex<Vec<Ready>>, bool);
+
+    impl Mailbox for Letters {
+        fn post(&self, ready: Ready) -> Option<Ready> {
+            if self.1 {
+                return Some(ready);
+            }
+            self.0.lock().expect("no panic").push(ready);
+            None
+        }
+    }
+
+    #[test]
+    fn waits_in_its_mailbox_unless_nobody_empties_that() {
+        let seen = Seen::default();
+        let open = Arc::new(Letters(Mutex::default(), false));
+        let mut waiting = completion(&seen);
+        waiting.mailbox = Some(open.clone());
+        waiting.fire(Ok(None));
+        assert!(seen.lock().expect("no panic").is_empty());
+        for ready in open.0.lock().expect("no panic").drain(..) {
+            ready.run();
+        }
+        let mut homeless = completion(&seen);
+        homeless.mailbox = Some(Arc::new(Letters(Mutex::default(), true)));
+        drop(homeless);
+        let seen = seen.into_inner().expect("no panic");
+        assert_eq!(seen, [amochats_result::Ok, amochats_result::Cancelled]);
+    }
+}

@@ -166,7 +166,7 @@ check "works under dlopen" "$temp/dlopen" "$temp/lib/libamochats.so"
 if command -v valgrind >/dev/null; then
   check "build channel for Valgrind" "$CC" -std=c11 "${strict[@]}" -g -pthread tests/c/channel.c -o "$temp/channel-plain" "${shared[@]}"
   # What a child of fork() leaves behind is no leak: it may not touch it.
-  memcheck=(valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9)
+  memcheck=(valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9)
   suite memcheck env CHECK_WITHOUT_FORK=1 "${memcheck[@]}" "$temp/channel-plain"
 else
   echo "C: the channel under Valgrind (apt-get install valgrind)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
