@@ -114,6 +114,13 @@ def suites() -> list[Suite]:
             ["tests/c/run.sh"],
             closing_line,
             (command("gcc"), command("g++"), command("nm", package="binutils"), JANSSON),
+            (
+                Need("libuv1-dev", lambda: succeeds("cc", "-D_GNU_SOURCE", "-E", "-", stdin="#include <uv.h>\n")),
+                command("pkg-config"),
+                Need("libglib2.0-dev", lambda: succeeds("pkg-config", "--exists", "glib-2.0")),
+                command("clang++", package="clang"),
+                command("valgrind"),
+            ),
         ),
         Suite("python", ["tests/python/run.sh"], closing_line, (VENV,)),
         Suite(

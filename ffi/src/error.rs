@@ -10,6 +10,11 @@ use amochats_core::Error;
 pub struct amochats_error(Error);
 
 impl amochats_error {
+    #[cfg(feature = "runtime")]
+    pub(crate) fn new(error: Error) -> Self {
+        Self(error)
+    }
+
     pub(crate) fn into_raw(error: Error) -> *mut Self {
         Box::into_raw(Box::new(Self(error)))
     }

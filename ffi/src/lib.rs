@@ -9,6 +9,9 @@
 //! - Handles are `Option<&T>`, `Option<&mut T>` and `Option<Box<T>>`, outputs
 //!   `Option<&mut MaybeUninit<T>>`: the pointers that C may pass, with NULL and the lifetime in
 //!   the type. All that is left to unsafe code is to read the text and bytes of C, in `slice.rs`.
+//! - With the feature `runtime` there are objects at work, with threads of their own (`engine.rs`): a
+//!   channel, its consumers, clients. Their pointers are looked at first (`handle.rs`). C is called back
+//!   through `completion.rs`, `consumer.rs` and `log.rs` alone.
 #![expect(non_camel_case_types, reason = "types are named as C knows them")]
 #![expect(clippy::doc_markdown, reason = "backticks would get into the header")]
 
@@ -33,12 +36,66 @@ mod signing;
 
 mod message;
 
+mod value;
+
+mod builder;
+
+// The channel at work.
+#[cfg(feature = "runtime")]
+mod handle;
+
+#[cfg(feature = "runtime")]
+mod completion;
+
+#[cfg(feature = "runtime")]
+mod engine;
+
+#[cfg(feature = "runtime")]
+mod log;
+
+#[cfg(feature = "runtime")]
+mod call;
+
+#[cfg(feature = "runtime")]
+mod client;
+
+#[cfg(feature = "runtime")]
+mod config;
+
+#[cfg(feature = "runtime")]
+mod channel;
+
+#[cfg(feature = "runtime")]
+mod queue;
+
+#[cfg(feature = "runtime")]
+mod event;
+
+#[cfg(feature = "runtime")]
+mod delivery;
+
+#[cfg(feature = "runtime")]
+mod consumer;
+
+#[cfg(feature = "runtime")]
+mod inbox;
+
+#[cfg(feature = "runtime")]
+mod outbox;
+
+#[cfg(feature = "runtime")]
+pub use self::{
+    call::*, channel::*, client::*, completion::*, config::*, consumer::*, delivery::*, engine::*, event::*,
+    inbox::*, log::*, outbox::*,
+};
 pub use buffer::*;
+pub use builder::*;
 pub use error::*;
 pub use message::*;
 pub use result::*;
 pub use signing::*;
 pub use slice::*;
+pub use value::*;
 pub use verifier::*;
 pub use version::*;
 pub use webhook::*;
@@ -51,4 +108,19 @@ const _: () = {
     any_thread::<amochats_verifier>();
     any_thread::<amochats_webhook>();
     any_thread::<amochats_signed_headers>();
+    any_thread::<amochats_value>();
+    any_thread::<amochats_user>();
+    any_thread::<amochats_message>();
+};
+
+#[cfg(feature = "runtime")]
+const _: () = {
+    const fn any_thread<T: Send + Sync>() {}
+    any_thread::<amochats_call>();
+    any_thread::<amochats_event>();
+    any_thread::<amochats_filter>();
+    any_thread::<channel::Channel>();
+    any_thread::<client::Client>();
+    any_thread::<consumer::Consumer>();
+    any_thread::<delivery::Delivery>();
 };

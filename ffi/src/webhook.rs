@@ -4,6 +4,7 @@ use crate::boundary::{boundary, required, value};
 use crate::error::amochats_error;
 use crate::result::amochats_result;
 use crate::slice::amochats_slice;
+use crate::value::amochats_value;
 use amochats_core::{
     HookVersion, MessageEvent, Participant, ReactionEvent, TypingEvent, VerifiedBody, WebhookEvent,
     WebhookKind, parse_webhook,
@@ -35,6 +36,7 @@ pub struct amochats_webhook {
     sender: Option<amochats_participant>,
     receiver: Option<amochats_participant>,
     json: OnceLock<String>,
+    fields: OnceLock<amochats_value>,
 }
 
 /// Somebody in a chat. Belongs to the webhook it was asked of and ends with it.
@@ -54,18 +56,32 @@ pub extern "C" fn amochats_webhook_parse(
     boundary(error, || {
         let webhook = required(webhook, "webhook")?;
         let event = parse_webhook(VerifiedBody::trust(body.bytes("body")?))?;
+        webhook.write(Box::into_raw(Box::new(event.into())));
+        Ok(())
+    })
+}
+
+impl amochats_webhook {
+    #[cfg(feature = "runtime")]
+    pub(crate) fn kind_name(&self) -> &'static str {
+        self.event.kind.name()
+    }
+}
+
+impl From<WebhookEvent> for amochats_webhook {
+    fn from(event: WebhookEvent) -> Self {
         let (sender, receiver) = match &event.kind {
             WebhookKind::Message(message) => (message.sender.clone(), message.receiver.clone()),
             _ => (None, None),
         };
-        webhook.write(Box::into_raw(Box::new(amochats_webhook {
+        Self {
             event,
             sender: sender.map(amochats_participant),
             receiver: receiver.map(amochats_participant),
             json: OnceLock::new(),
-        })));
-        Ok(())
-    })
+            fields: OnceLock::new(),
+        }
+    }
 }
 
 /// Frees a webhook with all that was asked of it; NULL is nothing to do.
@@ -82,6 +98,20 @@ pub extern "C" fn amochats_webhook_json(webhook: Option<&amochats_webhook>) -> a
         Some(webhook.json.get_or_init(|| {
             serde_json::to_string(&webhook.event)
                 .expect("maps with text keys and finite numbers can be written")
+        }))
+    })
+}
+
+/// Returns the same as values, for what has no function of its own: "tag", "markup" with its buttons,
+/// "template", "reply_to", "forwards", "post" and "extra", which holds what was not understood. It
+/// ends with the webhook.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_webhook_value(webhook: Option<&amochats_webhook>) -> Option<&amochats_value> {
+    value(None, || {
+        let webhook = webhook?;
+        Some(webhook.fields.get_or_init(|| {
+            let json = serde_json::to_value(&webhook.event);
+            json.expect("maps with text keys and finite numbers can be written").into()
         }))
     })
 }

@@ -6,6 +6,7 @@ use crate::listener::say;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::store::Store;
+use amochats::{Error, ErrorKind};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -30,13 +31,22 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// What is counted, with what must be looked up for it.
-    async fn measured(&self) -> amochats::Result<String> {
+    pub(crate) async fn measured(&self) -> amochats::Result<String> {
         // A store that is out of order must not hide the other figures.
         if let Ok(Ok(states)) = tokio::time::timeout(PING, self.inbox.subscriptions()).await {
             self.metrics.backlog.measure(&states, &self.inbox.outstanding(), self.clock.now_msec());
         }
         self.outbox.measure().await;
         self.metrics.render()
+    }
+
+    /// Whether webhooks can be kept.
+    pub(crate) async fn ready(&self) -> amochats::Result<()> {
+        if self.unready.is_cancelled() {
+            return Err(Error::new(ErrorKind::Closed, "stopping"));
+        }
+        let unanswered = |_| Error::new(ErrorKind::StoreFailed, "the store does not answer");
+        tokio::time::timeout(PING, self.store.ping()).await.map_err(unanswered)?
     }
 
     pub(crate) async fn handle(
@@ -50,11 +60,9 @@ impl Admin {
         }
         Ok(match request.uri().path() {
             "/healthz" => say(StatusCode::OK, "alive"),
-            "/readyz" if self.unready.is_cancelled() => say(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            "/readyz" => match tokio::time::timeout(PING, self.store.ping()).await {
-                Ok(Ok(())) => say(StatusCode::OK, "ready"),
-                Ok(Err(error)) => say(StatusCode::SERVICE_UNAVAILABLE, error.message()),
-                Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
+            "/readyz" => match self.ready().await {
+                Ok(()) => say(StatusCode::OK, "ready"),
+                Err(error) => say(StatusCode::SERVICE_UNAVAILABLE, error.message()),
             },
             "/metrics" => match self.measured().await {
                 Ok(text) => {

@@ -801,7 +801,10 @@ impl Consumer {
     fn end(&self, end: End) -> Option<impl Future<Output = ()> + Send + use<>> {
         let (closed, nothing_held) = {
             let mut hands = self.state.hands();
-            (hands.closed.replace(end).is_some(), hands.unsettled.is_empty())
+            let closed = hands.closed.is_some();
+            // The first end counts: a lease still under way is given back by it after the drop, too.
+            hands.closed.get_or_insert(end);
+            (closed, hands.unsettled.is_empty())
         };
         let temporary = self.name.starts_with(TEMPORARY);
         if closed || (nothing_held && !temporary) {

@@ -34,6 +34,7 @@ pub struct Runtime {
     pub(crate) channels: Arc<Channels>,
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
+    admin: Arc<Admin>,
     clock: Arc<dyn Clock>,
     listener_address: SocketAddr,
     admin_address: SocketAddr,
@@ -138,9 +139,9 @@ impl Runtime {
             store: store.clone(),
             unready: unready.clone(),
         });
-        let site = admin_site(clock.clone());
+        let (site, asked) = (admin_site(clock.clone()), admin.clone());
         let handle = move |request, _peer| {
-            let admin = admin.clone();
+            let admin = asked.clone();
             async move { admin.handle(request).await }
         };
         tasks.spawn(serve(machines, site, ended.clone(), ended.clone(), handle));
@@ -165,6 +166,7 @@ impl Runtime {
             channels,
             metrics,
             store,
+            admin,
             clock,
             listener_address,
             admin_address,
@@ -226,6 +228,22 @@ impl Runtime {
     /// What is counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What is counted, in the form that Prometheus reads, as the admin address shows it.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub async fn metrics_text(&self) -> Result<String> {
+        self.admin.measured().await
+    }
+
+    /// Checks that webhooks can be kept, as the admin address does for `/readyz`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] while it stops; those of the store.
+    pub async fn ready(&self) -> Result<()> {
+        self.admin.ready().await
     }
 
     /// Goes on with another configuration, as far as that needs no restart: channels, secrets,

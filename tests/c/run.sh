@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Tests the C ABI: the vectors, misuse and the C++ wrapper, with sanitizers, against the shared and
-# the static library. The last line is "N passed, N failed".
+# Tests the C ABI: the vectors, misuse, the channel and the C++ wrapper, with sanitizers, against the shared
+# and the static library; the channel under Valgrind, too; the examples against a sandbox. The last line is
+# "N passed, N failed".
 #
 # Exit codes: 0 all passed, 1 some failed, 3 something has to be installed first.
 set -euo pipefail
@@ -25,6 +26,7 @@ cargo build --quiet --package amochats-ffi
 built=${CARGO_TARGET_DIR:-target}/debug
 
 temp=$(mktemp -d)
+export TMPDIR=$temp
 trap 'rm -rf "$temp"' EXIT
 # As an installation has them: the program loads what the SONAME names.
 mkdir "$temp/lib"
@@ -99,11 +101,23 @@ example() {
   [[ $status == 2 ]]
 }
 
-for standard in c99 c11; do
-  check "amochats.h alone, $standard" "$CC" "-std=$standard" "${strict[@]}" -fsyntax-only -include amochats.h -xc /dev/null
-done
-for header in amochats.h amochats.hpp; do
-  check "$header alone, c++17" "$CXX" -std=c++17 "${strict[@]}" -fsyntax-only -include "$header" -xc++ /dev/null
+compilers=("$CC $CXX")
+if command -v clang++ >/dev/null; then
+  compilers+=("clang clang++")
+else
+  echo "C: the headers compiled by clang (apt-get install clang)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+for pair in "${compilers[@]}"; do
+  read -r c cxx <<<"$pair"
+  for standard in c99 c11 c17; do
+    check "amochats.h alone, $standard, $c" "$c" "-std=$standard" "${strict[@]}" -fsyntax-only -include amochats.h -xc /dev/null
+  done
+  for standard in c++11 c++17 c++20; do
+    check "amochats.h alone, $standard, $cxx" "$cxx" "-std=$standard" "${strict[@]}" -fsyntax-only -include amochats.h -xc++ /dev/null
+  done
+  for standard in c++17 c++20; do
+    check "amochats.hpp alone, $standard, $cxx" "$cxx" "-std=$standard" "${strict[@]}" -fsyntax-only -include amochats.hpp -xc++ /dev/null
+  done
 done
 check "only amochats_* is exported" exports_only_amochats
 check "the header's functions are exported" exports_the_header
@@ -133,12 +147,51 @@ for kind in shared static; do
     build "example-$label" ffi/examples/verify.c "${library[@]}"
     check "example-$label" example "$temp/example-$label"
   done
+  # From C11 on, for a test that needs thread-locals.
+  build "channel-$label" tests/c/channel.c "${library[@]}"
+  suite "channel-$label" "$temp/channel-$label"
+  build "embedded-$label" ffi/examples/channel.c "${library[@]}"
   label=c++17-$kind
   build "wrapper-$label" tests/c/wrapper.cpp "${library[@]}"
   suite "wrapper-$label" "$temp/wrapper-$label"
   build "example-$label" ffi/examples/verify.cpp "${library[@]}"
   check "example-$label" example "$temp/example-$label"
+  build "embedded-$label" ffi/examples/channel.cpp "${library[@]}"
 done
+
+# A program that loads the library, uses the channel, unloads it and goes on.
+build dlopen tests/c/dlopen.c -ldl
+check "works under dlopen" "$temp/dlopen" "$temp/lib/libamochats.so"
+
+if command -v valgrind >/dev/null; then
+  check "build channel for Valgrind" "$CC" -std=c11 "${strict[@]}" -g -pthread tests/c/channel.c -o "$temp/channel-plain" "${shared[@]}"
+  # What a child of fork() leaves behind is no leak: it may not touch it.
+  memcheck=(valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9)
+  suite memcheck env CHECK_WITHOUT_FORK=1 "${memcheck[@]}" "$temp/channel-plain"
+else
+  echo "C: the channel under Valgrind (apt-get install valgrind)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+
+# In each kind of loop, and killed with -9 in the midst of the main job.
+mkdir "$temp/examples"
+ln -s "$temp/embedded-c11-shared" "$temp/examples/channel-c"
+ln -s "$temp/embedded-c11-static" "$temp/examples/channel-c-static"
+ln -s "$temp/embedded-c++17-shared" "$temp/examples/channel-cpp"
+build examples/poll ffi/examples/poll.c "${shared[@]}"
+build examples/epoll ffi/examples/epoll.c "${shared[@]}"
+if echo '#include <uv.h>' | "$CC" -D_GNU_SOURCE -E - >/dev/null 2>&1; then
+  build examples/libuv ffi/examples/libuv.c "${shared[@]}" -luv
+else
+  echo "C: the loop of libuv (apt-get install libuv1-dev)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+if pkg-config --exists glib-2.0 2>/dev/null; then
+  # shellcheck disable=SC2046  # flags are words
+  build examples/glib ffi/examples/glib.c "${shared[@]}" $(pkg-config --cflags --libs glib-2.0)
+else
+  echo "C: the loop of GLib (apt-get install libglib2.0-dev pkg-config)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+cargo build --quiet --package amochats-server
+suite mainjob python3 tests/c/mainjob.py "$built/amochats" "$temp"/examples/*
 
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -2,6 +2,10 @@
 #include "check.h"
 
 #include <amochats.hpp>
+#include <filesystem>
+#include <mutex>
+#include <poll.h>
+#include <stdlib.h>
 #include <type_traits>
 
 namespace {
@@ -139,6 +143,227 @@ void objects_move() {
   moved.verify("{}", amochats::sign_body(secret, "{}"));
 }
 
+// A folder that ends with its test.
+struct folder {
+  folder() : path(std::filesystem::temp_directory_path() / "amochats-XXXXXX") {
+    std::string name = path.string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  ~folder() { std::filesystem::remove_all(path); }
+  std::filesystem::path path;
+};
+
+constexpr std::string_view scope = "a4490ccc-5d7f-11e7-907b-a6006ad3dba0_13fa84f7-6b61-4086-98ed-0a9de19ee15c";
+constexpr std::chrono::minutes patience(1);
+
+amochats::config configured(const folder &in) {
+  amochats::config config;
+  config.set("store.path", (in.path / "store.db").string())
+      .set("listener.address", "127.0.0.1:0")
+      .set("admin.address", "127.0.0.1:0")
+      .add_channel(scope.substr(0, scope.find('_')), secret, "http://127.0.0.1:9")
+      .threads(1);
+  return config;
+}
+
+std::string hook(int number) {
+  return R"({"account_id":"13fa84f7-6b61-4086-98ed-0a9de19ee15c","message":{"conversation":{"id":"C","client_id":"c"},)"
+         R"("message":{"id":"M)" +
+         std::to_string(number) + R"(","type":"text","text":"number )" + std::to_string(number) +
+         R"(","markup":{"mode":"inline","buttons":[[{"text":"Yes"}]]}}}})";
+}
+
+void ingest(const amochats::channel &channel, int number) {
+  const auto body = hook(number);
+  CHECK(channel.ingest(scope, amochats::sign_body(secret, body), body, patience) == AMOCHATS_INGESTED_KEPT);
+}
+
+void builders() {
+  const auto at = std::chrono::system_clock::time_point(std::chrono::milliseconds(1704067200123));
+  const auto anna = amochats::user("u", "Anna").phone("+15550100").email("a@example.com").profile_link("https://a.example").avatar("https://a.example/a.png").raw();
+  CHECK(anna != nullptr);
+  amochats::user client("u", "Anna"), manager("m", "Olga");
+  manager.ref_id("M");
+  const auto with = [&] {
+    amochats::message message("c", "m-1");
+    message.sender(client).sent_at(at);
+    return message;
+  };
+  const auto json = [](const amochats::message &message) { return amochats::attempt([&] { return message.json(); }); };
+  const auto says = [&](amochats::message message, std::string_view part) {
+    auto found = json(message);
+    if (!found) {
+      check_fail("%s", found.error().what());
+    } else if (found->find(part) == std::string::npos) {
+      check_fail("%s is not in %s", std::string(part).c_str(), found->c_str());
+    }
+  };
+  const auto file = "https://example.com/f";
+  auto text = with();
+  says(std::move(text.text("hi").silent().source("shop").callback_data("row").conversation_ref_id("C")), R"("callback_data":"row")");
+  constexpr std::pair<amochats_media, std::string_view> kinds[] = {
+      {AMOCHATS_MEDIA_FILE, "file"},   {AMOCHATS_MEDIA_VIDEO, "video"}, {AMOCHATS_MEDIA_PICTURE, "picture"},
+      {AMOCHATS_MEDIA_VOICE, "voice"}, {AMOCHATS_MEDIA_AUDIO, "audio"}, {AMOCHATS_MEDIA_STICKER, "sticker"}};
+  for (const auto &[kind, name] : kinds) {
+    auto media = with();
+    media.media(kind, file).file_name("f").file_size(7).duration(std::chrono::seconds(3)).caption("see");
+    says(std::move(media), R"("type":")" + std::string(name) + R"(",)");
+  }
+  auto sticker = with();
+  says(std::move(sticker.media(AMOCHATS_MEDIA_STICKER, file).sticker_id("s-1")), R"("sticker_id":"s-1")");
+  auto place = with();
+  says(std::move(place.location(30.5, 59.5).caption("here")), R"("lon":30.5)");
+  auto contact = with();
+  says(std::move(contact.contact("Boris", "+15550101")), R"("phone":"+15550101")");
+  auto reply = with();
+  says(std::move(reply.text("yes").reply_to("m-0")), R"("reply_to":{"message":{"msgid":"m-0"}})");
+  auto reply_ref = with();
+  says(std::move(reply_ref.text("yes").reply_to("", "M0")), R"("reply_to":{"message":{"id":"M0"}})");
+  amochats::message quoted("", "");
+  quoted.sender(client).sent_at(at).text("before");
+  auto described = with();
+  says(std::move(described.text("yes").reply_to(quoted)), R"("text":"before")");
+  auto forwarded = with();
+  says(std::move(forwarded.text("look").forward("m-0", "", "c-0")), R"("forwards":{"messages":[{"msgid":"m-0"}])");
+  auto forwarded_described = with();
+  says(std::move(forwarded_described.text("look").forward(quoted)), R"("forwards")");
+  auto post = with();
+  says(std::move(post.text("nice").post("p", "https://example.com/p", "", "", "anna")), R"("username":"anna")");
+  auto shared = with();
+  says(std::move(shared.text("see").shared_post("https://example.com/p")), R"("shared_post")");
+  amochats::message outgoing("c", "m-2");
+  says(std::move(outgoing.sender(manager).receiver(client).text("hi").sent_at(at)), R"("receiver")");
+
+  // What is missing or does not go together is told with its field.
+  CHECK(thrown([] { amochats::message("c", "m").text("x").json(); }).field() == "payload.sender");
+  CHECK(thrown([&] { with().json(); }).field() == "payload.message");
+  CHECK(thrown([&] { with().text("x").file_name("f"); }).field() == "message");
+  CHECK(thrown([&] { with().text("x").sticker_id("s"); }).field() == "sticker_id");
+  CHECK(thrown([&] { with().media(static_cast<amochats_media>(9), file); }).field() == "media");
+  CHECK(thrown([&] { with().location(181, 0).json(); }).field() == "payload.message.location.lon");
+  CHECK(thrown([&] { with().text("x").reply_to("", ""); }).field() == "message_id");
+  CHECK(thrown([&] { with().text("\xff"); }).code() == AMOCHATS_RESULT_INVALID_UTF8);
+  CHECK(thrown([&] { amochats::call::send_message(scope, with()); }).field() == "payload.message");
+  CHECK(thrown([&] { amochats::call::set_delivery_status(scope, "M", 7); }).field() == "status");
+  CHECK(thrown([&] { amochats::call::set_delivery_status(scope, "M", -1, 905); }).field() == "error");
+  CHECK(thrown([&] { amochats::call::react(scope, "", "m", "u", "+1"); }).field() == "conversation_id");
+  CHECK(thrown([&] { amochats::call::from_json("send_flowers", scope, "{}"); }).field() == "call");
+  CHECK(thrown([&] { amochats::call::connect("a", "", "v3"); }).field() == "hook_version");
+}
+
+void a_channel() {
+  const folder in;
+  int lines = 0;
+  std::mutex counting;
+  auto config = configured(in);
+  config.log_to(AMOCHATS_LEVEL_INFO, [&](amochats_level, std::string_view target, std::string_view) {
+    const std::lock_guard lock(counting);
+    lines += target.substr(0, 8) == "amochats";
+    throw std::runtime_error("does not cross the library");
+  });
+  const amochats::channel channel(config, patience);
+  CHECK(channel.listener_address().substr(0, 10) == "127.0.0.1:");
+  CHECK(channel.metrics(patience).find("amochats_webhook_answers") != std::string::npos);
+  channel.check_health(patience);
+  amochats::consumer_options options;
+  options.create = true;
+  const auto consumer = channel.open_consumer("crm", options, patience);
+  CHECK(!consumer.next(amochats::timeout(0)));
+  for (int number = 0; number < 3; number++) ingest(channel, number);
+  CHECK(lines > 0);
+  CHECK(*channel.accounts().at(0)["state"].text() == "discovered");
+
+  int number = 0;
+  for (auto &delivery : consumer) {
+    const auto event = delivery.event();
+    CHECK(delivery.attempt() == 1 && !delivery.is_again() && !delivery.is_live());
+    CHECK(event.scope_id() == scope && event.origin() == "webhook" && event.kind_name() == "message");
+    CHECK(event.raw_body() == hook(number));
+    CHECK(event.received_at() > std::chrono::system_clock::time_point(std::chrono::hours(24 * 365 * 50)));
+    CHECK(!event.item() && event.event_id().size() > 0 && event.json().size() > 0);
+    CHECK(event.webhook().text() == "number " + std::to_string(number));
+    const auto buttons = event.webhook().fields()["markup"]["buttons"];
+    CHECK(buttons.size() == 1 && buttons.at(0).at(0)["text"].text() == "Yes");
+    CHECK(!buttons["nothing"]["at all"] && !buttons.at(1).text() && !buttons.integer());
+    delivery.extend(std::chrono::minutes(2));
+    if (number < 2) delivery.ack();
+    if (number == 2) delivery.dead(patience);
+    CHECK(thrown([&] { delivery.ack(); }).code() == AMOCHATS_RESULT_MISUSE);
+    if (++number == 3) consumer.close(patience);
+  }
+  CHECK(number == 3);
+  CHECK(channel.dead_letters("crm").size() == 1);
+  CHECK(channel.subscriptions().at(0)["dead"].integer() == 1);
+
+  amochats::message message("c", "m-1");
+  message.sender(amochats::user("u", "Anna")).text("hi");
+  const auto item = channel.enqueue(amochats::call::send_message(scope, message));
+  CHECK(channel.outbox_item(*item["item_id"].text())["call"].text() == "send_message");
+  CHECK(thrown([&] { channel.outbox_item("none"); }).code() == AMOCHATS_RESULT_NOT_FOUND);
+  CHECK(thrown([&] { channel.open_client().send_message(scope, message); }).code() == AMOCHATS_RESULT_TRANSPORT);
+  auto refused = amochats::attempt([&] { channel.open_consumer("none"); });
+  CHECK(!refused && refused.error().code() == AMOCHATS_RESULT_SUBSCRIPTION_NOT_FOUND);
+  CHECK(amochats::attempt([&] { return channel.accounts().size(); }).value() == 1);
+  channel.close(patience);
+  CHECK(thrown([&] { channel.check_health(); }).code() == AMOCHATS_RESULT_CLOSED);
+}
+
+void handlers_and_completions() {
+  const folder in;
+  const amochats::channel channel(configured(in), patience);
+  amochats::consumer_options options;
+  options.create = true;
+  options.dispatch = true;
+  auto consumer = channel.open_consumer("crm", options, patience);
+  channel.set_dispatcher(consumer);
+  const auto until = [&](const auto &happened) {
+    while (!happened()) {
+      pollfd waiting{consumer.fd(), POLLIN, 0};
+      REQUIRE(poll(&waiting, 1, 60000) == 1);
+      consumer.dispatch();
+    }
+  };
+  int kept = 0, seen = 0, acked = 0;
+  for (int number = 0; number < 3; number++) {
+    const auto body = hook(number);
+    channel.ingest_async(scope, amochats::sign_body(secret, body), body,
+                         [&](amochats::value_view answer, const amochats::error *failure) {
+                           CHECK(failure == nullptr && answer["ingested"].text() == "kept");
+                           kept++;
+                           throw std::runtime_error("does not cross the library");
+                         });
+  }
+  until([&] { return kept == 3; });
+  channel.ingest_async(scope, std::nullopt, "{}", [&](amochats::value_view answer, const amochats::error *failure) {
+    CHECK(!answer && failure != nullptr && failure->code() == AMOCHATS_RESULT_SIGNATURE_MISSING);
+    kept++;
+  });
+  until([&] { return kept == 4; });
+  std::optional<amochats::delivery> mine;
+  consumer.on_delivery([&](amochats::delivery &delivery) {
+    seen++;
+    if (seen == 1) throw std::runtime_error("handed out again");
+    if (seen == 2) {
+      CHECK(delivery.attempt() == 2);
+      mine = std::move(delivery);
+      return AMOCHATS_VERDICT_KEEP;
+    }
+    return AMOCHATS_VERDICT_ACK;
+  });
+  until([&] { return seen == 2; });
+  REQUIRE(mine);
+  mine->ack_async([&](amochats::value_view, const amochats::error *failure) {
+    CHECK(failure == nullptr);
+    acked++;
+  });
+  mine.reset();
+  until([&] { return seen == 4 && acked == 1; });
+  CHECK(thrown([&] { consumer.next(); }).code() == AMOCHATS_RESULT_MISUSE);
+  CHECK(thrown([&] { consumer.on_delivery([](amochats::delivery &) { return AMOCHATS_VERDICT_ACK; }); }).code() ==
+        AMOCHATS_RESULT_MISUSE);
+}
+
 void version() { CHECK(std::string_view(amochats::version()) == AMOCHATS_VERSION); }
 
 }  // namespace
@@ -151,6 +376,9 @@ int main() {
   RUN(typing_and_reactions);
   RUN(encoding);
   RUN(objects_move);
+  RUN(builders);
+  RUN(a_channel);
+  RUN(handlers_and_completions);
   RUN(version);
   return check_result();
 }

@@ -21,7 +21,7 @@ fn the_core_depends_on_no_io() {
 /// A C program that only signs and verifies pays for nothing else.
 #[test]
 fn the_c_library_depends_on_no_io() {
-    let all = dependencies("amochats-ffi", &[]);
+    let all = dependencies("amochats-ffi", &["--no-default-features"]);
     assert!(all.contains("amochats") && !all.contains("tokio") && !all.contains("rustls"), "{all:?}");
 }
 

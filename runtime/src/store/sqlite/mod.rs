@@ -100,10 +100,12 @@ impl SqliteStore {
         let (messages, queue) = mpsc::channel(QUEUE);
         let (changed, changes) = watch::channel(());
         let writer = Writer::new(path.clone(), limits, connection, Handle::current(), changed)?;
+        // It logs to where its runtime does, which need not be the process's own place.
+        let log = tracing::dispatcher::get_default(Clone::clone);
         let writer = std::thread::Builder::new()
             .name("amochats-store".into())
             .spawn(move || {
-                writer.run(queue);
+                tracing::dispatcher::with_default(&log, || writer.run(queue));
                 drop(lock);
             })
             .map_err(|error| failed(format!("cannot start the store's thread: {error}")))?;
