@@ -49,7 +49,10 @@ pub use backfill::Backfill;
 pub use channels::{Channel, Channels, Ingested};
 pub use config::Config;
 pub use event::{Event, NewEvent, Origin};
-pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Retention, Verdict};
+pub use inbox::{
+    Consumer, ConsumerOptions, Delivery, EventLife, Inbox, PULL_MAX, PULL_WAIT_MAX, Redelivery, Retention,
+    SUMMARIES_MAX, Verdict,
+};
 pub use metrics::Metrics;
 pub use outbox::Outbox;
 pub use runtime::Runtime;
