@@ -9,9 +9,11 @@ mod backfill;
 mod config;
 mod crm;
 mod dev;
+mod events;
 mod generate;
 mod io;
 mod listen;
+mod look;
 mod outbox;
 mod process;
 mod remote;
@@ -19,6 +21,7 @@ mod sandbox;
 mod secret;
 mod serve;
 mod sign;
+mod subscriptions;
 mod version;
 mod webhook;
 
@@ -59,6 +62,10 @@ enum Command {
     Listen(listen::Listen),
     Accounts(accounts::Accounts),
     Backfill(backfill::Backfill),
+    #[command(subcommand)]
+    Events(events::Events),
+    #[command(subcommand)]
+    Subscriptions(subscriptions::Subscriptions),
     #[command(subcommand)]
     Outbox(outbox::Outbox),
     #[command(subcommand)]
@@ -114,6 +121,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Listen(listen) => listen.run(),
         Command::Accounts(accounts) => accounts.run(),
         Command::Backfill(backfill) => backfill.run(),
+        Command::Events(events) => events.run(),
+        Command::Subscriptions(subscriptions) => subscriptions.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
