@@ -9,6 +9,7 @@ mod backfill;
 mod config;
 mod crm;
 mod dev;
+mod doctor;
 mod events;
 mod generate;
 mod io;
@@ -68,6 +69,7 @@ enum Command {
     Subscriptions(subscriptions::Subscriptions),
     #[command(subcommand)]
     Outbox(outbox::Outbox),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     Config(config::Config),
     Connect(api::Connect),
@@ -124,6 +126,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Events(events) => events.run(),
         Command::Subscriptions(subscriptions) => subscriptions.run(),
         Command::Outbox(outbox) => outbox.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
         Command::Disconnect(disconnect) => disconnect.run(),

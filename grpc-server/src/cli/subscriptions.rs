@@ -1,5 +1,4 @@
 //! `subscriptions`: who gets the events.
-#![expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 
 use super::look::{Place, Which, moment, msec, shown};
 use super::process::run;

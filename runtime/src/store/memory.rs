@@ -488,9 +488,10 @@ impl Store for MemoryStore {
                 && query.filter.fits(&kept.facts)
         };
         let found = state.events.iter().filter(wanted).map(|(_, kept)| kept.summary());
-        Ok(match query.newest_first {
-            true => found.rev().take(query.limit).collect(),
-            false => found.take(query.limit).collect(),
+        Ok(if query.newest_first {
+            found.rev().take(query.limit).collect()
+        } else {
+            found.take(query.limit).collect()
         })
     }
 

@@ -16,10 +16,12 @@
 //! this is the order of G3. What was leased or delayed when the process ended is ready at the
 //! next start.
 
+mod disk;
 mod lookup;
 pub(crate) mod memory;
 pub(crate) mod sqlite;
 
+pub use disk::Disk;
 pub use lookup::{DeadSummary, DeliveryState, EventDelivery, EventSummary, SummaryQuery};
 pub use memory::MemoryStore;
 pub use sqlite::{Limits, OnFull, SqliteStore};
