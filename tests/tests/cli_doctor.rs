@@ -64,7 +64,7 @@ fn peer(answer: &'static str) -> String {
     url
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_channel_that_works_is_well() {
     let (home, sandbox) = (Home::new(), sandbox().await);
     let connect = amochats::Connect::new(ACCOUNT);
@@ -97,7 +97,7 @@ async fn a_channel_that_works_is_well() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named_with_what_to_do() {
     let (home, sandbox) = (Home::new(), sandbox().await);
     let api = format!("http://{}", sandbox.api_addr());
@@ -132,7 +132,7 @@ async fn what_is_wrong_is_named_with_what_to_do() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_clock_is_found_by_the_services_own() {
     let home = Home::new();
     let (old, near) = (
@@ -158,7 +158,7 @@ async fn a_wrong_clock_is_found_by_the_services_own() {
     assert_eq!((verdict(&found(&gone), "api").0, gone.code), ("failed", 1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_address_that_leads_elsewhere_fails() {
     let (home, sandbox) = (Home::new(), sandbox().await);
     let config = with_api(&home, &format!("http://{}", sandbox.api_addr()), false);

@@ -23,6 +23,7 @@ mod secret;
 mod serve;
 mod sign;
 mod subscriptions;
+mod top;
 mod version;
 mod webhook;
 
@@ -70,6 +71,7 @@ enum Command {
     #[command(subcommand)]
     Outbox(outbox::Outbox),
     Doctor(doctor::Doctor),
+    Top(top::Top),
     #[command(subcommand)]
     Config(config::Config),
     Connect(api::Connect),
@@ -127,6 +129,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Subscriptions(subscriptions) => subscriptions.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Top(top) => top.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
         Command::Disconnect(disconnect) => disconnect.run(),
