@@ -101,7 +101,7 @@ async fn one_frame_is_printed_where_there_is_no_terminal() {
 async fn the_view_quits_and_leaves_the_terminal_as_it_was() {
     let home = Home::new();
     let server = server_with_a_backlog(&home).await;
-    let ended = in_a_terminal(&server, &["SUBSCRIPTION", "crm", "q quits"]);
+    let ended = in_a_terminal(&server, &["SUBSCRIPTION", "crm", "quits"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (0, WELL), "{ended:?}");
 }
 

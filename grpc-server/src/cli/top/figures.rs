@@ -16,7 +16,7 @@ pub(super) struct Look {
     pub(super) trouble: Option<String>,
 }
 
-/// Metrics in the form of OpenMetrics: each with its labels as written, and its value.
+/// Metrics as `/metrics` has them: each with its labels as written, and its value.
 pub(super) struct Metrics(Vec<(String, String, f64)>);
 
 impl Metrics {
