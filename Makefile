@@ -22,8 +22,9 @@ interop: ## The clients in examples/ against a server and a sandbox; make test r
 check: ## Format, lints, documentation, C header, .proto files, licences: no test
 	@tests/check.sh
 
-bench: ## Ratios against a baseline measured in the same run; then a sandbox with 200,000 messages
+bench: ## Ratios against a baseline of the same run; a backlog of 1,000,000 events; a sandbox with 200,000 messages
 	$(CARGO) bench --locked --package amochats-tests --bench bench
+	$(CARGO) bench --locked --package amochats-tests --bench backlog
 	$(CARGO) bench --locked --package amochats-sandbox
 
 torture: ## Hundreds of kills and power cuts under load; make torture KILLS=500 CUTS=50 SEED=1 repeats one

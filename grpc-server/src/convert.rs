@@ -1,5 +1,7 @@
 //! Between the types of `amochats.v1` and those of the core and runtime.
 
+pub(crate) mod inbox;
+
 use amochats::{
     Content, CreateChat, CreatedChat, DeliveryErrorCode, DeliveryStatus, EditMessage, Error, HistoryPage,
     HookVersion, Media, MessageReceipt, NewMessage, QuotedMessage, Reaction, ReactionKind, Result, Sender,
@@ -7,7 +9,6 @@ use amochats::{
 };
 use amochats_proto::v1;
 use amochats_runtime::outbox::ItemState;
-use amochats_runtime::store::{Filter, Start, SubscriptionState};
 use amochats_runtime::{Account, AccountState, Delivery, Event, Origin};
 use prost_types::Timestamp;
 use serde_json::Value;
@@ -217,40 +218,6 @@ pub(crate) fn delivery_status(status: v1::DeliveryStatus, path: &str) -> Result<
     }
 }
 
-/// Where a new subscription starts; at the oldest event unless said otherwise.
-pub(crate) fn start(options: Option<v1::CreateOptions>) -> Result<Start> {
-    use v1::create_options::Start as Asked;
-    Ok(match options.and_then(|options| options.start) {
-        None | Some(Asked::Oldest(_)) => Start::Oldest,
-        Some(Asked::Now(_)) => Start::Now,
-        Some(Asked::Since(time)) => {
-            let time = SystemTime::try_from(time).map_err(|_| Error::invalid("since", "is not a time"))?;
-            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            Start::Since(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-        }
-    })
-}
-
-/// Which events a new subscription gets.
-pub(crate) fn filter(options: &v1::CreateOptions) -> Result<Filter> {
-    let known = ["message", "typing", "reaction", "unknown", "outbox"];
-    if options.kinds.iter().all(|kind| known.contains(&kind.as_str())) {
-        return Ok(Filter { kinds: options.kinds.clone(), ..Filter::default() });
-    }
-    Err(Error::invalid("kinds", format!("must be of {}", known.join(", "))))
-}
-
-/// A subscription's state.
-pub(crate) fn subscription(state: SubscriptionState) -> v1::Subscription {
-    v1::Subscription {
-        name: state.name,
-        created_at: Some(timestamp(state.created_at)),
-        unsettled: state.unsettled,
-        dead: state.dead,
-        oldest_unsettled_at: state.oldest_unsettled_at.map(timestamp),
-    }
-}
-
 /// A length of time that a client gave.
 pub(crate) fn duration(duration: prost_types::Duration, field: &str) -> Result<Duration> {
     Duration::try_from(duration).map_err(|_| Error::invalid(field, "must not be negative"))
@@ -331,18 +298,13 @@ pub(crate) fn event(event: Event) -> v1::Event {
         _ => None,
     };
     let possible_duplicate = event.is_possible_duplicate();
-    let origin = match event.origin {
-        Origin::Webhook => v1::Origin::Webhook,
-        Origin::Backfill => v1::Origin::Backfill,
-        Origin::Outbox => v1::Origin::Outbox,
-    };
     v1::Event {
         event_id: event.event_id,
         channel_id: text(event.channel_id),
         account_id: text(event.account_id),
         scope_id: text(event.scope_id),
         received_at: Some(timestamp(event.received_at)),
-        origin: origin.into(),
+        origin: inbox::origin(event.origin).into(),
         api_version: api_version.into(),
         conflicting_duplicate: event.conflicting_duplicate,
         possible_duplicate,

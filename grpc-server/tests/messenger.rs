@@ -95,6 +95,69 @@ impl InboxService for Played {
     ) -> Result<Response<pb::DeleteSubscriptionResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
+
+    async fn pull_events(
+        &self,
+        _: Request<pb::PullEventsRequest>,
+    ) -> Result<Response<pb::PullEventsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn settle_events(
+        &self,
+        _: Request<pb::SettleEventsRequest>,
+    ) -> Result<Response<pb::SettleEventsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn list_events(
+        &self,
+        _: Request<pb::ListEventsRequest>,
+    ) -> Result<Response<pb::ListEventsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn get_event(
+        &self,
+        _: Request<pb::GetEventRequest>,
+    ) -> Result<Response<pb::GetEventResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn replay_events(
+        &self,
+        _: Request<pb::ReplayEventsRequest>,
+    ) -> Result<Response<pb::ReplayEventsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        _: Request<pb::ListDeadLettersRequest>,
+    ) -> Result<Response<pb::ListDeadLettersResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn requeue_dead_letters(
+        &self,
+        _: Request<pb::RequeueDeadLettersRequest>,
+    ) -> Result<Response<pb::RequeueDeadLettersResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn drop_dead_letters(
+        &self,
+        _: Request<pb::DropDeadLettersRequest>,
+    ) -> Result<Response<pb::DropDeadLettersResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn purge_conversation(
+        &self,
+        _: Request<pb::PurgeConversationRequest>,
+    ) -> Result<Response<pb::PurgeConversationResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
 }
 
 #[tonic::async_trait]

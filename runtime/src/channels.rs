@@ -51,7 +51,11 @@ impl Secrets {
 }
 
 impl Channel {
-    pub(crate) fn new(config: &ChannelConfig) -> Result<Self> {
+    /// A channel as it is configured.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
+    pub fn new(config: &ChannelConfig) -> Result<Self> {
         let id = config.channel_id()?;
         let secrets = config.secrets()?;
         let client = config.client(id.clone(), secrets.current.clone())?;

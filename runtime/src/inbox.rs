@@ -3,6 +3,12 @@
 //! The store says which events are open; this module adds time and consumers: a lease that ends,
 //! a delay that is over, a consumer that goes away all hand the event out again.
 
+mod look;
+mod pull;
+
+pub use look::{EventLife, SUMMARIES_MAX};
+pub use pull::{PULL_MAX, PULL_WAIT_MAX};
+
 use crate::clock::Clock;
 use crate::event::{Event, NewEvent};
 use crate::outbox::Acknowledged;
@@ -22,8 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The most deliveries handed out at once, and the most bytes of their bodies, so that one batch
 /// stays a modest message.
-const BATCH: usize = 100;
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH: Batch = Batch { events: 100, bytes: 2 << 20 };
 /// How many live events a slow consumer may lag behind before it misses some.
 const LIVE: usize = 256;
 
@@ -140,6 +145,13 @@ enum End {
     Closed,
     /// It vanished, perhaps because of what it had.
     Vanished,
+}
+
+/// What is leased at once, at most.
+#[derive(Clone, Copy)]
+struct Batch {
+    events: usize,
+    bytes: usize,
 }
 
 /// A delivery: an event, handed out.
@@ -363,7 +375,7 @@ impl Inbox {
     }
 
     /// How many events of each subscription are handed out and not settled.
-    pub(crate) fn outstanding(&self) -> HashMap<SubscriptionId, usize> {
+    pub fn outstanding(&self) -> HashMap<SubscriptionId, usize> {
         let mut counts = HashMap::new();
         for token in self.leases().held.keys() {
             *counts.entry(token.subscription).or_default() += 1;
@@ -469,6 +481,7 @@ impl Inbox {
             ready: self.0.store.changes(),
             settled: settled.subscribe(),
             leasing: None,
+            batch: BATCH,
             inbox: self.clone(),
             name: subscription.to_owned(),
             subscription: id,
@@ -482,10 +495,24 @@ impl Inbox {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for options out of range; those of the store.
     pub async fn temporary_consumer(&self, options: ConsumerOptions) -> Result<Consumer> {
+        self.temporary_filtered(options, Start::Now, Filter::default()).await
+    }
+
+    /// As [`Inbox::temporary_consumer`], from another point on, for the events that fit a filter.
+    ///
+    /// # Errors
+    /// As for [`Inbox::temporary_consumer`]; [`ErrorKind::InvalidArgument`] for an event of another
+    /// store.
+    pub async fn temporary_filtered(
+        &self,
+        options: ConsumerOptions,
+        start: Start,
+        filter: Filter,
+    ) -> Result<Consumer> {
         options.validate()?;
         let name = format!("{TEMPORARY}{}", uuid::Uuid::new_v4().simple());
         let now = self.0.clock.now_msec();
-        self.0.store.create_subscription(&name, Start::Now, Filter::default(), now).await?;
+        self.0.store.create_subscription(&name, start, filter, now).await?;
         self.consumer(&name, options).await
     }
 
@@ -609,11 +636,11 @@ impl Inbox {
     async fn lease_for(
         self,
         subscription: SubscriptionId,
-        max: usize,
+        batch: Batch,
         lease: Duration,
         to: Arc<ConsumerState>,
     ) -> Result<()> {
-        let leased = self.0.store.lease(subscription, max, BATCH_BYTES).await?;
+        let leased = self.0.store.lease(subscription, batch.events, batch.bytes).await?;
         if leased.is_empty() {
             return Ok(());
         }
@@ -715,6 +742,7 @@ pub struct Consumer {
     name: String,
     subscription: SubscriptionId,
     options: ConsumerOptions,
+    batch: Batch,
     state: Arc<ConsumerState>,
     ready: watch::Receiver<()>,
     settled: watch::Receiver<u64>,
@@ -730,26 +758,7 @@ impl Consumer {
     /// [`ErrorKind::SubscriptionNotFound`] once the subscription is deleted; those of the store.
     pub async fn next(&mut self) -> Result<Vec<Delivery>> {
         loop {
-            if self.leasing.is_none() {
-                // Seen before the question is asked, so that no change in between is missed.
-                self.ready.mark_unchanged();
-                self.settled.mark_unchanged();
-                let room = self.options.max_outstanding.saturating_sub(self.outstanding());
-                if room > 0 {
-                    // A task of its own: if this future is dropped, the next call waits for it, and
-                    // does not lease beside it.
-                    let (inbox, to) = (self.inbox.clone(), self.state.clone());
-                    let lease = inbox.lease_for(self.subscription, room.min(BATCH), self.options.lease, to);
-                    self.leasing = Some(tokio::spawn(lease));
-                }
-            }
-            let asked = self.leasing.is_some();
-            if let Some(leasing) = &mut self.leasing {
-                let leased = leasing.await;
-                self.leasing = None;
-                leased.map_err(|_| closed())??;
-            }
-            let waiting = std::mem::take(&mut self.state.hands().waiting);
+            let (waiting, asked) = self.lease_now().await?;
             if !waiting.is_empty() {
                 return Ok(waiting);
             }
@@ -759,6 +768,31 @@ impl Consumer {
                 let _ = self.settled.changed().await;
             }
         }
+    }
+
+    /// What is ready now; says also whether the store was asked, which it is not without room.
+    async fn lease_now(&mut self) -> Result<(Vec<Delivery>, bool)> {
+        if self.leasing.is_none() {
+            // Seen before the question is asked, so that no change in between is missed.
+            self.ready.mark_unchanged();
+            self.settled.mark_unchanged();
+            let room = self.options.max_outstanding.saturating_sub(self.outstanding());
+            if room > 0 {
+                // A task of its own: if this future is dropped, the next call waits for it, and
+                // does not lease beside it.
+                let batch = Batch { events: room.min(self.batch.events), ..self.batch };
+                let (inbox, to) = (self.inbox.clone(), self.state.clone());
+                let lease = inbox.lease_for(self.subscription, batch, self.options.lease, to);
+                self.leasing = Some(tokio::spawn(lease));
+            }
+        }
+        let asked = self.leasing.is_some();
+        if let Some(leasing) = &mut self.leasing {
+            let leased = leasing.await;
+            self.leasing = None;
+            leased.map_err(|_| closed())??;
+        }
+        Ok((std::mem::take(&mut self.state.hands().waiting), asked))
     }
 
     /// How many deliveries are unsettled.

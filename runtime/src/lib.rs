@@ -51,7 +51,10 @@ pub use backfill::Backfill;
 pub use channels::{Channel, Channels, Ingested};
 pub use config::Config;
 pub use event::{Event, NewEvent, Origin};
-pub use inbox::{Consumer, ConsumerOptions, Delivery, Inbox, Redelivery, Retention, Verdict};
+pub use inbox::{
+    Consumer, ConsumerOptions, Delivery, EventLife, Inbox, PULL_MAX, PULL_WAIT_MAX, Redelivery, Retention,
+    SUMMARIES_MAX, Verdict,
+};
 pub use media::{Media, MediaStore};
 pub use metrics::Metrics;
 pub use outbox::Outbox;

@@ -2,8 +2,8 @@
 
 use amochats::ErrorKind;
 use amochats_runtime::store::{
-    Appended, EventQuery, Filter, Keep, MemoryStore, Replay, Settled, Settlement, SqliteStore, Start, Store,
-    SubscriptionId, Token,
+    Appended, DeliveryState, EventQuery, EventSummary, Filter, Keep, MemoryStore, Replay, Settled,
+    Settlement, SqliteStore, Start, Store, SubscriptionId, SummaryQuery, Token,
 };
 use amochats_runtime::{NewEvent, Origin};
 
@@ -44,6 +44,9 @@ contract! {
     a_replay_comes_at_the_end_and_says_so
     dead_letters_are_listed_requeued_and_dropped
     events_are_found_and_listed
+    summaries_are_listed_both_ways_and_filtered
+    an_event_has_a_life_in_each_subscription
+    a_replayed_event_is_there_again
     old_events_go_once_nobody_needs_them
     a_message_is_known_for_longer_than_its_event
     a_purge_takes_one_conversation
@@ -525,4 +528,155 @@ async fn a_closed_store_says_so(store: &dyn Store) {
     store.close().await;
     assert_eq!(store.ping().await.expect_err("closed").kind(), ErrorKind::Closed);
     assert_eq!(store.append(event("a", "1")).await.expect_err("closed").kind(), ErrorKind::Closed);
+}
+
+async fn summaries(store: &dyn Store, query: SummaryQuery) -> Vec<EventSummary> {
+    store.summaries(query).await.expect("listed")
+}
+
+fn messages(found: &[EventSummary]) -> Vec<&str> {
+    found.iter().map(|event| event.message_ref_id.as_ref().expect("named").as_str()).collect()
+}
+
+async fn summaries_are_listed_both_ways_and_filtered(store: &dyn Store) {
+    for (number, conversation) in ["a", "b", "a", "c", "b"].into_iter().enumerate() {
+        let number = i64::try_from(number).expect("small");
+        let mut new = event(conversation, &format!("m{number}"));
+        new.received_at = 1000 + number;
+        if number == 3 {
+            new.kind = "outbox";
+            new.origin = Origin::Outbox;
+            new.account_id = "other".into();
+            new.conversation_id = Some("own-c".into());
+        }
+        store.append(new).await.expect("kept");
+    }
+    let all = || SummaryQuery { limit: 100, ..SummaryQuery::default() };
+    let found = summaries(store, all()).await;
+    assert_eq!(messages(&found), ["m0", "m1", "m2", "m3", "m4"], "outbox, too, where no kinds are named");
+    let one = &found[3];
+    assert_eq!((one.kind.as_str(), one.origin, one.size), ("outbox", Origin::Outbox, 2));
+    assert_eq!((one.scope_id.as_str(), one.account_id.as_str()), ("channel_other", "other"));
+    assert_eq!(one.conversation_ref_id.as_ref().map(AsRef::as_ref), Some("c"));
+    assert_eq!(one.conversation_id.as_ref().map(AsRef::as_ref), Some("own-c"));
+    assert_eq!(store.summary(&one.event_id).await.expect("read").as_ref(), Some(one));
+    assert_eq!(store.summary("nobody-7").await.expect("read"), None);
+
+    let page = SummaryQuery { newest_first: true, limit: 2, ..all() };
+    let newest = summaries(store, page.clone()).await;
+    assert_eq!(messages(&newest), ["m4", "m3"]);
+    let next = SummaryQuery { after: Some(newest[1].event_id.clone()), ..page };
+    let newest = summaries(store, next.clone()).await;
+    assert_eq!(messages(&newest), ["m2", "m1"]);
+    let next = SummaryQuery { after: Some(newest[1].event_id.clone()), ..next };
+    assert_eq!(messages(&summaries(store, next).await), ["m0"]);
+    let later = SummaryQuery { after: Some(found[2].event_id.clone()), ..all() };
+    assert_eq!(messages(&summaries(store, later).await), ["m3", "m4"]);
+    let past = SummaryQuery { after: Some(found[4].event_id.clone()), ..all() };
+    assert!(summaries(store, past).await.is_empty());
+
+    let times = SummaryQuery { since: Some(1001), until: Some(1003), ..all() };
+    assert_eq!(messages(&summaries(store, times.clone()).await), ["m1", "m2"]);
+    let backwards = SummaryQuery { newest_first: true, ..times };
+    assert_eq!(messages(&summaries(store, backwards).await), ["m2", "m1"]);
+    let future = SummaryQuery { since: Some(5000), ..all() };
+    assert!(summaries(store, future).await.is_empty());
+
+    for (filter, fit) in [
+        (Filter { conversations: vec!["b".into()], ..Filter::default() }, &["m1", "m4"][..]),
+        (
+            Filter { conversations: vec!["own-c".into(), "a".into()], ..Filter::default() },
+            &["m0", "m2", "m3"],
+        ),
+        (Filter { kinds: vec!["outbox".into()], ..Filter::default() }, &["m3"]),
+        (Filter { accounts: vec!["account".into()], ..Filter::default() }, &["m0", "m1", "m2", "m4"]),
+        (Filter { scopes: vec!["channel_other".into()], ..Filter::default() }, &["m3"]),
+        (
+            Filter {
+                scopes: vec!["channel_other".into()],
+                conversations: vec!["a".into()],
+                ..Filter::default()
+            },
+            &[],
+        ),
+    ] {
+        let query = SummaryQuery { filter, ..all() };
+        assert_eq!(messages(&summaries(store, query.clone()).await), fit, "{query:?}");
+        let first = SummaryQuery { limit: 1, ..query };
+        assert_eq!(messages(&summaries(store, first).await), &fit[..fit.len().min(1)]);
+    }
+    let foreign = SummaryQuery { after: Some("nobody-7".into()), ..all() };
+    let error = store.summaries(foreign).await.expect_err("no event of it");
+    assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidArgument, Some("event_id")));
+}
+
+/// Where an event is: subscription, state, attempts, and whether it is there again.
+async fn life(store: &dyn Store, event_id: &str) -> Vec<(String, DeliveryState, u32, bool)> {
+    let deliveries = store.deliveries(event_id).await.expect("read");
+    deliveries.into_iter().map(|one| (one.subscription, one.state, one.attempts, one.again)).collect()
+}
+
+async fn an_event_has_a_life_in_each_subscription(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    let reactions = Filter { kinds: vec!["reaction".into()], ..Filter::default() };
+    store.create_subscription("reactions", Start::Oldest, reactions, 1).await.expect("made");
+    append(store, "a", "1").await;
+    append(store, "a", "2").await;
+    append(store, "b", "3").await;
+    let ids: Vec<String> = summaries(store, SummaryQuery { limit: 9, ..SummaryQuery::default() })
+        .await
+        .into_iter()
+        .map(|event| event.event_id)
+        .collect();
+    let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
+    assert_eq!(leased.event.event_id, ids[0]);
+    let mut seen = Vec::new();
+    for event_id in &ids {
+        let life = life(store, event_id).await;
+        assert_eq!(life[1], ("reactions".into(), DeliveryState::LeftOut, 0, false));
+        assert_eq!((life.len(), life[0].0.as_str()), (2, "crm"));
+        seen.push((life[0].1, life[0].2));
+    }
+    assert_eq!(seen, [(DeliveryState::Leased, 1), (DeliveryState::Waiting, 0), (DeliveryState::Ready, 0)]);
+    let delivery = store.deliveries(&ids[0]).await.expect("read").remove(0);
+    assert_eq!((delivery.token, delivery.until), (Some(leased.token), None));
+
+    let crm_state = async |event_id: &str| life(store, event_id).await.remove(0).1;
+    settle(store, leased.token, Settlement::Delay).await;
+    assert_eq!(crm_state(&ids[0]).await, DeliveryState::Delayed);
+    settle(store, leased.token, Settlement::Wake).await;
+    let (_, again) = lease(store, crm).await.remove(0);
+    settle(store, again, Settlement::Dead).await;
+    assert_eq!(life(store, &ids[0]).await[0], ("crm".into(), DeliveryState::Dead, 2, false));
+    assert_eq!(crm_state(&ids[1]).await, DeliveryState::Ready, "the one before is dead");
+    let (_, second) = lease(store, crm).await.remove(0);
+    settle(store, second, Settlement::Ack).await;
+    assert_eq!(life(store, &ids[1]).await[0], ("crm".into(), DeliveryState::Settled, 0, false));
+
+    let dead = store.dead_summaries("crm", i64::MIN, 10).await.expect("listed");
+    assert_eq!((dead.len(), dead[0].place, dead[0].attempts), (1, again.place, 2));
+    assert_eq!(dead[0].summary.event_id, ids[0]);
+    assert!(store.dead_summaries("crm", dead[0].place, 10).await.expect("listed").is_empty());
+    let error = store.dead_summaries("nobody", 0, 10).await.expect_err("no such subscription");
+    assert_eq!(error.kind(), ErrorKind::SubscriptionNotFound);
+    assert!(life(store, "nobody-7").await.is_empty());
+}
+
+async fn a_replayed_event_is_there_again(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    append(store, "a", "1").await;
+    let (_, token) = lease(store, crm).await.remove(0);
+    settle(store, token, Settlement::Ack).await;
+    let all = SummaryQuery { limit: 9, ..SummaryQuery::default() };
+    let event_id = summaries(store, all).await.remove(0).event_id;
+    store.replay("crm", Replay { from: Start::Oldest, scope: None }).await.expect("replayed");
+    let replayed = life(store, &event_id).await;
+    assert_eq!(replayed.len(), 1);
+    assert!(replayed[0].3, "{replayed:?}");
+    let elsewhere = Replay { from: Start::Oldest, scope: Some("other_account".into()) };
+    store.replay("crm", elsewhere).await.expect("replayed");
+    assert_eq!(life(store, &event_id).await.len(), 1, "of another connection");
+    let leased = store.lease(crm, 9, usize::MAX).await.expect("leased");
+    assert_eq!((leased.len(), leased[0].again), (1, true));
+    assert_eq!(life(store, &event_id).await, [("crm".into(), DeliveryState::Leased, 1, true)]);
 }

@@ -29,6 +29,15 @@ pub(super) fn print(line: &str) -> Result<(), Failure> {
     printed(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
 }
 
+/// As [`print`]; says whether anybody still reads, so that a long list can end.
+pub(super) fn print_on(line: &str) -> Result<bool, Failure> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => printed(written).map(|()| true),
+    }
+}
+
 /// What became of output. A reader that went away, as `head` does, is no failure.
 pub(super) fn printed(result: io::Result<()>) -> Result<(), Failure> {
     match result {

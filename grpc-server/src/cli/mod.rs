@@ -10,9 +10,12 @@ mod channel;
 mod config;
 mod crm;
 mod dev;
+mod doctor;
+mod events;
 mod generate;
 mod io;
 mod listen;
+mod look;
 mod media;
 mod outbox;
 mod process;
@@ -21,6 +24,8 @@ mod sandbox;
 mod secret;
 mod serve;
 mod sign;
+mod subscriptions;
+mod top;
 mod version;
 mod webhook;
 mod widget;
@@ -65,7 +70,13 @@ enum Command {
     #[command(subcommand)]
     Media(media::Media),
     #[command(subcommand)]
+    Events(events::Events),
+    #[command(subcommand)]
+    Subscriptions(subscriptions::Subscriptions),
+    #[command(subcommand)]
     Outbox(outbox::Outbox),
+    Doctor(doctor::Doctor),
+    Top(top::Top),
     #[command(subcommand)]
     Config(config::Config),
     Connect(api::Connect),
@@ -124,7 +135,11 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Accounts(accounts) => accounts.run(),
         Command::Backfill(backfill) => backfill.run(),
         Command::Media(media) => media.run(),
+        Command::Events(events) => events.run(),
+        Command::Subscriptions(subscriptions) => subscriptions.run(),
         Command::Outbox(outbox) => outbox.run(),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Top(top) => top.run(),
         Command::Config(config) => config.run(),
         Command::Connect(connect) => connect.run(),
         Command::Disconnect(disconnect) => disconnect.run(),

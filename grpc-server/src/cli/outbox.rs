@@ -2,13 +2,16 @@
 #![expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 
 use super::api::{Body, Flags, payload};
+use super::look::Place;
 use super::process::run;
 use super::remote::{Remote, refused, time};
 use super::{Exit, Failure, io};
+use crate::convert;
 use amochats::{NewMessage, ScopeId};
 use amochats_proto::v1;
 use amochats_proto::v1::outbox_service_client::OutboxServiceClient;
-use amochats_runtime::outbox::ItemState;
+use amochats_runtime::outbox::{ItemFilter, ItemState, LIST_MAX};
+use amochats_runtime::store::{SqliteStore, Store};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -45,7 +48,8 @@ async fn client(remote: &Remote) -> Result<OutboxServiceClient<Channel>, Failure
 #[command(after_help = "\
 Examples:
   amochats outbox ls
-  amochats outbox ls --state rejected --state unknown --json")]
+  amochats outbox ls --state rejected --state unknown --json
+  amochats outbox ls --store amochats.db")]
 pub(super) struct Ls {
     /// Only what is in this state: queued, sending, resolving, sent, rejected, unknown, cancelled or expired; may be repeated
     #[arg(long, value_name = "STATE")]
@@ -60,12 +64,15 @@ pub(super) struct Ls {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    remote: Remote,
+    place: Place,
 }
 
 impl Ls {
     async fn list(self) -> Result<Exit, Failure> {
-        let mut client = client(&self.remote).await?;
+        if let Some(store) = self.place.file().await? {
+            return self.list_file(&store).await;
+        }
+        let mut client = client(&self.place.remote).await?;
         let states = self.state.iter().map(|state| state_of(*state).into()).collect();
         let mut request =
             v1::ListItemsRequest { states, scope_id: self.scope_id.map(Into::into), ..Default::default() };
@@ -85,6 +92,31 @@ impl Ls {
         }
         Ok(Exit::Ok)
     }
+    async fn list_file(self, store: &SqliteStore) -> Result<Exit, Failure> {
+        let mut filter = ItemFilter {
+            states: self.state,
+            scope_id: self.scope_id,
+            after: None,
+            limit: LIST_MAX.min(self.limit),
+        };
+        let mut left = self.limit;
+        while left > 0 {
+            filter.limit = left.min(LIST_MAX);
+            let page = store.outbox().list(filter.clone()).await?;
+            left -= page.len();
+            for item in &page {
+                let item = convert::outbox_item(&item.to_json());
+                if !io::print_on(&if self.json { json_of(&item).to_string() } else { line(&item) })? {
+                    return Ok(Exit::Ok);
+                }
+            }
+            if page.len() < filter.limit {
+                break;
+            }
+            filter.after = page.last().map(|item| item.item_id.clone());
+        }
+        Ok(Exit::Ok)
+    }
 }
 
 /// Show an item, with the request that it sends, as JSON
@@ -93,19 +125,30 @@ pub(super) struct Show {
     /// The item's id
     item_id: String,
     #[command(flatten)]
-    remote: Remote,
+    place: Place,
 }
 
 impl Show {
     async fn show(self) -> Result<Exit, Failure> {
+        if let Some(store) = self.place.file().await? {
+            let found = store.outbox().item(&self.item_id).await?;
+            let found =
+                found.ok_or_else(|| Failure::no("there is no such item, or it is not kept any more"))?;
+            return show(&convert::outbox_item(&found.to_json()), &found.body);
+        }
         let request = v1::GetItemRequest { item_id: self.item_id };
-        let found = client(&self.remote).await?.get_item(request).await.map_err(|status| refused(&status))?;
+        let found =
+            client(&self.place.remote).await?.get_item(request).await.map_err(|status| refused(&status))?;
         let v1::GetItemResponse { item, body } = found.into_inner();
-        let mut json = json_of(&item.unwrap_or_default());
-        json["body"] = serde_json::from_slice(&body).unwrap_or_default();
-        io::print(&json.to_string())?;
-        Ok(Exit::Ok)
+        show(&item.unwrap_or_default(), &body)
     }
+}
+
+fn show(item: &v1::OutboxItem, body: &[u8]) -> Result<Exit, Failure> {
+    let mut json = json_of(item);
+    json["body"] = serde_json::from_slice(body).unwrap_or_default();
+    io::print(&json.to_string())?;
+    Ok(Exit::Ok)
 }
 
 /// Take an item back that was not sent yet

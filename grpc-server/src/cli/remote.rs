@@ -27,6 +27,11 @@ pub(super) struct Remote {
 }
 
 impl Remote {
+    /// The server's address, as it was given.
+    pub(super) fn name(&self) -> &str {
+        &self.server
+    }
+
     pub(super) async fn connect(&self) -> Result<Channel, Failure> {
         let endpoint = Endpoint::from_shared(self.server.clone())
             .map_err(|_| Failure::usage("--server must be an address such as http://127.0.0.1:50051"))?

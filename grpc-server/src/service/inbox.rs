@@ -1,18 +1,19 @@
-//! The inbox: subscriptions, and the stream that hands events out.
+//! The inbox: subscriptions, the ways in which events are handed out, and a look into what is kept.
+
+pub(crate) mod events;
+mod pull;
+mod stream;
 
 use crate::convert;
 use crate::status::status;
-use amochats::{Error, ErrorKind};
+use amochats::Error;
 use amochats_proto::v1;
 use amochats_proto::v1::inbox_service_server::InboxService as Service;
 use amochats_proto::v1::stream_events_request::Request as Asked;
-use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Event, Inbox, Outbox, Verdict};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
-use prost::Message as _;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use amochats_runtime::store::{Filter, Start};
+use amochats_runtime::{Consumer, ConsumerOptions, Inbox, Outbox};
+use stream::Session;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,11 +21,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// How many messages may wait in a stream for a slow client; the client slows only itself.
 const BUFFER: usize = 4;
-/// How many bytes of events go into one message, unless one event alone is larger: clients take 4 MiB
-/// unless they are told otherwise.
-const MESSAGE: usize = 1 << 20;
-/// How many settlements of a stream may be under way; a client that sends more waits.
-const SETTLING: usize = 1000;
 
 /// `amochats.v1.InboxService` over an inbox.
 pub struct InboxService {
@@ -41,8 +37,9 @@ impl InboxService {
         Self { inbox, outbox, stop, streams }
     }
 
-    /// The consumer that a stream asks for; its subscription is made first where it asks for that.
-    async fn subscribe(&self, asked: v1::Subscribe) -> amochats::Result<Consumer> {
+    /// The consumer that a stream asks for, and what its subscription lets through; the subscription
+    /// is made first where the stream asks for that.
+    async fn subscribe(&self, asked: v1::Subscribe) -> amochats::Result<(Consumer, Filter)> {
         let mut options = ConsumerOptions::default();
         if asked.max_outstanding > 0 {
             options.max_outstanding = usize::try_from(asked.max_outstanding).unwrap_or(usize::MAX);
@@ -57,14 +54,30 @@ impl InboxService {
                     "must be empty where the subscription is temporary",
                 ));
             }
-            return self.inbox.temporary_consumer(options).await;
+            let create = asked.create.unwrap_or_default();
+            let start = convert::inbox::start(&create)?.unwrap_or(Start::Now);
+            let filter = convert::inbox::filter(create)?;
+            let consumer = self.inbox.temporary_filtered(options, start, filter.clone()).await?;
+            return Ok((consumer, filter));
         }
-        if let Some(create) = asked.create {
-            let filter = convert::filter(&create)?;
-            self.inbox.create_filtered(&asked.subscription, convert::start(Some(create))?, filter).await?;
+        if let Some(options) = asked.create {
+            create(&self.inbox, &asked.subscription, options).await?;
         }
-        self.inbox.consumer(&asked.subscription, options).await
+        let consumer = self.inbox.consumer(&asked.subscription, options).await?;
+        let all = self.inbox.subscriptions().await?;
+        let own = all.into_iter().find(|state| state.name == asked.subscription);
+        Ok((consumer, own.map(|state| state.filter).unwrap_or_default()))
     }
+}
+
+/// Makes a subscription, unless there is one of that name.
+async fn create(inbox: &Inbox, name: &str, options: v1::CreateOptions) -> amochats::Result<()> {
+    let start = convert::inbox::start(&options)?.unwrap_or(Start::Oldest);
+    inbox.create_filtered(name, start, convert::inbox::filter(options)?).await.map(drop)
+}
+
+fn answered<T>(answer: amochats::Result<T>) -> Result<Response<T>, Status> {
+    answer.map(Response::new).map_err(|error| status(&error))
 }
 
 #[tonic::async_trait]
@@ -81,12 +94,13 @@ impl Service for InboxService {
             return Err(status(&Error::invalid("request", "the first request must be subscribe")));
         };
         let live = self.inbox.live();
-        let mut consumer = self.subscribe(asked).await.map_err(|error| status(&error))?;
+        let (mut consumer, filter) = self.subscribe(asked).await.map_err(|error| status(&error))?;
         let (responses, stream) = mpsc::channel(BUFFER);
         let session = Session {
             inbox: self.inbox.clone(),
             outbox: self.outbox.clone(),
             stop: self.stop.clone(),
+            filter,
             responses,
         };
         self.streams.spawn(async move {
@@ -104,162 +118,88 @@ impl Service for InboxService {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
+    async fn pull_events(
+        &self,
+        request: Request<v1::PullEventsRequest>,
+    ) -> Result<Response<v1::PullEventsResponse>, Status> {
+        let deadline = pull::deadline(request.metadata());
+        answered(pull::pull(&self.inbox, request.into_inner(), deadline, &self.stop).await)
+    }
+
+    async fn settle_events(
+        &self,
+        request: Request<v1::SettleEventsRequest>,
+    ) -> Result<Response<v1::SettleEventsResponse>, Status> {
+        answered(pull::settle_events(&self.inbox, &self.outbox, request.into_inner()).await)
+    }
+
     async fn create_subscription(
         &self,
         request: Request<v1::CreateSubscriptionRequest>,
     ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
-        let request = request.into_inner();
-        let call = async {
-            let filter = convert::filter(&request.options.clone().unwrap_or_default())?;
-            self.inbox.create_filtered(&request.name, convert::start(request.options)?, filter).await?;
-            self.inbox.subscriptions().await
-        };
-        let all = call.await.map_err(|error| status(&error))?;
-        let made = all.into_iter().find(|state| state.name == request.name);
-        Ok(Response::new(v1::CreateSubscriptionResponse { subscription: made.map(convert::subscription) }))
+        answered(events::create_subscription(&self.inbox, request.into_inner()).await)
     }
 
     async fn list_subscriptions(
         &self,
-        _request: Request<v1::ListSubscriptionsRequest>,
+        request: Request<v1::ListSubscriptionsRequest>,
     ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
-        let all = self.inbox.subscriptions().await.map_err(|error| status(&error))?;
-        let subscriptions = all.into_iter().map(convert::subscription).collect();
-        Ok(Response::new(v1::ListSubscriptionsResponse { subscriptions }))
+        answered(events::list_subscriptions(&self.inbox, request.into_inner()).await)
     }
 
     async fn delete_subscription(
         &self,
         request: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
-        self.inbox.delete_subscription(&request.into_inner().name).await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::DeleteSubscriptionResponse {}))
+        answered(events::delete_subscription(&self.inbox, request.into_inner()).await)
     }
-}
 
-/// One stream.
-struct Session {
-    inbox: Inbox,
-    outbox: Outbox,
-    stop: CancellationToken,
-    responses: mpsc::Sender<Result<v1::StreamEventsResponse, Status>>,
-}
-
-impl Session {
-    /// Works until the client, the server or the subscription ends. `Err` is what the client is
-    /// told last.
-    async fn run(
+    async fn list_events(
         &self,
-        consumer: &mut Consumer,
-        mut live: broadcast::Receiver<Arc<Event>>,
-        mut requests: Streaming<v1::StreamEventsRequest>,
-    ) -> Result<(), Status> {
-        let subscribed = Some(v1::Subscribed { subscription: consumer.subscription().to_owned() });
-        self.send(v1::StreamEventsResponse { subscribed, ..Default::default() }).await;
-        let lease = consumer.lease();
-        let mut settling = FuturesUnordered::new();
-        loop {
-            let mut response = v1::StreamEventsResponse::default();
-            tokio::select! {
-                () = self.stop.cancelled() => {
-                    let stopping = Error::new(ErrorKind::Closed, "the server is stopping; connect again");
-                    return Err(status(&stopping));
-                }
-                () = self.responses.closed() => return Ok(()),
-                request = requests.message(), if settling.len() < SETTLING => match request {
-                    // Cancelled, or the connection broke: nobody is there to be told.
-                    Err(_) => return Ok(()),
-                    // No more settlements will come: those under way are still confirmed.
-                    Ok(None) => {
-                        response.settled = settling.collect().await;
-                        self.send(response).await;
-                        return Ok(());
-                    }
-                    Ok(Some(v1::StreamEventsRequest { request: Some(request) })) => {
-                        settling.push(settle(self.inbox.clone(), self.outbox.clone(), request, lease));
-                        continue;
-                    }
-                    Ok(Some(_)) => return Err(status(&Error::invalid("request", "is empty"))),
-                },
-                Some(settled) = settling.next() => response.settled.push(settled),
-                event = live.recv() => match event {
-                    Ok(event) => response.deliveries.push(convert::delivery(Delivery {
-                        ack_id: String::new(),
-                        attempt: 1,
-                        again: false,
-                        event: Arc::unwrap_or_clone(event),
-                    })),
-                    // Typing is worth nothing when it is late.
-                    Err(_) => continue,
-                },
-                deliveries = consumer.next() => {
-                    let deliveries = deliveries.map_err(|error| status(&error))?;
-                    for delivery in deliveries.into_iter().map(convert::delivery) {
-                        let size = response.encoded_len() + delivery.encoded_len();
-                        if size > MESSAGE && !response.deliveries.is_empty() {
-                            self.send(std::mem::take(&mut response)).await;
-                        }
-                        response.deliveries.push(delivery);
-                    }
-                }
-            }
-            // What else is settled by now goes along.
-            while let Some(Some(settled)) = settling.next().now_or_never() {
-                response.settled.push(settled);
-            }
-            self.send(response).await;
-        }
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        answered(events::list_events(&self.inbox, request.into_inner()).await)
     }
 
-    /// Waits for a slow client, but not beyond the server's stop: what it has not received is handed
-    /// out again. A client that went away is noticed by `closed`.
-    async fn send(&self, response: v1::StreamEventsResponse) {
-        let _ = self.stop.run_until_cancelled(self.responses.send(Ok(response))).await;
+    async fn get_event(
+        &self,
+        request: Request<v1::GetEventRequest>,
+    ) -> Result<Response<v1::GetEventResponse>, Status> {
+        answered(events::get_event(&self.inbox, request.into_inner()).await)
     }
-}
 
-/// Does what a request asks and says what became of it, after the commit.
-async fn settle(inbox: Inbox, outbox: Outbox, request: Asked, lease: Duration) -> v1::SettleResult {
-    let mut outbox_item_id = String::new();
-    let (ack_id, settled) = match request {
-        Asked::Subscribe(_) => {
-            (String::new(), Err(Error::invalid("request", "subscribe is the first request alone")))
-        }
-        Asked::Ack(v1::Ack { ack_id, delivery_status: None }) => {
-            let settled = inbox.settle(&ack_id, Verdict::Ack).await;
-            (ack_id, settled)
-        }
-        Asked::Ack(v1::Ack { ack_id, delivery_status: Some(status) }) => {
-            let settled = match convert::delivery_status(status, "delivery_status") {
-                Ok(status) => {
-                    outbox.acknowledge(&ack_id, status).await.map(|item| outbox_item_id = item.item_id)
-                }
-                Err(error) => Err(error),
-            };
-            (ack_id, settled)
-        }
-        Asked::Nack(v1::Nack { ack_id, dead, delay }) => {
-            let settled = match delay.map(|delay| convert::duration(delay, "delay")).transpose() {
-                Ok(_) if dead => inbox.settle(&ack_id, Verdict::Dead).await,
-                Ok(delay) => inbox.settle(&ack_id, Verdict::Nack(delay)).await,
-                Err(error) => Err(error),
-            };
-            (ack_id, settled)
-        }
-        Asked::ExtendLease(v1::ExtendLease { ack_id, lease: asked }) => {
-            let lease = asked.map_or(Ok(lease), |lease| convert::duration(lease, "lease"));
-            let extended = lease.and_then(|lease| inbox.extend(&ack_id, lease));
-            (ack_id, extended)
-        }
-    };
-    match settled {
-        Ok(()) => v1::SettleResult { ack_id, ok: true, outbox_item_id, ..Default::default() },
-        Err(error) => v1::SettleResult {
-            ack_id,
-            ok: false,
-            reason: error.kind().name().to_owned(),
-            message: error.message().to_owned(),
-            outbox_item_id,
-        },
+    async fn replay_events(
+        &self,
+        request: Request<v1::ReplayEventsRequest>,
+    ) -> Result<Response<v1::ReplayEventsResponse>, Status> {
+        answered(events::replay_events(&self.inbox, request.into_inner()).await)
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
+        answered(events::list_dead_letters(&self.inbox, request.into_inner()).await)
+    }
+
+    async fn requeue_dead_letters(
+        &self,
+        request: Request<v1::RequeueDeadLettersRequest>,
+    ) -> Result<Response<v1::RequeueDeadLettersResponse>, Status> {
+        answered(events::requeue_dead_letters(&self.inbox, request.into_inner()).await)
+    }
+
+    async fn drop_dead_letters(
+        &self,
+        request: Request<v1::DropDeadLettersRequest>,
+    ) -> Result<Response<v1::DropDeadLettersResponse>, Status> {
+        answered(events::drop_dead_letters(&self.inbox, request.into_inner()).await)
+    }
+
+    async fn purge_conversation(
+        &self,
+        request: Request<v1::PurgeConversationRequest>,
+    ) -> Result<Response<v1::PurgeConversationResponse>, Status> {
+        answered(events::purge_conversation(&self.inbox, request.into_inner()).await)
     }
 }

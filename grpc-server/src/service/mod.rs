@@ -2,7 +2,7 @@
 
 mod backfill;
 mod channel;
-mod inbox;
+pub(crate) mod inbox;
 mod media;
 mod outbox;
 mod webhook;

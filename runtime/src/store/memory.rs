@@ -1,8 +1,9 @@
 //! A store in memory: for tests, and the plainest statement of what a store does.
 
 use super::{
-    Appended, DeadLetter, EventQuery, Facts, Filter, Keep, Leased, Purged, Replay, Settled, Settlement,
-    Start, Store, SubscriptionId, SubscriptionState, Token, closed, event_not_found, subscription_not_found,
+    Appended, DeadLetter, DeadSummary, DeliveryState, EventDelivery, EventQuery, EventSummary, Facts, Filter,
+    Keep, Leased, Purged, Replay, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState,
+    SummaryQuery, Token, closed, event_not_found, subscription_not_found,
 };
 use crate::accounts::{Account, AccountStore};
 use crate::backfill::{BackfillStore, Gap, Gaps};
@@ -44,6 +45,7 @@ struct Kept {
     event: Event,
     conversation: Option<usize>,
     facts: Facts,
+    message_ref_id: Option<MessageRefId>,
 }
 
 struct Conversation {
@@ -86,6 +88,26 @@ impl MemoryStore {
         let result = change(&mut *self.state()?);
         self.changes.send_replace(());
         Ok(result)
+    }
+}
+
+impl Kept {
+    fn summary(&self) -> EventSummary {
+        let Self { event, facts, .. } = self;
+        EventSummary {
+            event_id: event.event_id.clone(),
+            channel_id: event.channel_id.clone(),
+            account_id: event.account_id.clone(),
+            scope_id: event.scope_id.clone(),
+            kind: facts.kind.clone(),
+            received_at: event.received_at,
+            origin: event.origin,
+            conflicting_duplicate: event.conflicting_duplicate,
+            conversation_ref_id: facts.conversation_ref_id.as_deref().map(Into::into),
+            conversation_id: facts.conversation_id.as_deref().map(Into::into),
+            message_ref_id: self.message_ref_id.clone(),
+            size: event.raw.len() as u64,
+        }
     }
 }
 
@@ -177,6 +199,7 @@ impl State {
             conversation_ref_id: new.conversation_ref_id.as_ref().map(ToString::to_string),
             conversation_id: new.conversation_id.as_ref().map(ToString::to_string),
         };
+        let message_ref_id = new.message_ref_id.clone();
         let event = Event {
             event_id: format!("memory-{seq}"),
             scope_id: new.scope_id(),
@@ -189,7 +212,7 @@ impl State {
             raw: new.raw.to_vec().into(),
         };
         let event_id = event.event_id.clone();
-        let kept = Kept { event, conversation, facts };
+        let kept = Kept { event, conversation, facts, message_ref_id };
         for subscription in self.subscriptions.values_mut() {
             subscription.open(seq, &kept, false);
         }
@@ -422,6 +445,21 @@ impl Store for MemoryStore {
             .collect())
     }
 
+    async fn dead_summaries(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadSummary>> {
+        let mut state = self.state()?;
+        let State { events, subscriptions, .. } = &mut *state;
+        let subscription = subscriptions.get(name).ok_or_else(|| subscription_not_found(name))?;
+        let dead = subscription.open.range(after.saturating_add(1)..);
+        let dead = dead.filter(|(_, delivery)| delivery.phase == Phase::Dead).take(limit);
+        Ok(dead
+            .map(|(place, delivery)| DeadSummary {
+                place: *place,
+                attempts: delivery.attempt,
+                summary: events[&delivery.seq].summary(),
+            })
+            .collect())
+    }
+
     fn accounts(&self) -> &dyn AccountStore {
         self
     }
@@ -453,6 +491,75 @@ impl Store for MemoryStore {
         let events = state.events.range(after + 1..).map(|(_, kept)| &kept.event);
         let wanted = events.filter(|event| query.scope.as_ref().is_none_or(|scope| *scope == event.scope_id));
         Ok(wanted.take(query.limit).cloned().collect())
+    }
+
+    async fn summaries(&self, query: SummaryQuery) -> Result<Vec<EventSummary>> {
+        let state = self.state()?;
+        let after = query.after.as_deref().map(|event_id| state.seq(event_id)).transpose()?;
+        let wanted = |(seq, kept): &(&i64, &Kept)| {
+            let received = kept.event.received_at;
+            after.is_none_or(|after| if query.newest_first { **seq < after } else { **seq > after })
+                && query.since.is_none_or(|since| received >= since)
+                && query.until.is_none_or(|until| received < until)
+                && query.filter.fits(&kept.facts)
+        };
+        let found = state.events.iter().filter(wanted).map(|(_, kept)| kept.summary());
+        Ok(if query.newest_first {
+            found.rev().take(query.limit).collect()
+        } else {
+            found.take(query.limit).collect()
+        })
+    }
+
+    async fn summary(&self, event_id: &str) -> Result<Option<EventSummary>> {
+        let state = self.state()?;
+        Ok(state.seq(event_id).ok().and_then(|seq| state.events.get(&seq)).map(Kept::summary))
+    }
+
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<EventDelivery>> {
+        let state = self.state()?;
+        let Some((seq, kept)) = state.seq(event_id).ok().and_then(|seq| state.events.get_key_value(&seq))
+        else {
+            return Ok(Vec::new());
+        };
+        let mut all = Vec::new();
+        for (name, subscription) in &state.subscriptions {
+            let of = |state, delivery: Option<(&i64, &Delivery)>| EventDelivery {
+                subscription: name.clone(),
+                state,
+                attempts: delivery.map_or(0, |(_, delivery)| delivery.attempt),
+                again: delivery.is_some_and(|(_, delivery)| delivery.again),
+                token: delivery.map(|(place, delivery)| Token {
+                    subscription: subscription.id,
+                    place: *place,
+                    epoch: delivery.epoch,
+                }),
+                until: None,
+            };
+            let before = all.len();
+            for (place, delivery) in subscription.open.iter().filter(|(_, delivery)| delivery.seq == *seq) {
+                let earlier = |other: &Delivery| {
+                    other.phase != Phase::Dead
+                        && kept.conversation.is_some()
+                        && state.events[&other.seq].conversation == kept.conversation
+                };
+                let phase = match delivery.phase {
+                    Phase::Open if subscription.open.range(..place).any(|(_, other)| earlier(other)) => {
+                        DeliveryState::Waiting
+                    }
+                    Phase::Open => DeliveryState::Ready,
+                    Phase::Leased => DeliveryState::Leased,
+                    Phase::Delayed => DeliveryState::Delayed,
+                    Phase::Dead => DeliveryState::Dead,
+                };
+                all.push(of(phase, Some((place, delivery))));
+            }
+            if all.len() == before {
+                let fits = subscription.filter.matches(&kept.facts);
+                all.push(of(if fits { DeliveryState::Settled } else { DeliveryState::LeftOut }, None));
+            }
+        }
+        Ok(all)
     }
 
     async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<Purged> {

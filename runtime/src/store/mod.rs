@@ -16,9 +16,13 @@
 //! this is the order of G3. What was leased or delayed when the process ended is ready at the
 //! next start.
 
+mod disk;
+mod lookup;
 pub(crate) mod memory;
 pub(crate) mod sqlite;
 
+pub use disk::Disk;
+pub use lookup::{DeadSummary, DeliveryState, EventDelivery, EventSummary, SummaryQuery};
 pub use memory::MemoryStore;
 pub use sqlite::{Limits, OnFull, SqliteStore};
 
@@ -83,6 +87,9 @@ pub trait Store: Send + Sync + 'static {
     /// What a subscription has given up, after this place, in the order of handing out.
     async fn dead_letters(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadLetter>>;
 
+    /// As [`Store::dead_letters`], without their bodies.
+    async fn dead_summaries(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadSummary>>;
+
     /// Takes dead letters away, those at these places or all: to hand them out again, at the end, or
     /// not at all. Says how many.
     async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64>;
@@ -92,6 +99,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events that are kept, oldest first.
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>>;
+
+    /// Events that are kept, without their bodies.
+    async fn summaries(&self, query: SummaryQuery) -> Result<Vec<EventSummary>>;
+
+    /// One event that is kept, without its body.
+    async fn summary(&self, event_id: &str) -> Result<Option<EventSummary>>;
+
+    /// Where an event is in each subscription, by name; nowhere, if it is not kept.
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<EventDelivery>>;
 
     /// Deletes the events of a conversation, by either id, settled or not, and its items of the outbox
     /// but for those that are on their way; the links to files that were made for it end.
@@ -139,13 +155,30 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// As [`Filter::fits`], but results of calls come only where they are asked for.
     pub(crate) fn matches(&self, facts: &Facts) -> bool {
+        self.fits(facts) && (facts.kind != OUTBOX || !self.kinds.is_empty())
+    }
+
+    /// Whether an event that is handed out live fits, too.
+    pub fn fits_live(&self, event: &Event) -> bool {
+        let webhook = event.parse();
+        self.fits(&Facts {
+            account_id: event.account_id.clone(),
+            scope_id: event.scope_id.clone(),
+            kind: webhook.kind.name().to_owned(),
+            conversation_ref_id: webhook.conversation_ref_id().map(ToString::to_string),
+            conversation_id: webhook.conversation_id().map(ToString::to_string),
+        })
+    }
+
+    /// Whether something of each list that is not empty fits.
+    pub(crate) fn fits(&self, facts: &Facts) -> bool {
         let fits = |list: &[String], value: &str| list.is_empty() || list.iter().any(|one| one == value);
         let named = [&facts.conversation_ref_id, &facts.conversation_id].into_iter().flatten();
         (self.accounts.is_empty() || self.accounts.contains(&facts.account_id))
             && (self.scopes.is_empty() || self.scopes.contains(&facts.scope_id))
             && fits(&self.kinds, &facts.kind)
-            && (facts.kind != OUTBOX || !self.kinds.is_empty())
             && (self.conversations.is_empty() || named.into_iter().any(|id| self.conversations.contains(id)))
     }
 }

@@ -6,8 +6,9 @@ use amochats_runtime::backfill::BackfillStore;
 use amochats_runtime::clock::ManualClock;
 use amochats_runtime::outbox::OutboxStore;
 use amochats_runtime::store::{
-    Appended, DeadLetter, EventQuery, Filter, Keep, Leased, MemoryStore, Purged, Replay, Settled, Settlement,
-    Start, Store, SubscriptionId, SubscriptionState, Token,
+    Appended, DeadLetter, DeadSummary, EventDelivery, EventQuery, EventSummary, Filter, Keep, Leased,
+    MemoryStore, Purged, Replay, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState,
+    SummaryQuery, Token,
 };
 use amochats_runtime::widget::WidgetStore;
 use amochats_runtime::{
@@ -385,6 +386,10 @@ impl Store for TestStore {
         self.inner.dead_letters(name, after, limit).await
     }
 
+    async fn dead_summaries(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadSummary>> {
+        self.inner.dead_summaries(name, after, limit).await
+    }
+
     async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64> {
         self.inner.take_dead_letters(name, places, again).await
     }
@@ -395,6 +400,18 @@ impl Store for TestStore {
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
         self.inner.events(query).await
+    }
+
+    async fn summaries(&self, query: SummaryQuery) -> Result<Vec<EventSummary>> {
+        self.inner.summaries(query).await
+    }
+
+    async fn summary(&self, event_id: &str) -> Result<Option<EventSummary>> {
+        self.inner.summary(event_id).await
+    }
+
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<EventDelivery>> {
+        self.inner.deliveries(event_id).await
     }
 
     async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<Purged> {

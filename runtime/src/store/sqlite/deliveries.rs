@@ -176,11 +176,11 @@ fn event(row: &Row<'_>, first: usize, store_id: &str) -> rusqlite::Result<Event>
     })
 }
 
-fn store_id(connection: &Connection) -> rusqlite::Result<String> {
+pub(super) fn store_id(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT id FROM store", [], |row| row.get(0))
 }
 
-fn place_of(store_id: &str, event_id: &str) -> Option<i64> {
+pub(super) fn place_of(store_id: &str, event_id: &str) -> Option<i64> {
     event_id.strip_prefix(store_id)?.strip_prefix('-')?.parse().ok()
 }
 

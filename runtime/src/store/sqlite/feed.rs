@@ -160,23 +160,9 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The first event received at or after this time. Events are in the order of receipt, so it is
-    /// found by halving; a clock that was set back makes it one of the right ones.
+    /// The first event received at or after this time; see [`first_since`].
     pub(super) fn first_since(&self, time: i64) -> rusqlite::Result<i64> {
-        let oldest: Option<i64> = self.tx.query_row("SELECT min(seq) FROM event", [], |row| row.get(0))?;
-        let mut at =
-            self.tx.prepare_cached("SELECT received_at FROM event WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
-        let (mut low, mut high) = (oldest.unwrap_or(self.cache.last_seq + 1), self.cache.last_seq + 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let received: Option<i64> = at.query_row([middle], |row| row.get(0)).optional()?;
-            if received.is_some_and(|received| received < time) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
+        first_since(&self.tx, self.cache.last_seq + 1, time)
     }
 
     /// Opens events until so many are ready, or a portion was looked at; says whether there is more
@@ -309,6 +295,25 @@ impl Transaction<'_> {
             .insert(params![event.scope, ref_id, own_id])
             .map(Some)
     }
+}
+
+/// The first event received at or after this time, before `end`, or `end`. Events are in the order of
+/// receipt, so it is found by halving; a clock that was set back makes it one of the right ones.
+pub(super) fn first_since(connection: &Connection, end: i64, time: i64) -> rusqlite::Result<i64> {
+    let oldest: Option<i64> = connection.query_row("SELECT min(seq) FROM event", [], |row| row.get(0))?;
+    let mut at =
+        connection.prepare_cached("SELECT received_at FROM event WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+    let (mut low, mut high) = (oldest.unwrap_or(end), end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let received: Option<i64> = at.query_row([middle], |row| row.get(0)).optional()?;
+        if received.is_some_and(|received| received < time) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
 }
 
 struct Part {

@@ -8,6 +8,7 @@
 mod append;
 mod deliveries;
 mod feed;
+mod lookup;
 mod migrate;
 mod retention;
 mod transaction;
@@ -16,8 +17,9 @@ mod writer;
 pub(crate) use transaction::Transaction;
 
 use super::{
-    Appended, DeadLetter, EventQuery, Filter, Keep, Leased, Purged, Replay, Settled, Settlement, Start,
-    Store, SubscriptionId, SubscriptionState, Token, closed,
+    Appended, DeadLetter, DeadSummary, EventDelivery, EventQuery, EventSummary, Filter, Keep, Leased, Purged,
+    Replay, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState, SummaryQuery, Token,
+    closed,
 };
 use crate::accounts::AccountStore;
 use crate::backfill::BackfillStore;
@@ -71,6 +73,8 @@ pub struct SqliteStore {
     changes: watch::Receiver<()>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     path: PathBuf,
+    /// Opened to look into: there is no writer.
+    read_only: bool,
 }
 
 impl SqliteStore {
@@ -109,7 +113,38 @@ impl SqliteStore {
                 drop(lock);
             })
             .map_err(|error| failed(format!("cannot start the store's thread: {error}")))?;
-        Ok(Self { messages, changes, writer: Mutex::new(Some(writer)), path })
+        Ok(Self { messages, changes, writer: Mutex::new(Some(writer)), path, read_only: false })
+    }
+
+    /// Opens a file that exists for looking into it, also while a server works on it. Whatever would
+    /// change it fails.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreFailed`] where it cannot be opened, is another program's, or has tables of
+    /// another version.
+    pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        let (messages, _) = mpsc::channel(1);
+        let (_, changes) = watch::channel(());
+        let path = path.as_ref().to_owned();
+        let store = Self { messages, changes, writer: Mutex::new(None), path, read_only: true };
+        let name = store.path.clone();
+        store
+            .read(move |connection| {
+                let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+                let cannot = |why: &str| failed(format!("cannot read the store {}: {why}", name.display()));
+                if number("application_id").map_err(|error| cannot(&error.to_string()))? != APPLICATION_ID {
+                    return Err(cannot("it is not one of amochats"));
+                }
+                match number("user_version").map_err(error)? {
+                    migrate::VERSION => Ok(()),
+                    old if old < migrate::VERSION => Err(cannot(
+                        "its tables are of an older version; a server's start brings them up to date",
+                    )),
+                    _ => Err(cannot("it is of a newer amochats; use that")),
+                }
+            })
+            .await?;
+        Ok(store)
     }
 
     /// Runs statements of another part of this crate in the next transaction, together with
@@ -173,6 +208,9 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<Result<T>> + Send + 'static,
     ) -> Result<T> {
+        if self.read_only {
+            return Err(failed("the store was opened for reading alone".to_owned()));
+        }
         let (message, result) = Ask::message(work);
         self.messages.send(message).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
@@ -250,6 +288,11 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn dead_summaries(&self, name: &str, after: i64, limit: usize) -> Result<Vec<DeadSummary>> {
+        let name = name.to_owned();
+        self.read(move |connection| lookup::dead(connection, &name, after, limit).map_err(error)?).await
+    }
+
     async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64> {
         let name = name.to_owned();
         self.ask(move |transaction| transaction.take_dead_letters(&name, places.as_deref(), again)).await
@@ -262,6 +305,34 @@ impl Store for SqliteStore {
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
         self.read(move |connection| deliveries::events(connection, &query).map_err(error)?).await
+    }
+
+    async fn summaries(&self, query: SummaryQuery) -> Result<Vec<EventSummary>> {
+        let limit = query.limit;
+        let mut search =
+            self.read(|connection| lookup::Search::begin(connection, query).map_err(error)?).await?;
+        let mut found = Vec::new();
+        while found.len() < limit && search.goes_on() {
+            let missing = limit - found.len();
+            let looked = self.read(move |connection| {
+                let more = search.next(connection, missing).map_err(error)?;
+                Ok((search, more))
+            });
+            let (rest, more) = looked.await?;
+            found.extend(more);
+            search = rest;
+        }
+        Ok(found)
+    }
+
+    async fn summary(&self, event_id: &str) -> Result<Option<EventSummary>> {
+        let event_id = event_id.to_owned();
+        self.read(move |connection| lookup::one(connection, &event_id).map_err(error)).await
+    }
+
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<EventDelivery>> {
+        let event_id = event_id.to_owned();
+        self.read(move |connection| lookup::deliveries(connection, &event_id).map_err(error)).await
     }
 
     async fn purge(&self, scope: &ScopeId, conversation: &str) -> Result<Purged> {
