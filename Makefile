@@ -5,7 +5,7 @@ KILLS ?= 500
 CUTS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench torture fuzz man header fmt
+.PHONY: help run test check widget bench torture fuzz man header fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -18,6 +18,9 @@ test: ## Every test on every surface; installs what is missing. Some only: make 
 
 check: ## Format, lints, documentation, C header, .proto files, licences: no test
 	@tests/check.sh
+
+widget: ## target/widget/widget.zip of widget/widget.toml, checked; another: make widget CONFIG=mine.toml (Python 3.11)
+	@python3 widget/build.py $(if $(CONFIG),--config $(CONFIG))
 
 bench: ## Ratios against a baseline measured in the same run; then a sandbox with 200,000 messages
 	$(CARGO) bench --locked --package amochats-tests --bench bench
