@@ -51,7 +51,7 @@ function token() {
   if (page.flaw === "replayed" && lastToken) return $.Deferred().resolve(lastToken).promise();
   const known = FLAWS.some(([key]) => key === page.flaw && key && key !== "replayed");
   const data = { account_id: page.account.account_id, ...known && { flaw: page.flaw } };
-  return $.ajax({ url: `/ajax/v2/integrations/${page.integration.client_id}/disposable_token`, data, dataType: "json", cache: false }).then((answer) => {
+  return $.ajax({ url: `/ajax/v2/integrations/${page.integration.client_id}/disposable_token`, data, dataType: "json" }).then((answer) => {
     lastToken = answer.token;
     return answer.token;
   });
