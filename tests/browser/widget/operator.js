@@ -26,12 +26,12 @@ export async function start(t, { publicUrl, crm, pages, channel, integration, us
   const accounts = new Map();
   const used = new Set();
 
-  async function signed(path, body) {
+  async function signed(method, path, body) {
     const text = JSON.stringify(body);
     const headers = { Date: new Date().toUTCString().replace("GMT", "+0000"), "Content-Type": "application/json", "Content-MD5": createHash("md5").update(text).digest("hex") };
-    const canonical = ["POST", headers["Content-MD5"], headers["Content-Type"], headers.Date, path].join("\n");
+    const canonical = [method, headers["Content-MD5"], headers["Content-Type"], headers.Date, path].join("\n");
     headers["X-Signature"] = createHmac("sha1", channel.secret).update(canonical).digest("hex");
-    return (await fetch(crm + path, { method: "POST", body: text, headers })).ok;
+    return (await fetch(crm + path, { method, body: text, headers })).ok;
   }
 
   async function installed(code) {
@@ -69,13 +69,14 @@ export async function start(t, { publicUrl, crm, pages, channel, integration, us
     if (method === "GET" && path === "/widget/state") return [200, { state: account.state, title, since: account.since }];
     if (path === "/widget/connect") {
       if (users[body.login] !== body.password) return error(403, "WRONG_CREDENTIALS");
-      const done = await signed(`/v2/origin/custom/${channel.channel_id}/connect`, { account_id: account.amojoId, title, hook_api_version: "v2" });
+      const done = await signed("POST", `/v2/origin/custom/${channel.channel_id}/connect`, { account_id: account.amojoId, title, hook_api_version: "v2" });
       if (!done) return error(502, "CHANNEL_REFUSED");
       Object.assign(account, { state: "connected", since: new Date().toISOString() });
       return [200, { state: "connected", scope_id: `${channel.channel_id}_${account.amojoId}`, title }];
     }
     if (path === "/widget/disconnect") {
-      await fetch(`${crm}/v2/origin/custom/${channel.channel_id}/disconnect`, { method: "DELETE" });
+      const done = await signed("DELETE", `/v2/origin/custom/${channel.channel_id}/disconnect`, { account_id: account.amojoId });
+      if (!done) return error(502, "CHANNEL_REFUSED");
       account.state = "disconnected";
       return [200, { state: "disconnected" }];
     }
