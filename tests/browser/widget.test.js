@@ -325,6 +325,19 @@ test("it reads well in each language, light and dark", async (t) => {
   }
 });
 
+test("where the CRM calls the server is set on the page", async (t) => {
+  const all = await shop(t);
+  const shown = await all.page(0);
+  const form = shown.page.getByTestId("addresses");
+  await form.getByLabel("Redirect URI").fill("http://127.0.0.1:9/oauth");
+  await form.getByLabel("Disable hook").fill("http://127.0.0.1:9/off");
+  await form.getByRole("button").click();
+  await shown.page.reload();
+  assert.equal(await form.getByLabel("Redirect URI").inputValue(), "http://127.0.0.1:9/oauth");
+  const [integration] = (await all.control("GET", "crm")).integrations;
+  assert.equal(integration.disable_url, "http://127.0.0.1:9/off");
+});
+
 test("the manager's page leads to the integrations and back", async (t) => {
   const all = await shop(t);
   const shown = await all.page(0, { expected: /^$/ });

@@ -182,8 +182,8 @@ impl Crm {
             Flaw::Expired => {}
             Flaw::Foreign => return jwt(&self.ids.secret(), &claims),
             Flaw::AlgNone => {
-                let [header, claims] =
-                    [r#"{"alg":"none","typ":"JWT"}"#.to_owned(), claims.to_string()].map(|part| URL_SAFE_NO_PAD.encode(part));
+                let [header, claims] = [r#"{"alg":"none","typ":"JWT"}"#.to_owned(), claims.to_string()]
+                    .map(|part| URL_SAFE_NO_PAD.encode(part));
                 return format!("{header}.{claims}.");
             }
             Flaw::WrongAudience => claims["aud"] = json!("https://another.example"),

@@ -51,7 +51,8 @@ async fn list(State(inner): Shared) -> Json<Value> {
         .iter()
         .filter(|integration| widgets.packages.contains_key(&integration.client_id))
         .map(|integration| {
-            let fields = widgets.fields.iter().filter(|((client_id, _), _)| *client_id == integration.client_id);
+            let fields =
+                widgets.fields.iter().filter(|((client_id, _), _)| *client_id == integration.client_id);
             let saved: Vec<Value> = fields
                 .map(|((_, account_id), fields)| json!({ "account_id": account_id, "fields": fields }))
                 .collect();
@@ -132,12 +133,16 @@ struct Proxied {
 /// `crm_post`: the CRM calls the widget's server, with a form, and hands the answer back as it is.
 async fn proxy(State(inner): Shared, Path(_installation): Installation, Body(body): Body<Proxied>) -> Answer {
     let url = crate::config::web_address("url", &body.url)?;
-    let form = body.data.iter().fold(url::form_urlencoded::Serializer::new(String::new()), |mut form, (name, value)| {
-        form.append_pair(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str());
-        form
-    });
+    let form = body.data.iter().fold(
+        url::form_urlencoded::Serializer::new(String::new()),
+        |mut form, (name, value)| {
+            form.append_pair(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str());
+            form
+        },
+    );
     let request = inner.http.post(url).timeout(PROXY_TIMEOUT);
-    let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body({ form }.finish());
+    let request =
+        request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body({ form }.finish());
     let failed = |_| Error::invalid("url", "the widget's server did not answer");
     let response = request.send().await.map_err(failed)?;
     let status = response.status().as_u16();

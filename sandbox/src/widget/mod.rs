@@ -63,9 +63,7 @@ impl Inner {
 
 /// The page and the files of widgets, `/widgets/{code}/…` as in the CRM.
 pub(crate) fn pages() -> Router<Arc<Inner>> {
-    Router::new()
-        .route("/integrations", get(index))
-        .route("/widgets/{code}/{*path}", get(file))
+    Router::new().route("/integrations", get(index)).route("/widgets/{code}/{*path}", get(file))
 }
 
 async fn index() -> Response {

@@ -60,9 +60,9 @@ impl Package {
             // What the archive says of its sizes is not believed.
             let read = entry.take(left + 1).read_to_end(&mut content);
             read.map_err(|error| unusable(format!("the archive cannot be read: {name}: {error}")))?;
-            left = left
-                .checked_sub(content.len() as u64)
-                .ok_or_else(|| unusable(format!("the archive has more than {UNPACKED_MAX} bytes unpacked")))?;
+            left = left.checked_sub(content.len() as u64).ok_or_else(|| {
+                unusable(format!("the archive has more than {UNPACKED_MAX} bytes unpacked"))
+            })?;
             files.insert(name, Bytes::from(content));
         }
         Self::Unpacked(Arc::new(files)).checked()

@@ -1,10 +1,10 @@
 // The page on which an administrator of an account installs and sets up widgets.
 
-import { html, render, useEffect, useReducer } from "../vendor/preact-htm.js";
+import { html, render, useEffect, useReducer, useState } from "../vendor/preact-htm.js";
 import * as api from "../js/api.js";
 import { Icon, Logo } from "../js/icons.js";
 import { setTheme, state, useStore } from "../js/store.js";
-import { Empty, Field, Segments } from "../js/ui.js";
+import { Empty, Fact, Field, Segments } from "../js/ui.js";
 import { makeApp, makeBase, textOf } from "./host.js";
 import { get } from "./loader.js";
 import { openWindow } from "./window.js";
@@ -141,7 +141,6 @@ async function save() {
       await act("settings", { fields: opened.fields() });
       await readAll();
       log("crm", "saved");
-      opened.show(true);
     } else {
       log("crm", "not saved");
     }
@@ -149,6 +148,7 @@ async function save() {
     log("failure", error.message);
   } finally {
     saving = false;
+    opened.show(isInstalled());
     opened.busy(false);
   }
 }
@@ -220,6 +220,28 @@ function Sources() {
       : page.widget && html`<p class="muted">The manifest has no location lead_sources.</p>`}`;
 }
 
+/** Where the CRM calls the widget's server. */
+function Addresses() {
+  const [failure, setFailure] = useState("");
+  const save = async (event) => {
+    event.preventDefault();
+    const { redirect_uri: redirect, disable_url: disable } = Object.fromEntries(new FormData(event.currentTarget));
+    try {
+      await api.patch(`crm/integrations/${page.integration.client_id}`, { redirect_uri: redirect, ...disable && { disable_url: disable } });
+      setFailure("");
+    } catch (error) {
+      setFailure(error.message);
+    }
+  };
+  return html`
+    <form class="addresses" onSubmit=${save} data-testid="addresses">
+      <${Field} label="Redirect URI"><input name="redirect_uri" type="url" required value=${page.integration.redirect_uri} /></${Field}>
+      <${Field} label="Disable hook"><input name="disable_url" type="url" value=${page.integration.disable_url ?? ""} /></${Field}>
+      <button type="submit" class="button quiet small">Save addresses</button>
+      <p class="form-error" role="alert">${failure}</p>
+    </form>`;
+}
+
 function App() {
   const [, again] = useReducer((n) => n + 1, 0);
   const theme = useStore((store) => store.theme);
@@ -252,8 +274,11 @@ function App() {
               <${Choice} label="It tells the server of an installation" hint="The order is not documented." testId="order" value=${page.order} options=${ORDERS} onChange=${(order) => { page.order = order; draw(); }} /></section>
             <section class="card big" aria-label="Addresses"><h4>Addresses</h4>
               <dl class="facts">
-                ${[["Client id", page.integration.client_id], ["Widget code", page.integration.code], ["Redirect URI", page.integration.redirect_uri], ["Disable hook", page.integration.disable_url ?? "none"], ["Account's address", location.origin]].map(([name, value]) => html`<div key=${name} class="fact"><dt>${name}</dt><dd><code>${value}</code></dd></div>`)}
-              </dl></section>
+                <${Fact} name="Client id" value=${page.integration.client_id} />
+                <${Fact} name="Client secret" value=${page.integration.client_secret} secret />
+                <${Fact} name="Widget code" value=${page.integration.code} />
+                <${Fact} name="Account's address" value=${location.origin} />
+              </dl><${Addresses} /></section>
           </div>
         </div>
       </div>`}</div></main>`;
