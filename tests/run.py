@@ -123,7 +123,7 @@ def suites() -> list[Suite]:
             "browser",
             ["tests/browser/run.sh"],
             closing_line,
-            (command("chromium"), command("node", package="nodejs"), command("npm")),
+            (command("chromium"), command("node", package="nodejs"), command("npm"), PYTHON_311),
         ),
         Suite(
             "foreign",

@@ -266,6 +266,20 @@ test("it is disconnected in two steps, and connected again", async (t) => {
   await seen(shown.state("connected"));
 });
 
+test("switching off never connects, whatever the form has", async (t) => {
+  const all = await shop(t);
+  const shown = await all.page();
+  await shown.opener.click();
+  await shown.install.click();
+  await seen(shown.status("error").getByText("Enter both"));
+  await shown.fill();
+  await shown.uninstall.click();
+  await seen(shown.log('onSave({"active":"N"}) → true'));
+  await seen(shown.tile("install"));
+  assert.equal((await all.front.next("/widget/disabled")).status, 200);
+  assert.ok(!all.front.seen.some(({ path }) => path === "/widget/connect"));
+});
+
 test("it is added as a lead source and opened from there; without a form, it lets itself be installed", async (t) => {
   const all = await shop(t);
   const shown = await all.page();
