@@ -5,7 +5,7 @@ KILLS ?= 500
 CUTS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop check bench torture fuzz man header fmt
+.PHONY: help run test interop check widget bench torture fuzz man header fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -21,6 +21,9 @@ interop: ## The clients in examples/ against a server and a sandbox; make test r
 
 check: ## Format, lints, documentation, C header, .proto files, licences: no test
 	@tests/check.sh
+
+widget: ## target/widget/widget.zip of widget/widget.toml, checked; another: make widget CONFIG=mine.toml (Python 3.11)
+	@python3 widget/build.py $(if $(CONFIG),--config $(CONFIG))
 
 bench: ## Ratios against a baseline of the same run; a backlog of 1,000,000 events; a sandbox with 200,000 messages
 	$(CARGO) bench --locked --package amochats-tests --bench bench

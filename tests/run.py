@@ -49,6 +49,8 @@ def succeeds(*args: str, stdin: str = "") -> bool:
 
 COMPILER = command("cc", "gcc", package="gcc")
 VENV = Need("python3-venv", lambda: succeeds("python3", "-c", "import venv, ensurepip"))
+# Reads TOML, for widget/build.py.
+PYTHON_311 = Need("python3.11", lambda: succeeds("python3", "-c", "import tomllib"))
 JANSSON = Need("libjansson-dev", lambda: succeeds("cc", "-E", "-", stdin="#include <jansson.h>\n"))
 
 
@@ -123,11 +125,12 @@ def suites() -> list[Suite]:
             ),
         ),
         Suite("python", ["tests/python/run.sh"], closing_line, (VENV,)),
+        Suite("widget", ["python3", "tests/widget/test_archive.py"], closing_line, (PYTHON_311,)),
         Suite(
             "browser",
             ["tests/browser/run.sh"],
             closing_line,
-            (command("chromium"), command("node", package="nodejs"), command("npm")),
+            (command("chromium"), command("node", package="nodejs"), command("npm"), PYTHON_311),
         ),
         Suite(
             "foreign",

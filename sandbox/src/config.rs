@@ -62,6 +62,9 @@ pub struct SandboxConfig {
     pub tls: Option<Identity>,
     /// The page of a messenger, shown in the page as the client's phone.
     pub companion_url: Option<String>,
+    /// A widget's folder or archive: the widget of the first integration. A folder is read anew whenever
+    /// the page is loaded.
+    pub widget: Option<PathBuf>,
     /// The time of all checks and timestamps.
     pub clock: Clock,
 }
@@ -89,6 +92,7 @@ impl Default for SandboxConfig {
             memory_max: 1024 * 1024 * 1024,
             tls: None,
             companion_url: None,
+            widget: None,
             clock: Clock::default(),
         }
     }

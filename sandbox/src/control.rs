@@ -11,6 +11,7 @@ use crate::crm;
 use crate::guard::own_page_only;
 use crate::page;
 use crate::sandbox::Inner;
+use crate::widget;
 use amochats::{Error, ErrorKind};
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, State};
@@ -69,10 +70,11 @@ fn routes(inner: &Inner) -> Vec<(&'static str, &'static str, MethodRouter<Arc<In
 }
 
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
-    let pages = page::router(inner.config.companion_url.as_deref());
+    let pages = page::router(inner.config.companion_url.as_deref()).merge(widget::pages());
     routes(&inner)
         .into_iter()
         .chain(crm::control::routes())
+        .chain(widget::control::routes())
         .fold(pages, |router, (_, path, handler)| router.route(path, handler))
         .route("/api/{*rest}", axum::routing::any(async || no_such_path()))
         .method_not_allowed_fallback(async || {
@@ -143,7 +145,7 @@ pub(crate) struct Body<T>(pub(crate) T);
 /// A query string; what is wrong with it is said as JSON.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Refused))]
-struct Query<T>(T);
+pub(crate) struct Query<T>(pub(crate) T);
 
 /// A part of the path; what is wrong with it is said as JSON.
 #[derive(FromRequestParts)]
@@ -160,7 +162,7 @@ fn no_such_path() -> Refused {
 
 async fn openapi() -> Response {
     let mut document: Value = serde_json::from_str(OPENAPI).expect("a test reads it");
-    for (path, item) in crm::control::paths() {
+    for (path, item) in crm::control::paths().into_iter().chain(widget::control::paths()) {
         document["paths"][path] = item;
     }
     Json(document).into_response()

@@ -50,6 +50,7 @@ mod state;
 mod switches;
 mod throttle;
 mod tls;
+mod widget;
 
 pub use config::{Clock, Personality, SandboxConfig};
 pub use crm::{CrmHandle, CrmUser, Integration, IntegrationSettings};

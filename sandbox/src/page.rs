@@ -19,8 +19,10 @@ macro_rules! files {
 
 const INDEX: &str = include_str!("page/index.html");
 const FILES: &[(&str, &str, &str)] = files! {
-    STYLE: "css/base.css" "css/frame.css" "css/inbox.css" "css/message.css" "css/journal.css" "css/views.css";
-    SCRIPT: "vendor/preact-htm.js"
+    STYLE: "css/base.css" "css/frame.css" "css/inbox.css" "css/message.css" "css/journal.css" "css/views.css"
+        "widget/window.css";
+    SCRIPT: "vendor/preact-htm.js" "vendor/jquery-2.1.3.min.js"
+        "widget/host.js" "widget/loader.js" "widget/page.js" "widget/window.js" "widget/words.js"
         "js/api.js" "js/app.js" "js/commands.js" "js/format.js" "js/icons.js" "js/inbox.js" "js/log.js"
         "js/store.js" "js/ui.js"
         "js/views/channels.js" "js/views/chats.js" "js/views/composer.js" "js/views/controls.js"

@@ -142,6 +142,10 @@ pub(super) struct Sandbox {
     /// made where it is missing. Other ids than the file has are refused. Not the journal.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// A widget's folder or widget.zip, for the first integration; a folder is read anew at every load of
+    /// the page /integrations, which installs and opens it as the CRM does. Others are uploaded there.
+    #[arg(long, value_name = "PATH")]
+    widget: Option<PathBuf>,
     /// Make all ids the same in every run; random after a state was loaded, since none may come twice.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -256,6 +260,7 @@ impl Sandbox {
             faults: Faults { seed: self.fault_seed, rules: self.faults },
             tls,
             state: self.state,
+            widget: self.widget,
             seed: self.seed,
             ..SandboxConfig::default()
         };

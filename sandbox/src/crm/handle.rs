@@ -2,7 +2,7 @@
 //! off, hand out tokens, play WhatsApp.
 
 use super::book::{CrmUser, Integration, number};
-use super::oauth::{disable_signature, redirect_to};
+use super::oauth::{Flaw, disable_signature, redirect_to};
 use super::templates::is_outcome;
 use super::webhooks::Delivery;
 use crate::config::web_address;
@@ -276,6 +276,26 @@ impl<'a> CrmHandle<'a> {
             let user = who(state, account, user)?;
             let integration = state.crm.integration(client_id).cloned().ok_or_else(no_integration)?;
             Ok(state.crm.one_time_token(&integration, account, user, &origin, now))
+        })
+    }
+
+    /// As [`CrmHandle::one_time_token`], for a page of another address than the API's, and if need be
+    /// with something wrong.
+    pub(crate) fn page_token(
+        self,
+        client_id: &str,
+        account: &AccountId,
+        origin: &str,
+        flaw: Option<Flaw>,
+    ) -> Result<String> {
+        let now = self.now();
+        self.change(|state| {
+            let user = who(state, account, None)?;
+            let integration = state.crm.integration(client_id).cloned().ok_or_else(no_integration)?;
+            Ok(match flaw {
+                None => state.crm.one_time_token(&integration, account, user, origin, now),
+                Some(flaw) => state.crm.flawed_token(&integration, account, user, (origin, now), flaw),
+            })
         })
     }
 

@@ -20,6 +20,7 @@ pub(crate) mod webhooks;
 pub(crate) use book::Crm;
 pub use book::{CrmUser, Integration};
 pub use handle::{CrmHandle, IntegrationSettings};
+pub(crate) use oauth::Flaw;
 pub(crate) use talks::{message_came, read as chat_read};
 
 use crate::api::{Call, Note, Shared};

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use std::fmt::Write as _;
@@ -27,6 +28,20 @@ const ONE_TIME_LIFE: i64 = 30 * 60;
 /// How often a user's API key may be traded, in seconds.
 const KEY_TRADE_INTERVAL: i64 = 5 * 60;
 const DAY: i64 = 24 * 60 * 60;
+
+/// What can be wrong with a one-time token, to see how a server takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Flaw {
+    /// Its time is over.
+    Expired,
+    /// Signed with another secret.
+    Foreign,
+    /// Not signed, and says so.
+    AlgNone,
+    /// For another server.
+    WrongAudience,
+}
 
 fn hmac_sha256(key: &str, bytes: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC takes a key of any length");
@@ -148,6 +163,42 @@ impl Crm {
         origin: &str,
         now: i64,
     ) -> String {
+        let claims = self.one_time_claims(integration, account_id, user_id, origin, now);
+        jwt(&integration.client_secret, &claims)
+    }
+
+    /// A one-time token as no CRM would give it.
+    pub(super) fn flawed_token(
+        &mut self,
+        integration: &Integration,
+        account_id: &AccountId,
+        user_id: i64,
+        (origin, now): (&str, i64),
+        flaw: Flaw,
+    ) -> String {
+        let now = if flaw == Flaw::Expired { now - 2 * ONE_TIME_LIFE } else { now };
+        let mut claims = self.one_time_claims(integration, account_id, user_id, origin, now);
+        match flaw {
+            Flaw::Expired => {}
+            Flaw::Foreign => return jwt(&self.ids.secret(), &claims),
+            Flaw::AlgNone => {
+                let [header, claims] = [r#"{"alg":"none","typ":"JWT"}"#.to_owned(), claims.to_string()]
+                    .map(|part| URL_SAFE_NO_PAD.encode(part));
+                return format!("{header}.{claims}.");
+            }
+            Flaw::WrongAudience => claims["aud"] = json!("https://another.example"),
+        }
+        jwt(&integration.client_secret, &claims)
+    }
+
+    fn one_time_claims(
+        &mut self,
+        integration: &Integration,
+        account_id: &AccountId,
+        user_id: i64,
+        origin: &str,
+        now: i64,
+    ) -> Value {
         let book = &self.books[account_id];
         let audience = Url::parse(&integration.redirect_uri)
             .map_or_else(|_| integration.redirect_uri.clone(), |uri| uri.origin().ascii_serialization());
@@ -158,7 +209,7 @@ impl Crm {
             "client_uuid": integration.client_id, "is_admin": is_admin,
         });
         claims["jti"] = json!(self.ids.uuid());
-        jwt(&integration.client_secret, &claims)
+        claims
     }
 }
 

@@ -41,6 +41,9 @@ export const upload = (file) => call("POST", query("files", { name: file.name })
   body: file, headers: { "Content-Type": "application/octet-stream" },
 });
 
+/** Sends a file to a place that takes it in the stead of what is there. */
+export const load = (path, file) => call("PUT", path, { body: file, headers: { "Content-Type": "application/octet-stream" } });
+
 /** Follows the changes for as long as the page lives: `on` has `live`, `reload`, `change` and `lost`. */
 export function follow(on) {
   const events = new EventSource("/api/events");

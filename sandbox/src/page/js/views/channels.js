@@ -100,6 +100,7 @@ export function Channels() {
       <header class="view-head">
         <div><h2>Channels and accounts</h2><p class="muted">The API listens at <code>${server.api}</code>, as ${server.personality}.</p></div>
         <div class="view-acts">
+          <a class="button quiet" href="/integrations">Integrations</a>
           <button type="button" class="button quiet" onClick=${() => openDialog("channel")}><${Icon} name="plus" />Channel</button>
           <button type="button" class="button quiet" onClick=${() => openDialog("account")}><${Icon} name="plus" />Account</button>
         </div>
