@@ -19,6 +19,7 @@ mod sandbox;
 mod secret;
 mod serve;
 mod sign;
+mod token;
 mod version;
 mod webhook;
 
@@ -85,6 +86,8 @@ enum Command {
     #[command(subcommand)]
     Sign(sign::Sign),
     #[command(subcommand)]
+    Token(token::Token),
+    #[command(subcommand)]
     Webhook(webhook::Webhook),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -131,6 +134,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Template(template) => template.run(),
         Command::Talk(talk) => talk.run(),
         Command::Sign(sign) => sign.run(),
+        Command::Token(token) => token.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -3,7 +3,7 @@
 
 use super::api::{Body, Flags, payload};
 use super::process::run;
-use super::remote::{Remote, refused, time};
+use super::remote::{Channel, Remote, refused, time};
 use super::{Exit, Failure, io};
 use amochats::{NewMessage, ScopeId};
 use amochats_proto::v1;
@@ -12,7 +12,6 @@ use amochats_runtime::outbox::ItemState;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use tonic::transport::Channel;
 
 /// Look into a server's outbox, and put messages into it
 #[derive(Subcommand)]

@@ -1,7 +1,7 @@
 //! `serve`: the production server.
 
 use super::process::{Level, Log, STOP_DEADLINE, ready, run, stop_on_signal};
-use super::remote::SERVER_VARIABLE;
+use super::remote::CLIENT_VARIABLES;
 use super::{Exit, Failure};
 use crate::server::{Server, ServerConfig};
 use serde_json::json;
@@ -43,7 +43,7 @@ impl Serve {
             // The configuration is sound: what fails now is an address or a disk.
             let server = Server::start(config).await.map_err(|error| Failure::failed(error.to_string()))?;
             ready(&json!({
-                "grpc": format!("http://{}", server.grpc_address()),
+                "grpc": format!("{}://{}", server.grpc_scheme(), server.grpc_address()),
                 "listener": format!("{}://{}", server.listener_scheme(), server.listener_address()),
                 "admin": format!("http://{}", server.admin_address()),
             }))?;
@@ -92,7 +92,7 @@ pub(super) fn load(path: &std::path::Path) -> Result<ServerConfig, Failure> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         // For the commands that speak to a server, not for the server.
-        .filter(|(name, _)| name != SERVER_VARIABLE);
+        .filter(|(name, _)| !CLIENT_VARIABLES.contains(&name.as_str()));
     ServerConfig::load(&toml, environment)
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
