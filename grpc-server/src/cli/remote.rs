@@ -23,8 +23,8 @@ pub(super) type Channel = InterceptedService<tonic::transport::Channel, Bearer>;
 
 /// An address that a connection can be tried to.
 fn server_url(url: &str) -> Result<String, &'static str> {
-    let named = reqwest::Url::parse(url)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let named =
+        reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if named { Ok(url.to_owned()) } else { Err("must be an address such as http://127.0.0.1:50051") }
 }
 
@@ -104,9 +104,9 @@ impl Remote {
             (None, Ok(token)) => (token, TOKEN_VARIABLE.to_owned()),
             (None, Err(_)) => return Ok(None),
         };
-        let mut header: MetadataValue<Ascii> = format!("Bearer {token}")
-            .parse()
-            .map_err(|_| Failure::usage(format!("{place} does not hold a token, which is one line of text")))?;
+        let mut header: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(|_| {
+            Failure::usage(format!("{place} does not hold a token, which is one line of text"))
+        })?;
         header.set_sensitive(true);
         Ok(Some(header))
     }

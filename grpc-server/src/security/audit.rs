@@ -102,7 +102,6 @@ impl Drop for Entry {
 mod tests {
     use super::*;
     use amochats_proto::v1;
-    use prost::Message as _;
 
     fn framed(message: &impl prost::Message) -> Bytes {
         let mut bytes = vec![0; 5];
@@ -130,7 +129,8 @@ mod tests {
         };
         let ids = reader.ids("/amochats.v1.WebhookService/Sign", &framed(&sign));
         assert_eq!(ids, r#"method="POST" path="/v2/origin/custom/x""#);
-        for (path, bytes) in [("/none/None", &b"\0\0\0\0\0"[..]), ("/amochats.v1.WebhookService/Sign", b"\0")] {
+        for (path, bytes) in [("/none/None", &b"\0\0\0\0\0"[..]), ("/amochats.v1.WebhookService/Sign", b"\0")]
+        {
             assert_eq!(reader.ids(path, &Bytes::from_static(bytes)), "");
         }
         let long = v1::DeleteSubscriptionRequest { name: "x".repeat(5000) };

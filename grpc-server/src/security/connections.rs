@@ -4,8 +4,8 @@
 //! room: strangers cannot keep clients out by sitting there.
 
 use super::config::GrpcConfig;
-use super::watched::Watched;
 use super::tls;
+use super::watched::Watched;
 use amochats::Result;
 use rustls::ServerConfig;
 use std::collections::{BTreeMap, HashMap};

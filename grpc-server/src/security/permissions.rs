@@ -88,7 +88,7 @@ const TABLE: &[(&str, &[(&str, Need)])] = &[
         // Who signs speaks as the channel, whatever the request.
         &[("Ingest", SEND), ("Verify", READ), ("Parse", READ), ("Sign", ADMIN)],
     ),
-    ("grpc.health.v1.Health", &[("Check", Need::Nothing), ("List", Need::Nothing), ("Watch", Need::Nothing)]),
+    ("grpc.health.v1.Health", &[("Check", Need::Nothing), ("Watch", Need::Nothing)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", READ)]),
     ("grpc.reflection.v1alpha.ServerReflection", &[("ServerReflectionInfo", READ)]),
 ];

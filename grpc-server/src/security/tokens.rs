@@ -101,11 +101,17 @@ fn parse_line(line: &str) -> std::result::Result<Line, String> {
     let hash = hash.strip_prefix("sha256:").and_then(from_hex).ok_or(form)?;
     let until = match words.next() {
         None => None,
-        Some(word) => Some(word.strip_prefix("until=").and_then(|time| time.parse().ok()).ok_or_else(
-            || "must end after the hash, or with a time such as until=2027-01-01T00:00:00Z".to_owned(),
-        )?),
+        Some(word) => {
+            Some(word.strip_prefix("until=").and_then(|time| time.parse().ok()).ok_or_else(|| {
+                "must end after the hash, or with a time such as until=2027-01-01T00:00:00Z".to_owned()
+            })?)
+        }
     };
-    if words.next().is_some() { Err(form.into()) } else { Ok(Line { name: name.into(), permissions, hash, until }) }
+    if words.next().is_some() {
+        Err(form.into())
+    } else {
+        Ok(Line { name: name.into(), permissions, hash, until })
+    }
 }
 
 const NAME_RULE: &str = "it is 1 to 64 letters, digits, \"-\", \"_\" or \".\"";
@@ -188,7 +194,8 @@ mod tests {
     #[test]
     fn a_token_is_known_by_its_hash_until_its_end() {
         let (crm, guest) = (hashed("one"), hashed("two"));
-        let text = format!("# ours\n\ncrm read,send {crm}\n guest  read {guest}  until=2027-01-01T00:00:00Z\n");
+        let text =
+            format!("# ours\n\ncrm read,send {crm}\n guest  read {guest}  until=2027-01-01T00:00:00Z\n");
         let tokens = Tokens::parse(&text).expect("sound");
         let at = |time: &str| time.parse::<Timestamp>().expect("a time");
         let found = tokens.find(&hash("one"), at("2030-01-01T00:00:00Z")).expect("known");
@@ -205,7 +212,10 @@ mod tests {
         for (line, said) in [
             ("crm".to_owned(), "line 2 must be: name, permissions, sha256:HASH"),
             ("crm read hunter2".to_owned(), "line 2 must be: name, permissions, sha256:HASH"),
-            (format!("crm write {good}"), "line 2 names a permission that does not exist; there are read, send, admin"),
+            (
+                format!("crm write {good}"),
+                "line 2 names a permission that does not exist; there are read, send, admin",
+            ),
             (format!("c/m read {good}"), "line 2 has a name that cannot be used"),
             (format!("crm read {good} tomorrow"), "line 2 must end after the hash"),
             (format!("crm read {}", &good[..40]), "line 2 must be"),
