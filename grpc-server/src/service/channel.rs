@@ -2,7 +2,10 @@
 
 use crate::convert;
 use crate::security::Deadline;
-use crate::status::{chat_field, edit_field, reaction_field, status, status_named, typing_field};
+use crate::status::{
+    call_field, chat_field, delivery_field, edit_field, of_kind, reaction_field, status, status_named,
+    typing_field,
+};
 use amochats::{AccountId, Client, Connect, Error, History, MessageRefId, ScopeId, Typing};
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_server::ChannelService as Service;
@@ -79,7 +82,7 @@ impl Service for ChannelService {
             connect.is_time_window_disabled = request.is_time_window_disabled;
             self.channels.accounts().connect(&channel, &connect).await
         };
-        let connected = call.await.map_err(|error| status(&error))?;
+        let connected = call.await.map_err(|error| status_named(&error, call_field))?;
         Ok(Response::new(v1::ConnectResponse {
             scope_id: connected.scope_id.to_string(),
             account_id: connected.account_id.to_string(),
@@ -97,7 +100,7 @@ impl Service for ChannelService {
             let (channel, account) = self.scope(request.into_inner().scope)?;
             self.channels.accounts().disconnect(&channel, &account).await
         };
-        call.await.map_err(|error| status(&error))?;
+        call.await.map_err(|error| status_named(&error, call_field))?;
         Ok(Response::new(v1::DisconnectResponse {}))
     }
 
@@ -107,13 +110,16 @@ impl Service for ChannelService {
     ) -> Result<Response<v1::SendMessageResponse>, Status> {
         let deadline = request.extensions().get().copied();
         let request = request.into_inner();
+        let kind = convert::attachment(request.message.as_ref().and_then(|message| message.content.as_ref()));
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
             let message = request.message.ok_or_else(|| Error::invalid("message", "is required"))?;
             let message = convert::new_message(message, SystemTime::now())?;
             client(&channel, deadline).send_message(&ScopeId::of(channel.id(), &account), &message).await
         };
-        Ok(Response::new(convert::receipt(call.await.map_err(|error| status(&error))?)))
+        Ok(Response::new(convert::receipt(
+            call.await.map_err(|error| status_named(&error, |field| of_kind(&call_field(field), kind)))?,
+        )))
     }
 
     async fn set_delivery_status(
@@ -130,7 +136,7 @@ impl Service for ChannelService {
                 .set_delivery_status(&ScopeId::of(channel.id(), &account), &message, &delivery)
                 .await
         };
-        call.await.map_err(|error| status(&error))?;
+        call.await.map_err(|error| status_named(&error, delivery_field))?;
         Ok(Response::new(v1::SetDeliveryStatusResponse {}))
     }
 
@@ -140,6 +146,7 @@ impl Service for ChannelService {
     ) -> Result<Response<v1::EditMessageResponse>, Status> {
         let deadline = request.extensions().get().copied();
         let request = request.into_inner();
+        let kind = convert::attachment(request.edit.as_ref().and_then(|edit| edit.content.as_ref()));
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
             let edit = request.edit.ok_or_else(|| Error::invalid("edit", "is required"))?;
@@ -147,7 +154,7 @@ impl Service for ChannelService {
             client(&channel, deadline).edit_message(&ScopeId::of(channel.id(), &account), &edit).await
         };
         Ok(Response::new(convert::edit_receipt(
-            call.await.map_err(|error| status_named(&error, edit_field))?,
+            call.await.map_err(|error| status_named(&error, |field| of_kind(&edit_field(field), kind)))?,
         )))
     }
 
@@ -181,7 +188,7 @@ impl Service for ChannelService {
             }
             client(&channel, deadline).history(&ScopeId::of(channel.id(), &account), &history).await
         };
-        Ok(Response::new(convert::history(call.await.map_err(|error| status(&error))?)))
+        Ok(Response::new(convert::history(call.await.map_err(|error| status_named(&error, call_field))?)))
     }
 
     async fn send_typing(

@@ -1,7 +1,7 @@
 //! The inbox: subscriptions, and the stream that hands events out.
 
 use crate::convert;
-use crate::status::status;
+use crate::status::{status, status_named, subscribe_field, subscription_field};
 use amochats::{Error, ErrorKind};
 use amochats_proto::v1;
 use amochats_proto::v1::inbox_service_server::InboxService as Service;
@@ -78,10 +78,11 @@ impl Service for InboxService {
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|first| first.request);
         let Some(Asked::Subscribe(asked)) = first else {
-            return Err(status(&Error::invalid("request", "the first request must be subscribe")));
+            return Err(status(&Error::invalid("subscribe", "must be the first request")));
         };
         let live = self.inbox.live();
-        let mut consumer = self.subscribe(asked).await.map_err(|error| status(&error))?;
+        let mut consumer =
+            self.subscribe(asked).await.map_err(|error| status_named(&error, subscribe_field))?;
         let (responses, stream) = mpsc::channel(BUFFER);
         let session = Session {
             inbox: self.inbox.clone(),
@@ -114,7 +115,7 @@ impl Service for InboxService {
             self.inbox.create_filtered(&request.name, convert::start(request.options)?, filter).await?;
             self.inbox.subscriptions().await
         };
-        let all = call.await.map_err(|error| status(&error))?;
+        let all = call.await.map_err(|error| status_named(&error, subscription_field))?;
         let made = all.into_iter().find(|state| state.name == request.name);
         Ok(Response::new(v1::CreateSubscriptionResponse { subscription: made.map(convert::subscription) }))
     }
