@@ -206,17 +206,12 @@ async fn a_peer_has_so_many_connections_and_no_more() {
     drop(first);
     // Its place is free once the server has noticed.
     soon("a free place", async {
-        while office.endpoint().connect().await.is_err() || list(&connected(&office).await).await.is_err() {
+        while list(&office.endpoint().connect_lazy()).await.is_err() {
             tokio::task::yield_now().await;
         }
     })
     .await;
     list(&second).await.expect("undisturbed");
-}
-
-/// A connection, or, where it is refused, one whose calls fail.
-async fn connected(office: &Office) -> Channel {
-    office.endpoint().connect_lazy()
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod dev;
 mod generate;
 mod io;
 mod listen;
+mod notify;
 mod outbox;
 mod process;
 mod remote;

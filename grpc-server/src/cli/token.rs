@@ -16,6 +16,7 @@ pub(super) enum Token {
 /// The server takes the file as grpc.tokens_file and notices the change by itself. Only the token's
 /// hash is kept: who loses a token gets a new one. To revoke one, remove its line.
 #[derive(clap::Args)]
+#[expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 #[command(after_help = "\
 Permissions:
   read   receive events and settle them, look at what is kept
