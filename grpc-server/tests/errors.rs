@@ -50,10 +50,12 @@ impl Interface {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of requests want it")]
 fn scope(account: &str) -> Option<v1::Scope> {
     Some(v1::Scope { account_id: account.into(), ..Default::default() })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of requests want it")]
 fn content(kind: Kind) -> Option<v1::Content> {
     Some(v1::Content { kind: Some(kind) })
 }
