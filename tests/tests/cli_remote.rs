@@ -28,11 +28,9 @@ fn home() -> Home {
     token(&home, &["--name", "reader", "--permissions", "read"]);
     let toml = fs::read_to_string(home.config()).expect("readable");
     let grpc = format!(
-        "[grpc]\ntls_cert = {:?}\ntls_key = {:?}\nclient_ca = {:?}\ntokens_file = {:?}",
-        path("server.pem"),
-        path("server.key"),
-        path("ca.pem"),
-        path("tokens"),
+        "[grpc]\ntls_cert = '{0}/server.pem'\ntls_key = '{0}/server.key'\nclient_ca = '{0}/ca.pem'\n\
+         tokens_file = '{0}/tokens'",
+        home.path().display()
     );
     fs::write(home.config(), toml.replace("[grpc]", &grpc)).expect("written");
     home
