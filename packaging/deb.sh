@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 profile=${PROFILE:-dist}
-version=3.7.0
+version=3.8.0
 export PATH=$PWD/target/tools/bin:$PATH
 
 command -v cargo-deb >/dev/null || cargo install --quiet --locked --root target/tools --version "$version" cargo-deb
