@@ -5,7 +5,7 @@ KILLS ?= 500
 CUTS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop check widget bench torture fuzz man header fmt
+.PHONY: help run test interop check widget bench torture fuzz man header baseline deb fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -43,6 +43,12 @@ man: ## The man pages: make man OUT=/usr/local/share/man/man1
 
 header: ## Writes ffi/include/amochats.h anew
 	AMOCHATS_WRITE_HEADER=1 $(CARGO) test --quiet --locked --package amochats-ffi --test header
+
+baseline: ## Writes proto/baseline.binpb anew, against which `make check` looks for breaking changes
+	@tests/check.sh baseline
+
+deb: ## A Debian package of a release build, in target/deb
+	@packaging/deb.sh
 
 fmt: ## Formats the Rust code
 	$(CARGO) fmt --all

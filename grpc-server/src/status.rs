@@ -15,7 +15,7 @@ pub(crate) fn status(error: &Error) -> Status {
 }
 
 /// Like [`status`], for a call with other names of fields.
-pub(crate) fn status_named(error: &Error, name: fn(&str) -> String) -> Status {
+pub(crate) fn status_named(error: &Error, name: impl Fn(&str) -> String) -> Status {
     let mut metadata = HashMap::new();
     if let Some(http_status) = error.http_status() {
         metadata.insert("http_status".to_owned(), http_status.to_string());
@@ -32,8 +32,8 @@ pub(crate) fn status_named(error: &Error, name: fn(&str) -> String) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(error.kind().name(), DOMAIN, metadata);
     let mut message = message(error).to_owned();
-    if let Some(field) = error.field() {
-        let rule = message.strip_prefix(field).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
+    if let Some(field) = error.field().filter(|_| error.kind() != ErrorKind::Panic) {
+        let rule = rule(error).map(str::to_owned);
         let field = name(field);
         if let Some(rule) = &rule {
             message = format!("{field}: {rule}");
@@ -44,6 +44,11 @@ pub(crate) fn status_named(error: &Error, name: fn(&str) -> String) -> Status {
         details.set_retry_info(Some(delay));
     }
     Status::with_error_details(code(error.kind()), message, details)
+}
+
+/// What is wrong with the field that an error names, without its name.
+pub(crate) fn rule(error: &Error) -> Option<&str> {
+    error.message().strip_prefix(error.field()?)?.strip_prefix(": ")
 }
 
 /// The path of a field as `amochats.v1` names it, for one that the core names as the vendor does.
@@ -61,13 +66,70 @@ pub(crate) fn grpc_field(vendor: &str) -> String {
         "reply_to.message.msgid" => "message.reply_to.message_id".into(),
         "message.callback_data" => "message.callback_data".into(),
         "message.text" => "message.content.text.text".into(),
-        // Which of the kinds with an address it is, the request says.
-        "message.media" => "message.content.url".into(),
+        "message.media" => format!("message.{ADDRESS}"),
         path => match path.split_once('.') {
             Some((who @ ("sender" | "receiver"), field)) => person(who, field),
             Some(("message", rest)) => format!("message.content.{rest}"),
             _ => format!("message.{path}"),
         },
+    }
+}
+
+/// An attachment's address, before it is known which kind of content has it.
+const ADDRESS: &str = "content.url";
+
+/// The path of a field of a request with content of this kind, as `amochats.v1` names that.
+pub(crate) fn of_kind(field: &str, kind: Option<&str>) -> String {
+    match (field.strip_suffix(ADDRESS), kind) {
+        (Some(before), Some(kind)) => format!("{before}content.{kind}.url"),
+        _ => field.to_owned(),
+    }
+}
+
+/// As [`grpc_field`], for a call with a scope in its request.
+pub(crate) fn call_field(vendor: &str) -> String {
+    match vendor {
+        // Which is made of both ids; that of the channel is known here.
+        "scope_id" | "account_id" => "scope.account_id".into(),
+        other => grpc_field(other),
+    }
+}
+
+/// As [`grpc_field`], for `SetDeliveryStatus`.
+pub(crate) fn delivery_field(vendor: &str) -> String {
+    match vendor {
+        "error" | "error_code" => format!("status.{vendor}"),
+        other => call_field(other),
+    }
+}
+
+/// As [`grpc_field`], for a subscription that is made.
+pub(crate) fn subscription_field(ours: &str) -> String {
+    match ours {
+        "subscription" => "name".into(),
+        other => option(other).map_or_else(|| other.to_owned(), |option| format!("options.{option}")),
+    }
+}
+
+/// As [`grpc_field`], within `CreateOptions`.
+fn option(ours: &str) -> Option<&str> {
+    match ours {
+        "event_id" => Some("after_event_id"),
+        "since" | "kinds" | "account_ids" | "scope_ids" | "conversation_ids" => Some(ours),
+        _ => None,
+    }
+}
+
+/// As [`grpc_field`], for the first request of a stream.
+pub(crate) fn subscribe_field(ours: &str) -> String {
+    option(ours).map_or_else(|| format!("subscribe.{ours}"), |option| format!("subscribe.create.{option}"))
+}
+
+/// As [`grpc_field`], for `PullEvents`.
+pub(crate) fn pull_field(ours: &str) -> String {
+    match ours {
+        "max_outstanding" => "max_events".into(),
+        other => option(other).map_or_else(|| other.to_owned(), |option| format!("create.{option}")),
     }
 }
 
@@ -80,7 +142,7 @@ pub(crate) fn edit_field(vendor: &str) -> String {
             Some(field) => format!("edit.delivery_status.{field}"),
             None => match (vendor.starts_with("payload."), grpc_field(vendor)) {
                 (true, ours) => ours.replacen("message.", "edit.", 1),
-                (false, ours) => ours,
+                (false, ours) => call_field(&ours),
             },
         },
     }
@@ -92,14 +154,14 @@ pub(crate) fn chat_field(vendor: &str) -> String {
         "user.id" => "user.user_id",
         "user.ref_id" => "user.user_ref_id",
         "source.external_id" => "source_external_id",
-        other => other,
+        other => return call_field(other),
     }
     .to_owned()
 }
 
 /// As [`grpc_field`], for `SendTyping`.
 pub(crate) fn typing_field(vendor: &str) -> String {
-    if vendor == "sender.id" { "user_id" } else { vendor }.to_owned()
+    if vendor == "sender.id" { "user_id".into() } else { call_field(vendor) }
 }
 
 /// As [`grpc_field`], for `React`.
@@ -112,7 +174,7 @@ pub(crate) fn reaction_field(vendor: &str) -> String {
         "user.id" => "reaction.user_id",
         "user.ref_id" => "reaction.user_ref_id",
         "emoji" => "reaction.emoji",
-        other => other,
+        other => return call_field(other),
     }
     .to_owned()
 }
@@ -158,17 +220,101 @@ pub(crate) fn code(kind: ErrorKind) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::security::{Gate, GrpcConfig, GuardLayer};
     use amochats::VendorError;
+    use amochats_proto::v1;
+    use amochats_proto::v1::webhook_service_client::WebhookServiceClient;
+    use amochats_proto::v1::webhook_service_server::{WebhookService, WebhookServiceServer};
+    use std::sync::Arc;
     use std::time::Duration;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::{Request, Response};
 
-    #[test]
-    fn every_kind_has_a_status_and_says_its_name() {
+    /// Answers each call with an error of the kind that it names.
+    struct Failing;
+
+    #[tonic::async_trait]
+    impl WebhookService for Failing {
+        async fn verify(
+            &self,
+            request: Request<v1::VerifyRequest>,
+        ) -> Result<Response<v1::VerifyResponse>, Status> {
+            let name = request.into_inner().channel_id;
+            let kind = ErrorKind::ALL.iter().find(|kind| kind.name() == name).expect("a kind");
+            let error = Error::new(*kind, "payload.sender.name: must be there")
+                .with_field("payload.sender.name")
+                .with_http_status(418)
+                .with_retry_after(Duration::from_millis(1500));
+            Err(status(&error))
+        }
+
+        async fn ingest(
+            &self,
+            _: Request<v1::IngestRequest>,
+        ) -> Result<Response<v1::IngestResponse>, Status> {
+            Err(Status::unimplemented(""))
+        }
+
+        async fn parse(&self, _: Request<v1::ParseRequest>) -> Result<Response<v1::ParseResponse>, Status> {
+            Err(Status::unimplemented(""))
+        }
+
+        async fn sign(&self, _: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
+            Err(Status::unimplemented(""))
+        }
+    }
+
+    /// The code that a kind is to have on the wire.
+    fn expected(kind: ErrorKind) -> Code {
+        use ErrorKind as Kind;
+        match kind {
+            Kind::Cancelled => Code::Cancelled,
+            Kind::Timeout => Code::DeadlineExceeded,
+            Kind::Unauthenticated => Code::Unauthenticated,
+            Kind::Forbidden => Code::PermissionDenied,
+            Kind::LeaseLost => Code::Aborted,
+            Kind::SubscriptionNotFound | Kind::UnknownChannel | Kind::NotFound => Code::NotFound,
+            Kind::Misuse | Kind::Forked | Kind::StoreLocked => Code::FailedPrecondition,
+            Kind::QueueFull | Kind::StoreFull | Kind::RateLimited => Code::ResourceExhausted,
+            Kind::Closed | Kind::StoreFailed | Kind::Unavailable | Kind::Transport => Code::Unavailable,
+            Kind::Panic | Kind::UnexpectedResponse => Code::Internal,
+            Kind::NullPointer
+            | Kind::InvalidUtf8
+            | Kind::InvalidArgument
+            | Kind::ConfigInvalid
+            | Kind::SignatureMissing
+            | Kind::SignatureMismatch
+            | Kind::MalformedWebhook
+            | Kind::BodyTooLarge
+            | Kind::Rejected => Code::InvalidArgument,
+            other => panic!("{other:?} needs a code of its own"),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_error_goes_over_the_wire_with_its_details() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = format!("http://{}", listener.local_addr().expect("bound"));
+        let gate = Arc::new(Gate::new(&GrpcConfig::default()).expect("open"));
+        let router = tonic::transport::Server::builder()
+            .layer(GuardLayer(gate))
+            .add_service(WebhookServiceServer::new(Failing));
+        tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+        let channel = tonic::transport::Channel::from_shared(address).expect("an address");
+        let mut client = WebhookServiceClient::new(channel.connect().await.expect("connected"));
         for kind in ErrorKind::ALL {
-            let status = status(&Error::new(*kind, "why"));
+            let request = v1::VerifyRequest { channel_id: kind.name().into(), ..Default::default() };
+            let status = client.verify(request).await.expect_err("fails");
+            assert_eq!(status.code(), expected(*kind), "{kind:?}");
             let info = status.get_details_error_info().expect("always there");
             assert_eq!((info.reason.as_str(), info.domain.as_str()), (kind.name(), DOMAIN));
-            let internal = matches!(kind, ErrorKind::Panic | ErrorKind::UnexpectedResponse);
-            assert_eq!(status.code() == Code::Internal, internal, "{kind:?} needs a code of its own");
+            assert_eq!(info.metadata["http_status"], "418");
+            match status.get_details_bad_request() {
+                Some(request) => assert_eq!(request.field_violations[0].field, "message.sender.name"),
+                None => assert_eq!(*kind, ErrorKind::Panic, "a bug says nothing of what it met"),
+            }
+            let retry = status.get_details_retry_info().expect("a delay").retry_delay;
+            assert_eq!(retry, Some(Duration::from_millis(1500)));
         }
     }
 

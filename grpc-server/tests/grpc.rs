@@ -433,7 +433,7 @@ async fn errors_say_what_is_wrong() {
     for (message, status, expected) in [
         ("m", None, invalid("status.state")),
         ("m", Some((v1::DeliveryState::Failed, None)), invalid("status.error_code")),
-        ("m", Some((v1::DeliveryState::Failed, Some(900))), invalid("error_code")),
+        ("m", Some((v1::DeliveryState::Failed, Some(900))), invalid("status.error_code")),
         ("../m", Some((v1::DeliveryState::Read, None)), invalid("message_ref_id")),
         ("m", Some((v1::DeliveryState::Read, None)), (Code::NotFound, "NOT_FOUND".into(), None)),
     ] {
@@ -572,10 +572,10 @@ async fn streams_that_cannot_be_are_refused() {
         |field: &str| (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned(), Some(field.to_owned()));
     for (asked, expected) in [
         (named("none"), (Code::NotFound, "SUBSCRIPTION_NOT_FOUND".to_owned(), None)),
-        (subscribe("no spaces"), invalid("subscription")),
-        (v1::Subscribe { temporary: true, ..named("named") }, invalid("subscription")),
-        (v1::Subscribe { lease, ..subscribe("crm") }, invalid("lease")),
-        (v1::Subscribe { max_outstanding: 10_001, ..subscribe("crm") }, invalid("max_outstanding")),
+        (subscribe("no spaces"), invalid("subscribe.subscription")),
+        (v1::Subscribe { temporary: true, ..named("named") }, invalid("subscribe.subscription")),
+        (v1::Subscribe { lease, ..subscribe("crm") }, invalid("subscribe.lease")),
+        (v1::Subscribe { max_outstanding: 10_001, ..subscribe("crm") }, invalid("subscribe.max_outstanding")),
     ] {
         let status = desk.stream(asked).await.err().expect("refused");
         assert_eq!(reason(&status), expected);
@@ -583,7 +583,7 @@ async fn streams_that_cannot_be_are_refused() {
     let (requests, outgoing) = mpsc::channel(1);
     requests.send(request(Request::Ack(v1::Ack::default()))).await.expect("room");
     let status = desk.inbox.stream_events(ReceiverStream::new(outgoing)).await.expect_err("no subscribe");
-    assert_eq!(reason(&status), invalid("request"));
+    assert_eq!(reason(&status), invalid("subscribe"));
 }
 
 #[tokio::test]
@@ -598,7 +598,7 @@ async fn subscriptions_are_made_listed_and_deleted() {
     assert_eq!(made.subscription.expect("there").unsettled, 1);
     assert_eq!(desk.names().await, ["early", "late"]);
     let refused = desk.inbox.create_subscription(create("", None)).await.expect_err("no name");
-    assert_eq!(reason(&refused).2.as_deref(), Some("subscription"));
+    assert_eq!(reason(&refused).2.as_deref(), Some("name"));
 
     let mut session = desk.stream(subscribe("early")).await.expect("a stream");
     let delete = || v1::DeleteSubscriptionRequest { name: "early".into() };

@@ -241,8 +241,8 @@ async fn bad_requests_name_the_field() {
         ),
         (Call::NewChat(v1::NewChat::default()), "new_chat.user"),
         (Call::Reaction(v1::Reaction::default()), "reaction.kind"),
-        (Call::VendorCall(vendor("send_typing")), "call"),
-        (Call::VendorCall(vendor("set_delivery_status")), "message_ref_id"),
+        (Call::VendorCall(vendor("send_typing")), "vendor_call.call"),
+        (Call::VendorCall(vendor("set_delivery_status")), "vendor_call.message_ref_id"),
     ] {
         let status = desk.enqueue(call).await.expect_err(field);
         assert_eq!(status.code(), Code::InvalidArgument, "{field}");

@@ -145,7 +145,7 @@ impl Home {
         assert_eq!(ready["ready"], true, "{line}");
         let address = |name: &str| {
             let url = ready[name].as_str().unwrap_or_else(|| panic!("{name} is missing in {line}"));
-            url.strip_prefix("http://").expect("a plain address").to_owned()
+            url.split_once("://").expect("an address").1.to_owned()
         };
         Ok(Server { child, grpc: address("grpc"), listener: address("listener"), admin: address("admin") })
     }

@@ -1,13 +1,11 @@
 //! `accounts`: which accounts a running server serves.
 
 use super::process::run;
-use super::remote::{SERVER_VARIABLE, server_url};
+use super::remote::{Remote, refused};
 use super::{Exit, Failure, io};
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
 use serde_json::json;
-use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
 
 /// List, connect, disconnect or forget the accounts of a running server
 #[derive(clap::Args)]
@@ -22,10 +20,8 @@ Examples:
   amochats accounts ls
   amochats accounts connect ACCOUNT_ID --title Shop")]
 pub(super) struct Accounts {
-    /// The server's gRPC address.
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE,
-        value_parser = server_url)]
-    server: String,
+    #[command(flatten)]
+    remote: Remote,
     #[command(subcommand)]
     action: Action,
 }
@@ -72,7 +68,7 @@ impl Accounts {
     }
 
     async fn call(self) -> Result<Exit, Failure> {
-        let mut client = ChannelServiceClient::new(server(&self.server).await?);
+        let mut client = ChannelServiceClient::new(self.remote.connect().await?);
         match self.action {
             Action::Ls => {
                 let listed = client
@@ -105,25 +101,6 @@ impl Accounts {
             }
         }
         Ok(Exit::Ok)
-    }
-}
-
-/// A connection to a running server.
-async fn server(address: &str) -> Result<Channel, Failure> {
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|_| Failure::usage("--server must be an address such as http://127.0.0.1:50051"))?
-        .connect_timeout(Duration::from_secs(5));
-    endpoint.connect().await.map_err(|_| {
-        let help = "start it with `amochats dev` or `amochats serve`, or name another with --server";
-        Failure::failed(format!("no server answers at {address}; {help}"))
-    })
-}
-
-fn refused(status: &tonic::Status) -> Failure {
-    match status.code() {
-        tonic::Code::InvalidArgument => Failure::usage(status.message()),
-        tonic::Code::NotFound | tonic::Code::PermissionDenied => Failure::no(status.message()),
-        _ => Failure::failed(status.message()),
     }
 }
 

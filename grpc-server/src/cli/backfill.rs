@@ -2,12 +2,11 @@
 
 use super::listen::event_of;
 use super::process::run;
-use super::remote::{Remote, refused};
+use super::remote::{Channel, Remote, refused};
 use super::{Exit, Failure, io};
 use amochats_proto::v1;
 use amochats_proto::v1::backfill_service_client::BackfillServiceClient;
 use serde_json::json;
-use tonic::transport::Channel;
 
 /// Have a running server read the histories of all known conversations
 ///

@@ -3,7 +3,8 @@
 use super::process::{Log, STOP_DEADLINE, ready, run, stop_on_signal};
 use super::{Exit, Failure, io};
 use crate::messenger::{Messenger, MessengerConfig};
-use crate::server::{GrpcConfig, LogConfig, Server, ServerConfig};
+use crate::security::GrpcConfig;
+use crate::server::{LogConfig, Server, ServerConfig};
 use amochats::{AccountId, ChannelId, ScopeId};
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
 use amochats_proto::v1::{ConnectRequest, Scope};

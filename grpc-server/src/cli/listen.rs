@@ -1,7 +1,7 @@
 //! `listen`: shows the events of a running server, or passes them on.
 
 use super::process::{run, stop_on_signal};
-use super::remote::{SERVER_VARIABLE, server_url};
+use super::remote::{Channel, Remote};
 use super::{Exit, Failure, io};
 use amochats::ScopeId;
 use amochats_proto::v1;
@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 
 /// The longest pause between two attempts to connect again.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -33,11 +32,6 @@ Examples:
   amochats listen
   amochats listen --subscription crm --create --forward http://127.0.0.1:3000/amochats")]
 pub(super) struct Listen {
-    /// The server's gRPC address
-    #[arg(
-        long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = SERVER_VARIABLE, value_parser = server_url
-    )]
-    server: String,
     /// A lasting subscription of this name
     #[arg(long, value_name = "NAME")]
     subscription: Option<String>,
@@ -54,6 +48,8 @@ pub(super) struct Listen {
     /// End after so many events; that somebody is typing does not count
     #[arg(long, value_name = "N", value_parser = count)]
     count: Option<u64>,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 fn count(number: &str) -> Result<u64, &'static str> {
@@ -89,16 +85,13 @@ impl Listen {
 
     async fn listen(self) -> Result<Exit, Failure> {
         let stop = stop_on_signal()?;
-        let endpoint = Endpoint::from_shared(self.server.clone())
-            .map_err(|_| Failure::usage("--server must be an address such as http://127.0.0.1:50051"))?
-            .connect_timeout(Duration::from_secs(5))
-            .http2_keep_alive_interval(Duration::from_secs(30));
+        let line = self.remote.line()?;
         let http = self.forward.as_deref().map(forwarder).transpose()?;
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut pause = Duration::from_secs(1);
         let mut connected_once = false;
         while left > 0 && !stop.is_cancelled() {
-            let ended = match endpoint.connect().await {
+            let ended = match line.connect().await {
                 Ok(channel) => {
                     let before = left;
                     let ended = self.session(channel, http.as_ref(), &mut left, &stop).await?;
@@ -108,12 +101,8 @@ impl Listen {
                     }
                     ended
                 }
-                Err(_) if connected_once => format!("{} does not answer", self.server),
-                Err(_) => {
-                    let help =
-                        "start it with `amochats dev` or `amochats serve`, or name another with --server";
-                    return Err(Failure::failed(format!("no server answers at {}; {help}", self.server)));
-                }
+                Err(nobody) if connected_once => nobody.message,
+                Err(nobody) => return Err(nobody),
             };
             if left > 0 && !stop.is_cancelled() {
                 io::remark(&format!("{ended}; connecting again in {} s", pause.as_secs()));
@@ -204,7 +193,7 @@ impl Listen {
     fn refused(&self, status: &tonic::Status) -> Result<String, Failure> {
         match status.code() {
             tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled => {
-                Ok(format!("the connection to {} ended", self.server))
+                Ok(format!("the connection to {} ended", self.remote.address()))
             }
             tonic::Code::NotFound => Err(Failure::no(format!("{}; --create makes it", status.message()))),
             tonic::Code::InvalidArgument => Err(Failure::usage(status.message())),

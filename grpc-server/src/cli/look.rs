@@ -1,6 +1,7 @@
 //! What the commands share that look into a running server or into a store file.
 
 use super::Failure;
+use super::remote::Channel;
 use super::remote::{Remote, refused};
 use crate::service::inbox::events;
 use amochats_proto::v1;
@@ -13,7 +14,6 @@ use jiff::Timestamp;
 use prost_types::Timestamp as ProtoTimestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tonic::transport::Channel;
 
 /// Where to look: a server, or a file.
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! `media`: files that go with messages, in a running server.
 
 use super::process::run;
+use super::remote::Channel;
 use super::remote::{Remote, refused, time};
 use super::{Exit, Failure, io};
 use amochats::ScopeId;
@@ -16,7 +17,6 @@ use std::sync::{Arc, OnceLock};
 use tokio::fs::File;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
-use tonic::transport::Channel;
 
 /// How many bytes of a file go into one message.
 const CHUNK: usize = 256 << 10;

@@ -17,6 +17,7 @@ mod io;
 mod listen;
 mod look;
 mod media;
+mod notify;
 mod outbox;
 mod process;
 mod remote;
@@ -25,6 +26,7 @@ mod secret;
 mod serve;
 mod sign;
 mod subscriptions;
+mod token;
 mod top;
 mod version;
 mod webhook;
@@ -101,6 +103,8 @@ enum Command {
     #[command(subcommand)]
     Sign(sign::Sign),
     #[command(subcommand)]
+    Token(token::Token),
+    #[command(subcommand)]
     Webhook(webhook::Webhook),
     #[command(subcommand)]
     Channel(channel::Channel),
@@ -156,6 +160,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Template(template) => template.run(),
         Command::Talk(talk) => talk.run(),
         Command::Sign(sign) => sign.run(),
+        Command::Token(token) => token.run(),
         Command::Webhook(webhook) => webhook.run(),
         Command::Channel(channel) => channel.run(),
         Command::Widget(widget) => widget.run(),

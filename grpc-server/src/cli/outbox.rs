@@ -4,7 +4,7 @@
 use super::api::{Body, Flags, payload};
 use super::look::Place;
 use super::process::run;
-use super::remote::{Remote, refused, time};
+use super::remote::{Channel, Remote, refused, time};
 use super::{Exit, Failure, io};
 use crate::convert;
 use amochats::{NewMessage, ScopeId};
@@ -15,7 +15,6 @@ use amochats_runtime::store::{SqliteStore, Store};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use tonic::transport::Channel;
 
 /// Look into a server's outbox, and put messages into it
 #[derive(Subcommand)]

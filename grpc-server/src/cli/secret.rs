@@ -74,7 +74,7 @@ fn from_file(path: &Path) -> Result<ChannelSecret, Failure> {
 }
 
 /// The one line of a file that holds a secret.
-fn read_line(path: &Path) -> Result<String, Failure> {
+pub(super) fn read_line(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let mut bytes = Vec::new();
     File::open(path)

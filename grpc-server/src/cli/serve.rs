@@ -1,7 +1,8 @@
 //! `serve`: the production server.
 
+use super::notify::Manager;
 use super::process::{Level, Log, STOP_DEADLINE, ready, run, stop_on_signal};
-use super::remote::SERVER_VARIABLE;
+use super::remote::CLIENT_VARIABLES;
 use super::{Exit, Failure};
 use crate::server::{Server, ServerConfig};
 use serde_json::json;
@@ -13,7 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Stays in the foreground. When it is up it prints one JSON line on standard output with the real
 /// addresses: grpc, listener, admin. SIGTERM or SIGINT ends it cleanly; a second one at once. SIGHUP
 /// reads the configuration again: channels, secrets, accounts, limits of connections, the log's
-/// level and the certificate change under way, and the log says what needs a restart.
+/// level and the certificate change under way, and the log says what needs a restart. Under systemd it may be of
+/// `Type=notify`, also with a watchdog.
 #[derive(clap::Args)]
 #[command(after_help = "\
 The configuration is a TOML file; `amochats config example` prints one with every key. Each key can
@@ -42,17 +44,25 @@ impl Serve {
                 .map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))?;
             // The configuration is sound: what fails now is an address or a disk.
             let server = Server::start(config).await.map_err(|error| Failure::failed(error.to_string()))?;
+            let manager = Manager::from_environment();
             ready(&json!({
-                "grpc": format!("http://{}", server.grpc_address()),
+                "grpc": format!("{}://{}", server.grpc_scheme(), server.grpc_address()),
                 "listener": format!("{}://{}", server.listener_scheme(), server.listener_address()),
                 "admin": format!("http://{}", server.admin_address()),
             }))?;
+            manager.tell("READY=1");
+            let _watched = manager.watched();
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    _ = hang_up.recv() => self.reload(&server, &level),
+                    _ = hang_up.recv() => {
+                        manager.tell("RELOADING=1");
+                        self.reload(&server, &level);
+                        manager.tell("READY=1");
+                    }
                 }
             }
+            manager.tell("STOPPING=1");
             tracing::info!("stopping");
             server.shutdown(STOP_DEADLINE).await;
             Ok(Exit::Ok)
@@ -92,7 +102,7 @@ pub(super) fn load(path: &std::path::Path) -> Result<ServerConfig, Failure> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         // For the commands that speak to a server, not for the server.
-        .filter(|(name, _)| name != SERVER_VARIABLE);
+        .filter(|(name, _)| !CLIENT_VARIABLES.contains(&name.as_str()));
     ServerConfig::load(&toml, environment)
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }

@@ -5,6 +5,7 @@ mod view;
 
 use super::listen::http_client;
 use super::process::{run, stop_on_signal};
+use super::remote::Channel;
 use super::remote::{Remote, refused};
 use super::{Exit, Failure, io};
 use amochats_proto::v1;
@@ -18,7 +19,6 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ impl Server {
             channels: ChannelServiceClient::new(connection),
             http: http_client(PATIENCE)?,
             metrics: format!("{}/metrics", top.admin.trim_end_matches('/')),
-            name: top.remote.name().to_owned(),
+            name: top.remote.address().to_owned(),
         })
     }
 

@@ -1,8 +1,12 @@
 //! Calls of the chats API with the channel's secret.
 
 use crate::convert;
-use crate::status::{chat_field, edit_field, reaction_field, status, status_named, typing_field};
-use amochats::{AccountId, Connect, Error, History, MessageRefId, ScopeId, Typing};
+use crate::security::Deadline;
+use crate::status::{
+    call_field, chat_field, delivery_field, edit_field, of_kind, reaction_field, status, status_named,
+    typing_field,
+};
+use amochats::{AccountId, Client, Connect, Error, History, MessageRefId, ScopeId, Typing};
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_server::ChannelService as Service;
 use amochats_runtime::{Channel, Channels};
@@ -42,6 +46,11 @@ pub(super) fn scope(
     Ok((channel, scope.account_id.into()))
 }
 
+/// The channel's client, whose calls end when the caller's time is over.
+fn client(channel: &Channel, deadline: Option<Deadline>) -> Client {
+    deadline.map_or_else(|| channel.client().clone(), |deadline| deadline.limit(channel.client()))
+}
+
 #[tonic::async_trait]
 impl Service for ChannelService {
     async fn list_accounts(
@@ -73,7 +82,7 @@ impl Service for ChannelService {
             connect.is_time_window_disabled = request.is_time_window_disabled;
             self.channels.accounts().connect(&channel, &connect).await
         };
-        let connected = call.await.map_err(|error| status(&error))?;
+        let connected = call.await.map_err(|error| status_named(&error, call_field))?;
         Ok(Response::new(v1::ConnectResponse {
             scope_id: connected.scope_id.to_string(),
             account_id: connected.account_id.to_string(),
@@ -91,7 +100,7 @@ impl Service for ChannelService {
             let (channel, account) = self.scope(request.into_inner().scope)?;
             self.channels.accounts().disconnect(&channel, &account).await
         };
-        call.await.map_err(|error| status(&error))?;
+        call.await.map_err(|error| status_named(&error, call_field))?;
         Ok(Response::new(v1::DisconnectResponse {}))
     }
 
@@ -99,31 +108,35 @@ impl Service for ChannelService {
         &self,
         request: Request<v1::SendMessageRequest>,
     ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        let deadline = request.extensions().get().copied();
         let request = request.into_inner();
+        let kind = convert::attachment(request.message.as_ref().and_then(|message| message.content.as_ref()));
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
             let message = request.message.ok_or_else(|| Error::invalid("message", "is required"))?;
             let message = convert::new_message(message, SystemTime::now())?;
-            channel.client().send_message(&ScopeId::of(channel.id(), &account), &message).await
+            client(&channel, deadline).send_message(&ScopeId::of(channel.id(), &account), &message).await
         };
-        Ok(Response::new(convert::receipt(call.await.map_err(|error| status(&error))?)))
+        Ok(Response::new(convert::receipt(
+            call.await.map_err(|error| status_named(&error, |field| of_kind(&call_field(field), kind)))?,
+        )))
     }
 
     async fn set_delivery_status(
         &self,
         request: Request<v1::SetDeliveryStatusRequest>,
     ) -> Result<Response<v1::SetDeliveryStatusResponse>, Status> {
+        let deadline = request.extensions().get().copied();
         let request = request.into_inner();
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
             let delivery = convert::delivery_status(request.status.unwrap_or_default(), "status")?;
             let message = MessageRefId::new(request.message_ref_id);
-            channel
-                .client()
+            client(&channel, deadline)
                 .set_delivery_status(&ScopeId::of(channel.id(), &account), &message, &delivery)
                 .await
         };
-        call.await.map_err(|error| status(&error))?;
+        call.await.map_err(|error| status_named(&error, delivery_field))?;
         Ok(Response::new(v1::SetDeliveryStatusResponse {}))
     }
 
@@ -131,15 +144,17 @@ impl Service for ChannelService {
         &self,
         request: Request<v1::EditMessageRequest>,
     ) -> Result<Response<v1::EditMessageResponse>, Status> {
+        let deadline = request.extensions().get().copied();
         let request = request.into_inner();
+        let kind = convert::attachment(request.edit.as_ref().and_then(|edit| edit.content.as_ref()));
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
             let edit = request.edit.ok_or_else(|| Error::invalid("edit", "is required"))?;
             let edit = convert::edit(edit, SystemTime::now())?;
-            channel.client().edit_message(&ScopeId::of(channel.id(), &account), &edit).await
+            client(&channel, deadline).edit_message(&ScopeId::of(channel.id(), &account), &edit).await
         };
         Ok(Response::new(convert::edit_receipt(
-            call.await.map_err(|error| status_named(&error, edit_field))?,
+            call.await.map_err(|error| status_named(&error, |field| of_kind(&edit_field(field), kind)))?,
         )))
     }
 
@@ -147,11 +162,12 @@ impl Service for ChannelService {
         &self,
         request: Request<v1::CreateChatRequest>,
     ) -> Result<Response<v1::CreateChatResponse>, Status> {
+        let deadline = request.extensions().get().copied();
         let mut request = request.into_inner();
         let call = async {
             let (channel, account) = self.scope(request.scope.take())?;
             let chat = convert::create_chat(request)?;
-            channel.client().create_chat(&ScopeId::of(channel.id(), &account), &chat).await
+            client(&channel, deadline).create_chat(&ScopeId::of(channel.id(), &account), &chat).await
         };
         Ok(Response::new(convert::created_chat(
             call.await.map_err(|error| status_named(&error, chat_field))?,
@@ -162,6 +178,7 @@ impl Service for ChannelService {
         &self,
         request: Request<v1::GetHistoryRequest>,
     ) -> Result<Response<v1::GetHistoryResponse>, Status> {
+        let deadline = request.extensions().get().copied();
         let request = request.into_inner();
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
@@ -169,33 +186,35 @@ impl Service for ChannelService {
             if request.limit != 0 {
                 history.limit = request.limit;
             }
-            channel.client().history(&ScopeId::of(channel.id(), &account), &history).await
+            client(&channel, deadline).history(&ScopeId::of(channel.id(), &account), &history).await
         };
-        Ok(Response::new(convert::history(call.await.map_err(|error| status(&error))?)))
+        Ok(Response::new(convert::history(call.await.map_err(|error| status_named(&error, call_field))?)))
     }
 
     async fn send_typing(
         &self,
         request: Request<v1::SendTypingRequest>,
     ) -> Result<Response<v1::SendTypingResponse>, Status> {
+        let deadline = request.extensions().get().copied();
         let request = request.into_inner();
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
             let mut typing = Typing::new(request.conversation_id, request.user_id);
             typing.duration_ms = request.duration_ms;
-            channel.client().send_typing(&ScopeId::of(channel.id(), &account), &typing).await
+            client(&channel, deadline).send_typing(&ScopeId::of(channel.id(), &account), &typing).await
         };
         call.await.map_err(|error| status_named(&error, typing_field))?;
         Ok(Response::new(v1::SendTypingResponse {}))
     }
 
     async fn react(&self, request: Request<v1::ReactRequest>) -> Result<Response<v1::ReactResponse>, Status> {
+        let deadline = request.extensions().get().copied();
         let request = request.into_inner();
         let call = async {
             let (channel, account) = self.scope(request.scope)?;
             let reaction = request.reaction.ok_or_else(|| Error::invalid("reaction", "is required"))?;
             let reaction = convert::reaction(reaction)?;
-            channel.client().react(&ScopeId::of(channel.id(), &account), &reaction).await
+            client(&channel, deadline).react(&ScopeId::of(channel.id(), &account), &reaction).await
         };
         call.await.map_err(|error| status_named(&error, reaction_field))?;
         Ok(Response::new(v1::ReactResponse {}))

@@ -5,7 +5,8 @@ mod pull;
 mod stream;
 
 use crate::convert;
-use crate::status::status;
+use crate::security::Deadline;
+use crate::status::{pull_field, status, status_named, subscribe_field, subscription_field};
 use amochats::Error;
 use amochats_proto::v1;
 use amochats_proto::v1::inbox_service_server::InboxService as Service;
@@ -91,10 +92,11 @@ impl Service for InboxService {
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|first| first.request);
         let Some(Asked::Subscribe(asked)) = first else {
-            return Err(status(&Error::invalid("request", "the first request must be subscribe")));
+            return Err(status(&Error::invalid("subscribe", "must be the first request")));
         };
         let live = self.inbox.live();
-        let (mut consumer, filter) = self.subscribe(asked).await.map_err(|error| status(&error))?;
+        let (mut consumer, filter) =
+            self.subscribe(asked).await.map_err(|error| status_named(&error, subscribe_field))?;
         let (responses, stream) = mpsc::channel(BUFFER);
         let session = Session {
             inbox: self.inbox.clone(),
@@ -122,8 +124,9 @@ impl Service for InboxService {
         &self,
         request: Request<v1::PullEventsRequest>,
     ) -> Result<Response<v1::PullEventsResponse>, Status> {
-        let deadline = pull::deadline(request.metadata());
-        answered(pull::pull(&self.inbox, request.into_inner(), deadline, &self.stop).await)
+        let deadline = request.extensions().get::<Deadline>().copied();
+        let pulled = pull::pull(&self.inbox, request.into_inner(), deadline, &self.stop).await;
+        pulled.map(Response::new).map_err(|error| status_named(&error, pull_field))
     }
 
     async fn settle_events(
@@ -137,7 +140,8 @@ impl Service for InboxService {
         &self,
         request: Request<v1::CreateSubscriptionRequest>,
     ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
-        answered(events::create_subscription(&self.inbox, request.into_inner()).await)
+        let created = events::create_subscription(&self.inbox, request.into_inner()).await;
+        created.map(Response::new).map_err(|error| status_named(&error, subscription_field))
     }
 
     async fn list_subscriptions(

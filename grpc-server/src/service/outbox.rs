@@ -2,7 +2,9 @@
 
 use super::channel::scope;
 use crate::convert;
-use crate::status::{chat_field, edit_field, reaction_field, status, status_named};
+use crate::status::{
+    call_field, chat_field, edit_field, of_kind, reaction_field, rule, status, status_named,
+};
 use amochats::{Error, ScopeId};
 use amochats_proto::v1;
 use amochats_proto::v1::enqueue_request::Call as Asked;
@@ -52,27 +54,69 @@ fn call(asked: Asked) -> amochats::Result<Call> {
             user: chat.user,
         })?),
         Asked::VendorCall(v1::VendorCall { call, body, message_ref_id }) => {
-            Call::from_json(&call, &body, message_ref_id.map(Into::into))?
+            Call::from_json(&call, &body, message_ref_id.map(Into::into))
+                .map_err(|error| vendor_call(&error))?
         }
     })
 }
 
-/// How the fields of a call are named here.
-fn names(asked: Option<&Asked>) -> fn(&str) -> String {
+/// An error of a call in the vendor's form: where it is in its body, the rule says.
+fn vendor_call(error: &Error) -> Error {
+    match (error.field(), rule(error)) {
+        (Some(field @ ("call" | "message_ref_id")), Some(rule)) => {
+            Error::invalid(format!("vendor_call.{field}"), rule)
+        }
+        _ => Error::invalid("vendor_call.body", error.message()),
+    }
+}
+
+/// How a field of this call is named here.
+fn named(asked: &Naming, field: &str) -> String {
     match asked {
-        Some(Asked::Edit(_)) => edit_field,
-        Some(Asked::NewChat(_)) => |field| match chat_field(field) {
-            field if field.starts_with("scope") => field,
-            field => format!("new_chat.{}", field.trim_start_matches("new_chat.")),
+        Naming::Message(kind) => of_kind(&call_field(field), *kind),
+        Naming::Edit(kind) => of_kind(&edit_field(field), *kind),
+        Naming::NewChat => match chat_field(field) {
+            field
+                if ["conversation_id", "source_external_id", "user"]
+                    .iter()
+                    .any(|own| field.starts_with(own)) =>
+            {
+                format!("new_chat.{field}")
+            }
+            field => field,
         },
-        Some(Asked::Reaction(_)) => reaction_field,
-        Some(Asked::DeliveryReport(_)) => |field| match field {
-            "message_ref_id" | "error" | "error_code" => format!("delivery_report.{field}"),
-            field => field.to_owned(),
+        Naming::Reaction => reaction_field(field),
+        Naming::DeliveryReport => match field {
+            "message_ref_id" => "delivery_report.message_ref_id".into(),
+            "error" | "error_code" => format!("delivery_report.status.{field}"),
+            field => call_field(field),
         },
-        // The client speaks the vendor's language.
-        Some(Asked::VendorCall(_)) => str::to_owned,
-        Some(Asked::Message(_)) | None => crate::status::grpc_field,
+        Naming::VendorCall if field.starts_with("payload.") => "vendor_call.body".into(),
+        Naming::VendorCall => call_field(field),
+    }
+}
+
+/// What is kept of a call to name its fields.
+enum Naming {
+    Message(Option<&'static str>),
+    Edit(Option<&'static str>),
+    NewChat,
+    Reaction,
+    DeliveryReport,
+    VendorCall,
+}
+
+impl Naming {
+    fn of(asked: Option<&Asked>) -> Self {
+        match asked {
+            Some(Asked::Message(message)) => Self::Message(convert::attachment(message.content.as_ref())),
+            Some(Asked::Edit(edit)) => Self::Edit(convert::attachment(edit.content.as_ref())),
+            Some(Asked::NewChat(_)) => Self::NewChat,
+            Some(Asked::Reaction(_)) => Self::Reaction,
+            Some(Asked::DeliveryReport(_)) => Self::DeliveryReport,
+            Some(Asked::VendorCall(_)) => Self::VendorCall,
+            None => Self::Message(None),
+        }
     }
 }
 
@@ -83,7 +127,7 @@ impl Service for OutboxService {
         request: Request<v1::EnqueueRequest>,
     ) -> Result<Response<v1::EnqueueResponse>, Status> {
         let request = request.into_inner();
-        let names = names(request.call.as_ref());
+        let naming = Naming::of(request.call.as_ref());
         let enqueue = async {
             let (channel, account) = scope(&self.channels, request.scope)?;
             let asked = request.call.ok_or_else(|| Error::invalid("call", "is required"))?;
@@ -92,7 +136,7 @@ impl Service for OutboxService {
             let scope_id = ScopeId::of(channel.id(), &account);
             self.outbox.enqueue(NewItem { scope_id, call: call(asked)?, key: request.key, expires_in }).await
         };
-        let kept = enqueue.await.map_err(|error| status_named(&error, names))?;
+        let kept = enqueue.await.map_err(|error| status_named(&error, |field| named(&naming, field)))?;
         Ok(Response::new(v1::EnqueueResponse { item: Some(item(&kept)) }))
     }
 

@@ -1,6 +1,7 @@
 //! Deliveries and settlements for clients without a stream.
 
 use crate::convert;
+use crate::security::Deadline;
 use amochats::{Error, ErrorKind, Result};
 use amochats_proto::v1;
 use amochats_proto::v1::settlement::Settlement;
@@ -9,7 +10,6 @@ use amochats_runtime::{ConsumerOptions, Inbox, Outbox, Verdict};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
 
 /// The lease that an extension gets where it names none.
 const LEASE: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ const TRAVEL: Duration = Duration::from_secs(1);
 pub(super) async fn pull(
     inbox: &Inbox,
     request: v1::PullEventsRequest,
-    deadline: Option<Duration>,
+    deadline: Option<Deadline>,
     stop: &CancellationToken,
 ) -> Result<v1::PullEventsResponse> {
     let mut options = ConsumerOptions::default();
@@ -31,7 +31,7 @@ pub(super) async fn pull(
         options.lease = convert::duration(lease, "lease")?;
     }
     let mut wait = request.wait.map_or(Ok(Duration::ZERO), |wait| convert::duration(wait, "wait"))?;
-    if let Some(left) = deadline {
+    if let Some(left) = deadline.map(Deadline::left) {
         wait = wait.min(left.saturating_sub(TRAVEL.min(left / 4)));
     }
     if let Some(create) = request.create {
@@ -41,23 +41,6 @@ pub(super) async fn pull(
     let stopping = || Error::new(ErrorKind::Closed, "the server is stopping; call again");
     let deliveries = pulled.ok_or_else(stopping)??;
     Ok(v1::PullEventsResponse { deliveries: deliveries.into_iter().map(convert::delivery).collect() })
-}
-
-/// The time that a client gives a call: a number of at most 8 digits and a unit (gRPC over HTTP/2,
-/// "Timeout").
-pub(super) fn deadline(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 3600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
 }
 
 /// Settles each for itself; together, so that one commit serves many.
@@ -129,31 +112,5 @@ pub(super) async fn settle(
             message: error.message().to_owned(),
             outbox_item_id,
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deadlines_are_read_as_clients_write_them() {
-        for (text, read) in [
-            ("2H", Some(Duration::from_secs(7200))),
-            ("1M", Some(Duration::from_secs(60))),
-            ("10S", Some(Duration::from_secs(10))),
-            ("1500m", Some(Duration::from_millis(1500))),
-            ("99999999u", Some(Duration::from_micros(99_999_999))),
-            ("5n", Some(Duration::from_nanos(5))),
-            ("123456789S", None),
-            ("S", None),
-            ("", None),
-            ("-1S", None),
-            ("1x", None),
-        ] {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().expect("ASCII"));
-            assert_eq!(deadline(&metadata), read, "{text:?}");
-        }
     }
 }

@@ -1,0 +1,298 @@
+//! What each call passes: is the caller known, may it do this, does it still wait, is it written down.
+
+use super::audit::{Entry, Reader};
+use super::config::GrpcConfig;
+use super::connections::Peer;
+use super::deadline::Deadline;
+use super::permissions::{Need, Permission, need};
+use super::tokens::{self, Hash, Tokens};
+use super::watched::Watched;
+use crate::status::{DOMAIN, status};
+use amochats::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::time::{Sleep, sleep_until};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use tower::{Layer, Service};
+
+/// Knows who may do what.
+pub(crate) struct Gate {
+    tokens: Option<Watched<Tokens>>,
+    reader: Reader,
+    max_message: usize,
+}
+
+/// A caller, and why it is one.
+struct Caller {
+    /// A token's name, the subject of a certificate, or `-` where nobody is asked.
+    who: String,
+    /// What it showed and needs: looked at again while a stream lasts.
+    shown: Option<(Hash, Permission)>,
+}
+
+impl Gate {
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`] for a file of tokens that cannot be used.
+    pub(crate) fn new(config: &GrpcConfig) -> Result<Self> {
+        let tokens = config.tokens().map(|file| {
+            let (paths, file) = (vec![file.to_owned()], file.to_owned());
+            Watched::new("grpc.tokens_file", paths, move || tokens::load(&file))
+        });
+        Ok(Self { tokens: tokens.transpose()?, reader: Reader::new(), max_message: config.max_message_bytes })
+    }
+
+    /// Reads the tokens again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConfigInvalid`]; then the old ones stay.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        self.tokens.as_ref().map_or(Ok(()), Watched::refresh)
+    }
+
+    fn caller(
+        &self,
+        needed: Permission,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> std::result::Result<Caller, Status> {
+        let Some(tokens) = &self.tokens else {
+            let subject = peer.and_then(|peer| peer.subject.as_deref());
+            return Ok(Caller { who: subject.unwrap_or("-").to_owned(), shown: None });
+        };
+        let token = headers.get(AUTHORIZATION).and_then(bearer).ok_or_else(|| {
+            stranger("a token is needed: send the metadata `authorization: Bearer TOKEN`; `amochats token new` makes one")
+        })?;
+        let hash = tokens::hash(token);
+        let who = allowed(&tokens.current(), &hash, needed)?;
+        Ok(Caller { who, shown: Some((hash, needed)) })
+    }
+
+    /// Whether the token of a stream still counts.
+    fn still(&self, (hash, needed): &(Hash, Permission)) -> std::result::Result<(), Status> {
+        self.tokens.as_ref().map_or(Ok(()), |tokens| allowed(&tokens.current(), hash, *needed).map(drop))
+    }
+
+    async fn pass<S>(
+        self: Arc<Self>,
+        mut inner: S,
+        mut request: Request<Body>,
+        deadline: Option<Deadline>,
+    ) -> std::result::Result<Response<Body>, Status>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        let path = request.uri().path().to_owned();
+        let peer = request.extensions().get::<Peer>().cloned();
+        let mut shown = None;
+        let mut entry = None;
+        if let Need::Permission(needed) = need(&path) {
+            let caller = self.caller(needed, request.headers(), peer.as_ref())?;
+            shown = caller.shown;
+            if let Some(peer) = &peer {
+                peer.is_known();
+            }
+            if let (Permission::Admin, Some(peer)) = (needed, &peer) {
+                let framed;
+                (request, framed) = read_whole(request, self.max_message).await?;
+                let ids = self.reader.ids(&path, &framed);
+                entry = Some(Entry { who: caller.who, peer: peer.address, method: path, ids, outcome: None });
+            }
+        }
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        let Ok(response) = inner.call(request).await;
+        let response = explained(response);
+        if let Some(entry) = &mut entry {
+            let code = response.headers().get(Status::GRPC_STATUS);
+            entry.outcome = Some(code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes())));
+        }
+        let (deadline, gate) = (deadline.map(|deadline| Box::pin(sleep_until(deadline.0))), self);
+        Ok(response.map(|inner| {
+            if inner.is_end_stream() || (deadline.is_none() && shown.is_none()) {
+                return inner;
+            }
+            Body::new(Supervised { inner, deadline, gate, shown })
+        }))
+    }
+}
+
+/// The token of a header such as `Bearer amochats_…`.
+fn bearer(header: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// The name of a token that permits what is needed.
+fn allowed(tokens: &Tokens, hash: &Hash, needed: Permission) -> std::result::Result<String, Status> {
+    let known = tokens
+        .find(hash, Timestamp::now())
+        .ok_or_else(|| stranger("the token is not known here, or its time is over; ask for another one"))?;
+    if known.permissions.contains(&needed) {
+        return Ok(known.name.to_owned());
+    }
+    let mut details = ErrorDetails::new();
+    let lacking = HashMap::from([("permission".to_owned(), needed.name().to_owned())]);
+    details.set_error_info(ErrorKind::Forbidden.name(), DOMAIN, lacking);
+    let said = format!("the token {:?} does not permit this; it needs the permission {needed}", known.name);
+    Err(Status::with_error_details(Code::PermissionDenied, said, details))
+}
+
+fn stranger(said: &str) -> Status {
+    status(&Error::new(ErrorKind::Unauthenticated, said))
+}
+
+/// Reads an administrative request, which is one message, so that its ids can be written down.
+async fn read_whole(
+    request: Request<Body>,
+    max_message: usize,
+) -> std::result::Result<(Request<Body>, Bytes), Status> {
+    let (head, body) = request.into_parts();
+    // Before a message stand five bytes.
+    let whole = Limited::new(body, max_message.saturating_add(5)).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            too_large()
+        } else {
+            Status::cancelled("the request did not come to its end")
+        }
+    })?;
+    let bytes = whole.to_bytes();
+    Ok((Request::from_parts(head, Body::new(Full::new(bytes.clone()))), bytes))
+}
+
+fn too_large() -> Status {
+    let said = "the request is larger than grpc.max_message_bytes of the server";
+    let details = ErrorDetails::with_error_info(ErrorKind::BodyTooLarge.name(), DOMAIN, HashMap::new());
+    Status::with_error_details(Code::OutOfRange, said, details)
+}
+
+/// A response whose error says its reason, also where the error is not of the services but of what
+/// reads the request before them.
+fn explained(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    let code = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
+    if code == Some(Code::OutOfRange) && !headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        too_large().into_http()
+    } else {
+        response
+    }
+}
+
+fn too_late() -> Status {
+    status(&Error::new(ErrorKind::Timeout, "no answer before the caller's deadline; it may have been done"))
+}
+
+/// Puts a gate before the services.
+#[derive(Clone)]
+pub(crate) struct GuardLayer(pub(crate) Arc<Gate>);
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner, gate: self.0.clone() }
+    }
+}
+
+/// Services behind a gate.
+#[derive(Clone)]
+pub(crate) struct Guard<S> {
+    inner: S,
+    gate: Arc<Gate>,
+}
+
+impl<S> Service<Request<Body>> for Guard<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = std::result::Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that was found ready is used, its clone is kept.
+        let ready = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, ready);
+        let deadline = Deadline::of(request.headers());
+        // Begins now, and so ends before the transport's own, which knows no details.
+        let end = deadline.map(|deadline| sleep_until(deadline.0));
+        let pass = self.gate.clone().pass(inner, request, deadline);
+        Box::pin(async move {
+            let answered = match end {
+                None => pass.await,
+                Some(end) => tokio::select! {
+                    biased;
+                    answered = pass => answered,
+                    () = end => Err(too_late()),
+                },
+            };
+            Ok(answered.unwrap_or_else(Status::into_http))
+        })
+    }
+}
+
+/// The answer to a call that lasts: it ends at the caller's deadline, and before the first message
+/// after its token ceased to count.
+struct Supervised {
+    inner: Body,
+    deadline: Option<Pin<Box<Sleep>>>,
+    gate: Arc<Gate>,
+    shown: Option<(Hash, Permission)>,
+}
+
+impl Supervised {
+    /// Ends with this status; what produced the answer is told by its end.
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+        self.inner = Body::empty();
+        (self.deadline, self.shown) = (None, None);
+        let mut trailers = HeaderMap::new();
+        if status.add_header(&mut trailers).is_err() {
+            trailers.insert(Status::GRPC_STATUS, HeaderValue::from(status.code() as i32));
+        }
+        Frame::trailers(trailers)
+    }
+}
+
+impl HttpBody for Supervised {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Status>>> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Ok(self.end(&too_late()))));
+        }
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        if let (Poll::Ready(Some(Ok(frame))), Some(shown)) = (&frame, &self.shown)
+            && frame.is_data()
+            && let Err(status) = self.gate.still(shown)
+        {
+            return Poll::Ready(Some(Ok(self.end(&status))));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}
