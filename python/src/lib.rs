@@ -4,7 +4,19 @@
 //! with their documentation, the exceptions and the event classes are Python, in `python/amochats`.
 
 mod arguments;
+#[cfg(feature = "runtime")]
+mod bridge;
+#[cfg(feature = "runtime")]
+mod channel;
+#[cfg(feature = "runtime")]
+mod client;
+#[cfg(feature = "runtime")]
+mod consumer;
+#[cfg(feature = "runtime")]
+mod crm;
 mod errors;
+#[cfg(feature = "runtime")]
+mod logs;
 
 use amochats::{Error, ErrorKind, HistoryPage, NewMessage, VerifiedBody};
 use pyo3::prelude::*;
@@ -192,5 +204,23 @@ fn _amochats(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encode_request, module)?)?;
     module.add_function(wrap_pyfunction!(parse_history, module)?)?;
     module.add_function(wrap_pyfunction!(_error_kinds, module)?)?;
-    module.add_function(wrap_pyfunction!(_fail, module)?)
+    module.add_function(wrap_pyfunction!(_fail, module)?)?;
+    #[cfg(feature = "runtime")]
+    add_runtime(module)?;
+    Ok(())
+}
+
+#[cfg(feature = "runtime")]
+fn add_runtime(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<bridge::Call>()?;
+    module.add_class::<channel::NativeChannel>()?;
+    module.add_class::<client::NativeClient>()?;
+    module.add_class::<client::NativeCrmClient>()?;
+    module.add_class::<client::NativeStream>()?;
+    module.add_class::<consumer::NativeConsumer>()?;
+    module.add_function(wrap_pyfunction!(bridge::start, module)?)?;
+    module.add_function(wrap_pyfunction!(bridge::block, module)?)?;
+    let shutdown = wrap_pyfunction!(bridge::_shutdown, module)?;
+    module.py().import("atexit")?.call_method1("register", (&shutdown,))?;
+    module.add_function(shutdown)
 }

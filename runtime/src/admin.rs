@@ -30,7 +30,7 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// What is counted, with what must be looked up for it.
-    async fn measured(&self) -> amochats::Result<String> {
+    pub(crate) async fn measured(&self) -> amochats::Result<String> {
         // A store that is out of order must not hide the other figures.
         if let Ok(Ok(states)) = tokio::time::timeout(PING, self.inbox.subscriptions()).await {
             self.metrics.backlog.measure(&states, &self.inbox.outstanding(), self.clock.now_msec());

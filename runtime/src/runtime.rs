@@ -29,6 +29,7 @@ pub struct Runtime {
     backfill: Backfill,
     channels: Arc<Channels>,
     metrics: Arc<Metrics>,
+    admin: Arc<Admin>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     listener_address: SocketAddr,
@@ -127,9 +128,9 @@ impl Runtime {
             store: store.clone(),
             unready: unready.clone(),
         });
-        let site = admin_site(clock.clone());
+        let (site, answering) = (admin_site(clock.clone()), admin.clone());
         let handle = move |request, _peer| {
-            let admin = admin.clone();
+            let admin = answering.clone();
             async move { admin.handle(request).await }
         };
         tasks.spawn(serve(machines, site, ended.clone(), ended.clone(), handle));
@@ -151,6 +152,7 @@ impl Runtime {
             backfill,
             channels,
             metrics,
+            admin,
             store,
             clock,
             listener_address,
@@ -203,6 +205,14 @@ impl Runtime {
     /// What is counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// The text that `/metrics` answers: what is counted, and what is looked up for it.
+    ///
+    /// # Errors
+    /// As for [`Metrics::render`].
+    pub async fn metrics_text(&self) -> Result<String> {
+        self.admin.measured().await
     }
 
     /// Goes on with another configuration, as far as that needs no restart: channels, secrets,
