@@ -9,6 +9,7 @@ use crate::channel::NativeChannel;
 use crate::client::{NativeClient, NativeCrmClient, NativeStream};
 use crate::consumer::NativeConsumer;
 use crate::errors;
+use crate::gate;
 use crate::logs;
 use amochats::{Error, ErrorKind, Result};
 use futures_util::FutureExt;
@@ -17,9 +18,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
@@ -46,10 +46,6 @@ pub(crate) struct Bridge {
     handle: Handle,
     speaker: Mutex<Option<JoinHandle<()>>>,
     answers: Sender<Said>,
-    closed: AtomicBool,
-    /// How many threads of Python wait in a blocking call.
-    waiting: Mutex<usize>,
-    none_waits: Condvar,
     /// The process ends: whoever has something to finish does so.
     ending: CancellationToken,
     finishing: TaskTracker,
@@ -74,10 +70,7 @@ pub(crate) fn bridge() -> Result<&'static Bridge> {
                     or make the first Client or Channel after the fork";
         return Err(Error::new(ErrorKind::Forked, said));
     }
-    if bridge.closed.load(Ordering::SeqCst) {
-        return Err(ended());
-    }
-    Ok(bridge)
+    if gate::is_closed() { Err(ended()) } else { Ok(bridge) }
 }
 
 fn ended() -> Error {
@@ -112,9 +105,6 @@ impl Bridge {
             runtime: Mutex::new(Some(runtime)),
             speaker: Mutex::new(Some(speaker)),
             answers,
-            closed: AtomicBool::new(false),
-            waiting: Mutex::new(0),
-            none_waits: Condvar::new(),
             ending: CancellationToken::new(),
             finishing: TaskTracker::new(),
         })
@@ -125,26 +115,19 @@ impl Bridge {
         self.ending.clone()
     }
 
+    /// Channels that were left open are closed, and everything else is dropped.
+    fn end(&self) {
+        self.ending.cancel();
+        self.finishing.close();
+        let Some(runtime) = locked(&self.runtime).take() else { return };
+        let _ = runtime.block_on(async { tokio::time::timeout(FAREWELL, self.finishing.wait()).await });
+        // Whoever waits for what is dropped is told.
+        runtime.shutdown_timeout(FAREWELL);
+    }
+
     /// Runs what the end of the process waits for.
     pub(crate) fn finish(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(self.finishing.track_future(work));
-    }
-
-    fn enter(&'static self) -> Result<Waiting> {
-        *locked(&self.waiting) += 1;
-        let waiting = Waiting(self);
-        // Asked after it was counted: the end of the process either sees this thread, or is seen.
-        if self.closed.load(Ordering::SeqCst) { Err(ended()) } else { Ok(waiting) }
-    }
-}
-
-/// A thread of Python in a blocking call.
-struct Waiting(&'static Bridge);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        *locked(&self.0.waiting) -= 1;
-        self.0.none_waits.notify_all();
     }
 }
 
@@ -262,11 +245,11 @@ pub(crate) fn block(
     body: Vec<u8>,
     timeout: Option<f64>,
 ) -> PyResult<Py<PyBytes>> {
-    let fail = |error| errors::to_python(py, &error);
+    let _inside = gate::enter(py);
+    let fail = |error| errors::exception(py, &error);
     let bridge = bridge().map_err(fail)?;
     let work = work(target, name, arguments, body)?;
     let timeout = seconds(timeout).map_err(fail)?;
-    let _waiting = bridge.enter().map_err(fail)?;
     let (answer, mut answered) = sync_channel(1);
     let task = bridge.handle.spawn(async move {
         // Nobody waits where the caller was interrupted.
@@ -308,7 +291,7 @@ fn hand_over(py: Python<'_>, answers: Vec<Answer>) {
     for (event_loop, future, answer) in answers {
         let (value, error) = match answer {
             Ok(json) => (PyBytes::new(py, &json).into_any(), None),
-            Err(error) => (py.None().into_bound(py), Some(errors::to_python(py, &error).into_value(py))),
+            Err(error) => (py.None().into_bound(py), Some(errors::exception(py, &error).into_value(py))),
         };
         let at = by_loop.iter().position(|(known, _)| known.is(&event_loop)).unwrap_or_else(|| {
             by_loop.push((event_loop, PyList::empty(py)));
@@ -344,25 +327,22 @@ fn deliver(answers: &Bound<'_, PyList>) -> PyResult<()> {
 /// Stops everything that could touch the interpreter; `atexit` calls it.
 #[pyfunction]
 pub(crate) fn _shutdown(py: Python<'_>) {
-    let Some(bridge) = BRIDGE.get() else { return };
-    if bridge.process != std::process::id() || bridge.closed.swap(true, Ordering::SeqCst) {
+    let bridge = BRIDGE.get();
+    if bridge.is_some_and(|bridge| bridge.process != std::process::id()) || !gate::close() {
         return;
     }
     py.detach(|| {
-        bridge.ending.cancel();
-        bridge.finishing.close();
-        let Some(runtime) = locked(&bridge.runtime).take() else { return };
-        let _ = runtime.block_on(async { tokio::time::timeout(FAREWELL, bridge.finishing.wait()).await });
-        // Drops what still runs; whoever waits for it is told.
-        runtime.shutdown_timeout(FAREWELL);
-        let waiting = locked(&bridge.waiting);
-        let none_waits = bridge.none_waits.wait_timeout_while(waiting, FAREWELL, |count| *count > 0);
-        drop(none_waits.unwrap_or_else(PoisonError::into_inner));
-        let _ = bridge.answers.send(Said::Stop);
-        if let Some(speaker) = locked(&bridge.speaker).take() {
-            let _ = speaker.join();
+        if let Some(bridge) = bridge {
+            bridge.end();
         }
-        logs::stop();
+        gate::wait_for_all(FAREWELL);
+        if let Some(bridge) = bridge {
+            let _ = bridge.answers.send(Said::Stop);
+            if let Some(speaker) = locked(&bridge.speaker).take() {
+                let _ = speaker.join();
+            }
+            logs::stop();
+        }
     });
 }
 

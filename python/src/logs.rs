@@ -4,6 +4,7 @@
 //! records into a bounded queue and never waits: a thread of its own gives them to Python, so no thread
 //! that logs needs the interpreter, and a slow handler costs records, which are counted, not time.
 
+use crate::gate;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::fmt::{self, Write as _};
@@ -73,6 +74,11 @@ pub(crate) fn stop() {
 
 /// Takes over the level of Python's logger `amochats`: below it nothing is even written down.
 pub(crate) fn look_at_level(py: Python<'_>) -> PyResult<()> {
+    let _inside = gate::enter(py);
+    level_of(py)
+}
+
+fn level_of(py: Python<'_>) -> PyResult<()> {
     let logger = py.import("logging")?.call_method1("getLogger", ("amochats",))?;
     let level: i64 = logger.call_method0("getEffectiveLevel")?.extract()?;
     let wanted = (1..=5u8).rev().find(|number| i64::from(PYTHON[usize::from(*number)]) >= level);
@@ -160,7 +166,7 @@ fn speak(said: &Receiver<Said>) {
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         // None where the interpreter is gone. What a handler raises, `logging` has reported.
         Python::try_attach(|py| {
-            let _ = look_at_level(py);
+            let _ = level_of(py);
             if dropped > 0 {
                 let message = format!("{dropped} records were dropped, since a handler of logging is slow");
                 let _ = log(

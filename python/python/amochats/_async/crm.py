@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -42,7 +43,7 @@ class _Store:
 
     def load(self) -> bytes:
         tokens = self._store.load()
-        return json.dumps({name: getattr(tokens, name) for name in tokens.__dataclass_fields__}).encode()
+        return json.dumps(asdict(tokens)).encode()
 
     def store(self, tokens: bytes) -> bytes:
         self._store.store(Tokens(**json.loads(tokens)))

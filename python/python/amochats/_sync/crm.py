@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Iterator, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ class _Store:
 
     def load(self) -> bytes:
         tokens = self._store.load()
-        return json.dumps({name: getattr(tokens, name) for name in tokens.__dataclass_fields__}).encode()
+        return json.dumps(asdict(tokens)).encode()
 
     def store(self, tokens: bytes) -> bytes:
         self._store.store(Tokens(**json.loads(tokens)))

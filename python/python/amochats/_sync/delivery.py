@@ -3,6 +3,7 @@
 
 import copy
 import json
+from dataclasses import fields
 from typing import Any, TypeAlias
 
 from ..events import (
@@ -74,8 +75,8 @@ class BlockingDelivery:
         """The event alone, without the delivery. Copies and pickles are this."""
         cls = _KEPT[self.kind]  # type: ignore[attr-defined]
         event: KeptEvent = object.__new__(cls)
-        for name in cls.__dataclass_fields__:
-            object.__setattr__(event, name, getattr(self, name))
+        for f in fields(cls):
+            object.__setattr__(event, f.name, getattr(self, f.name))
         return event
 
     def __reduce__(self) -> Any:
