@@ -71,7 +71,10 @@ def test_the_blocking_classes_are_those_that_are_generated() -> None:
 
 
 def test_the_readme_works() -> None:
-    receive, send = re.findall(r"```python\n(.*?)```", (ROOT / "python/README.md").read_text(), re.DOTALL)
+    channel, receive, send = re.findall(r"```python\n(.*?)```", (ROOT / "python/README.md").read_text(), re.DOTALL)
+    # What it does is in test_channel.py; its names are there.
+    compile(channel, "README.md", "exec")
+    assert all(hasattr(amochats, name) for name in re.findall(r"amochats\.(\w+)", channel))
     told: list[tuple[object, ...]] = []
     names: dict[str, object] = {
         "deliver": lambda *said: told.append(said),
@@ -127,6 +130,12 @@ def test_types_hold_for_the_package_its_tests_and_a_users_program() -> None:
     assert done.returncode == 0, done.stdout
     done = run(here / "typed_program.py")
     assert (done.returncode, done.stdout) == (0, "c-9: hi\n"), done.stderr
+
+
+def test_pyright_finds_users_programs_clean() -> None:
+    programs = sorted(Path(__file__).parent.glob("typed_*.py"))
+    done = run("-m", "pyright", "--pythonpath", sys.executable, *programs)
+    assert len(programs) == 2 and done.returncode == 0, done.stdout + done.stderr
 
 
 def test_types_refuse_what_would_fail(tmp_path: Path) -> None:
