@@ -121,7 +121,6 @@ impl Bridge {
         self.finishing.close();
         let Some(runtime) = locked(&self.runtime).take() else { return };
         let _ = runtime.block_on(async { tokio::time::timeout(FAREWELL, self.finishing.wait()).await });
-        // Whoever waits for what is dropped is told.
         runtime.shutdown_timeout(FAREWELL);
     }
 
@@ -131,7 +130,8 @@ impl Bridge {
     }
 }
 
-/// Who waits for an answer, in an event loop. They get exactly one, also when the work is dropped.
+/// Who waits for an answer, in an event loop. They get exactly one, also when the work is dropped, unless
+/// the process ends.
 struct Asker {
     answers: Sender<Said>,
     to: Option<(Py<PyAny>, Py<PyAny>)>,
@@ -245,7 +245,7 @@ pub(crate) fn block(
     body: Vec<u8>,
     timeout: Option<f64>,
 ) -> PyResult<Py<PyBytes>> {
-    let _inside = gate::enter(py);
+    let inside = gate::enter(py);
     let fail = |error| errors::exception(py, &error);
     let bridge = bridge().map_err(fail)?;
     let work = work(target, name, arguments, body)?;
@@ -256,15 +256,21 @@ pub(crate) fn block(
         let _ = answer.send(guarded(work, timeout).await);
     });
     let _abort = Abort(task.abort_handle());
-    loop {
+    let answer = loop {
         let answered = &mut answered;
         match py.detach(move || answered.recv_timeout(SIGNALS)) {
-            Ok(Ok(json)) => return Ok(PyBytes::new(py, &json).unbind()),
-            Ok(Err(error)) => return Err(fail(error)),
+            Ok(Ok(json)) => break Ok(PyBytes::new(py, &json).unbind()),
+            Ok(Err(error)) => break Err(fail(error)),
             Err(RecvTimeoutError::Timeout) => py.check_signals()?,
-            Err(RecvTimeoutError::Disconnected) => return Err(fail(ended())),
+            Err(RecvTimeoutError::Disconnected) => break Err(fail(ended())),
         }
+    };
+    drop(inside);
+    if gate::is_closed() {
+        // A daemon thread would go on into an interpreter that is going away, and print a traceback there.
+        drop(gate::enter(py));
     }
+    answer
 }
 
 /// The thread that hands answers to event loops.
@@ -279,8 +285,11 @@ fn speak(said: &Receiver<Said>) {
                 Said::Stop => stop = true,
             }
         }
-        // None where the interpreter is gone: then nobody waits.
-        Python::try_attach(|py| hand_over(py, answers));
+        // At the end of the process only loops of daemon threads are left, which must not go on.
+        if !gate::is_closed() {
+            // None where the interpreter is gone.
+            Python::try_attach(|py| hand_over(py, answers));
+        }
     }
 }
 
