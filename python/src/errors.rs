@@ -1,5 +1,6 @@
 //! From `amochats::Error` to the exceptions of `amochats.exceptions`.
 
+use crate::gate;
 use amochats::{Error, ErrorKind};
 use pyo3::exceptions::{PyTypeError, PyUnicodeError};
 use pyo3::import_exception;
@@ -53,6 +54,12 @@ exceptions! {
 
 /// The exception that stands for this error in Python.
 pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
+    let _inside = gate::enter(py);
+    exception(py, error)
+}
+
+/// The same for a thread that is inside the gate already, or need not go through it.
+pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     let message = error.to_string();
     match error.kind() {
         ErrorKind::NullPointer => PyTypeError::new_err(message),

@@ -4,12 +4,27 @@
 //! with their documentation, the exceptions and the event classes are Python, in `python/amochats`.
 
 mod arguments;
+#[cfg(feature = "runtime")]
+mod bridge;
+#[cfg(feature = "runtime")]
+mod channel;
+#[cfg(feature = "runtime")]
+mod client;
+#[cfg(feature = "runtime")]
+mod consumer;
+#[cfg(feature = "runtime")]
+mod crm;
 mod errors;
+mod gate;
+#[cfg(feature = "runtime")]
+mod logs;
 
 use amochats::{Error, ErrorKind, HistoryPage, NewMessage, VerifiedBody};
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 /// From this many bytes on, other Python threads run while the core works. Below, a thread that let
@@ -179,8 +194,28 @@ fn _fail(py: Python<'_>, code: u32) -> PyResult<()> {
     })
 }
 
+/// Stops what could still touch the interpreter; `atexit` calls it.
+#[cfg(not(feature = "runtime"))]
+#[pyfunction]
+fn _shutdown(py: Python<'_>) {
+    if gate::close() {
+        py.detach(|| gate::wait_for_all(Duration::from_secs(3)));
+    }
+}
+
+/// Refuses all interpreters of the process but the first: they would share one runtime.
+fn only_interpreter(py: Python<'_>) -> PyResult<()> {
+    static MODULES: OnceLock<usize> = OnceLock::new();
+    let modules = py.import("sys")?.getattr("modules")?.as_ptr().addr();
+    if *MODULES.get_or_init(|| modules) == modules {
+        return Ok(());
+    }
+    Err(PyImportError::new_err("amochats works in one interpreter of a process; use processes instead"))
+}
+
 #[pymodule]
 fn _amochats(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    only_interpreter(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(sign_body, module)?)?;
     module.add_function(wrap_pyfunction!(sign_request, module)?)?;
@@ -192,5 +227,24 @@ fn _amochats(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encode_request, module)?)?;
     module.add_function(wrap_pyfunction!(parse_history, module)?)?;
     module.add_function(wrap_pyfunction!(_error_kinds, module)?)?;
-    module.add_function(wrap_pyfunction!(_fail, module)?)
+    module.add_function(wrap_pyfunction!(_fail, module)?)?;
+    #[cfg(feature = "runtime")]
+    add_runtime(module)?;
+    #[cfg(not(feature = "runtime"))]
+    module.add_function(wrap_pyfunction!(_shutdown, module)?)?;
+    module.py().import("atexit")?.call_method1("register", (module.getattr("_shutdown")?,))?;
+    Ok(())
+}
+
+#[cfg(feature = "runtime")]
+fn add_runtime(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<bridge::Call>()?;
+    module.add_class::<channel::NativeChannel>()?;
+    module.add_class::<client::NativeClient>()?;
+    module.add_class::<client::NativeCrmClient>()?;
+    module.add_class::<client::NativeStream>()?;
+    module.add_class::<consumer::NativeConsumer>()?;
+    module.add_function(wrap_pyfunction!(bridge::start, module)?)?;
+    module.add_function(wrap_pyfunction!(bridge::block, module)?)?;
+    module.add_function(wrap_pyfunction!(bridge::_shutdown, module)?)
 }

@@ -33,8 +33,8 @@ pub struct Runtime {
     widget: Option<Widget>,
     pub(crate) channels: Arc<Channels>,
     metrics: Arc<Metrics>,
-    store: Arc<dyn Store>,
     admin: Arc<Admin>,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     listener_address: SocketAddr,
     admin_address: SocketAddr,
@@ -139,9 +139,9 @@ impl Runtime {
             store: store.clone(),
             unready: unready.clone(),
         });
-        let (site, asked) = (admin_site(clock.clone()), admin.clone());
+        let (site, answering) = (admin_site(clock.clone()), admin.clone());
         let handle = move |request, _peer| {
-            let admin = asked.clone();
+            let admin = answering.clone();
             async move { admin.handle(request).await }
         };
         tasks.spawn(serve(machines, site, ended.clone(), ended.clone(), handle));
@@ -165,8 +165,8 @@ impl Runtime {
             widget,
             channels,
             metrics,
-            store,
             admin,
+            store,
             clock,
             listener_address,
             admin_address,
@@ -230,10 +230,10 @@ impl Runtime {
         &self.metrics
     }
 
-    /// What is counted, in the form that Prometheus reads, as the admin address shows it.
+    /// The text that `/metrics` answers: what is counted, and what is looked up for it.
     ///
     /// # Errors
-    /// None that is known.
+    /// As for [`Metrics::render`].
     pub async fn metrics_text(&self) -> Result<String> {
         self.admin.measured().await
     }

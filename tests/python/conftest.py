@@ -1,8 +1,31 @@
-"""Reports: how many vectors ran, and the closing line that the build reads."""
+"""Sandboxes for tests; how many vectors ran, and the closing line that the build reads."""
 
+import os
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+# For sandbox.py, also in the processes that tests start.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sandbox import Sandbox  # noqa: E402
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox of one's own."""
+    started = Sandbox()
+    yield started
+    started.close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
 
 
 def _reports(reporter: pytest.TerminalReporter, *outcomes: str) -> list[pytest.TestReport]:

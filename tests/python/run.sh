@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the wheel and tests it as its users get it: installed, beside nothing but pytest and mypy.
+# Builds the wheel and tests it as its users get it: installed, beside nothing but what tests it.
 # Arguments go to pytest. The last line is `N passed, N failed`.
+# AMOCHATS_EXITS=300 runs so many scripts that end in the middle of something.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -27,9 +28,16 @@ if [ ! -e "$venv/complete" ]; then
     done
     install=(install --quiet --disable-pip-version-check --constraint "$here/requirements.txt")
     "$venv/build/bin/pip" "${install[@]}" maturin
-    "$venv/test/bin/pip" "${install[@]}" pytest mypy
+    "$venv/test/bin/pip" "${install[@]}" pytest pytest-xdist mypy pyright uvloop anyio
     touch "$venv/complete"
 fi
+
+if [ -z "${AMOCHATS_BIN:-}" ]; then
+    (cd "$root" && cargo build --quiet --locked --package amochats-server)
+    AMOCHATS_BIN=$target/debug/amochats
+fi
+AMOCHATS_BIN=$(realpath "$AMOCHATS_BIN")
+export AMOCHATS_BIN
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -42,4 +50,4 @@ mkdir "$work/cwd"
 cd "$work/cwd"
 export MYPY_CACHE_DIR=$venv/mypy-cache
 unset MYPYPATH
-"$venv/test/bin/python" -IB -m pytest -c "$here/pytest.ini" --rootdir "$here" "$here" "$@"
+"$venv/test/bin/python" -IB -m pytest -c "$here/pytest.ini" --rootdir "$here" -n 2 "$here" "$@"

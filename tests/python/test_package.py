@@ -23,9 +23,13 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
     return subprocess.run([sys.executable, "-I", *command], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
+def with_path(folder: Path) -> dict[str, str]:
+    return {**os.environ, "MYPYPATH": str(folder)}
+
+
 def test_the_installed_package_is_tested() -> None:
     assert Path(amochats.__file__).is_relative_to(sysconfig.get_path("purelib"))
-    assert len(MODULES) == 7
+    assert len(MODULES) == 15
 
 
 def test_the_version_is_that_of_the_workspace() -> None:
@@ -58,11 +62,19 @@ def test_some_examples_were_run() -> None:
         if test.examples
     }
     functions = {f"{f.__module__}.{f.__name__}" for f in vars(amochats).values() if inspect.isfunction(f)}
-    assert tested == functions | {"amochats"}
+    assert tested == functions | {"amochats", "amochats.enums", "amochats.payloads"}
+
+
+def test_the_blocking_classes_are_those_that_are_generated() -> None:
+    done = run(ROOT / "python/unasync.py", "--check")
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_readme_works() -> None:
-    receive, send = re.findall(r"```python\n(.*?)```", (ROOT / "python/README.md").read_text(), re.DOTALL)
+    channel, receive, send = re.findall(r"```python\n(.*?)```", (ROOT / "python/README.md").read_text(), re.DOTALL)
+    # What it does is in test_channel.py; its names are there.
+    compile(channel, "README.md", "exec")
+    assert all(hasattr(amochats, name) for name in re.findall(r"amochats\.(\w+)", channel))
     told: list[tuple[object, ...]] = []
     names: dict[str, object] = {
         "deliver": lambda *said: told.append(said),
@@ -111,12 +123,19 @@ def test_types_hold_for_the_package_its_tests_and_a_users_program() -> None:
     allowed: list[str | Path] = ["--allowlist", here / "stubtest.allowlist", "--ignore-unused-allowlist"]
     done = run("-m", "mypy.stubtest", "amochats", *allowed)
     assert done.returncode == 0, done.stdout
-    others = [here / "conftest.py", here / "typed_program.py", ROOT / "python/examples/verify.py"]
-    programs = [*here.glob("test_*.py"), *others]
-    done = run("-m", "mypy", "--strict", "--python-version", "3.10", *programs)
+    others = [here / name for name in ("conftest.py", "sandbox.py", "typed_program.py", "typed_channel.py")]
+    examples = (ROOT / "python/examples").glob("*.py")
+    programs = [*here.glob("test_*.py"), *others, *examples]
+    done = run("-m", "mypy", "--strict", "--python-version", "3.10", *programs, env=with_path(here))
     assert done.returncode == 0, done.stdout
     done = run(here / "typed_program.py")
     assert (done.returncode, done.stdout) == (0, "c-9: hi\n"), done.stderr
+
+
+def test_pyright_finds_users_programs_clean() -> None:
+    programs = sorted(Path(__file__).parent.glob("typed_*.py"))
+    done = run("-m", "pyright", "--pythonpath", sys.executable, *programs)
+    assert len(programs) == 2 and done.returncode == 0, done.stdout + done.stderr
 
 
 def test_types_refuse_what_would_fail(tmp_path: Path) -> None:

@@ -16,20 +16,27 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+
+from .enums import ItemState, MessageType, Origin, ReactionType
 
 __all__ = [
     "Button",
     "EmbeddedMessage",
     "Event",
     "Forwards",
+    "KeptEvent",
     "ListMessage",
     "ListRow",
     "ListSection",
     "Markup",
     "MessageEvent",
+    "OutboxEvent",
+    "OutboxItem",
     "Participant",
     "Post",
+    "Problem",
     "ReactionEvent",
     "Template",
     "TemplateParam",
@@ -42,22 +49,24 @@ _R = TypeVar("_R", bound="_Record")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
 class _Record:
     """A part of an event, read from the stable JSON of the core and written back to it.
 
     A field without a default is in the JSON always, any other only where it says something.
     """
 
-    _PARTS: ClassVar[Mapping[str, "type[_Record]"]] = {}
-    """The classes of the fields that are records, or arrays of them."""
+    _PARTS: ClassVar[Mapping[str, "type[_Record] | type[Enum]"]] = {}
+    """The classes of the fields that are records or words, or arrays of them."""
 
     _OPEN: ClassVar[bool] = False
     """Whether undocumented fields lie beside the known ones in the JSON, not inside ``extra``."""
 
     def __repr__(self) -> str:
         shown = ((f.name, getattr(self, f.name)) for f in fields(self) if f.repr)
-        said = ", ".join(f"{name}={value!r}" for name, value in shown if value is not None)
+        # A word is shown as text.
+        plain = ((name, value.value if isinstance(value, Enum) else value) for name, value in shown)
+        said = ", ".join(f"{name}={value!r}" for name, value in plain if value is not None)
         return f"{type(self).__name__}({said})"
 
     @classmethod
@@ -83,7 +92,7 @@ class _Record:
         return written
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
 class _OpenRecord(_Record):
     _OPEN: ClassVar[bool] = True
 
@@ -91,10 +100,10 @@ class _OpenRecord(_Record):
     """Fields that are not documented."""
 
 
-def _read_part(part: type[_R], value: Any) -> Any:
+def _read_part(part: type[_Record] | type[Enum], value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_read_part(part, item) for item in value)
-    return part._read(value)
+    return part._read(value) if issubclass(part, _Record) else part(value)
 
 
 def _write_value(value: Any) -> Any:
@@ -102,6 +111,8 @@ def _write_value(value: Any) -> Any:
         return value._write()
     if isinstance(value, tuple):
         return [_write_value(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
     return copy.deepcopy(value)
 
 
@@ -238,13 +249,13 @@ class Post(_OpenRecord):
 class EmbeddedMessage(_Record):
     """A message inside another: quoted or forwarded."""
 
-    _PARTS = {"sender": Participant, "receiver": Participant}
+    _PARTS = {"type": MessageType, "sender": Participant, "receiver": Participant}
 
     message_id: str | None = None
     """By the integration's id."""
     message_ref_id: str | None = None
     """By amoCRM's id."""
-    type: str
+    type: MessageType
     """As :attr:`MessageEvent.type`."""
     text: str = field(repr=False)
     """The text or caption."""
@@ -287,12 +298,12 @@ class Forwards(_Record):
     """The chat they come from, by amoCRM's id."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
 class _Event(_Record):
     """What every event has."""
 
-    kind: ClassVar[Literal["message", "typing", "reaction", "unknown"]]
-    """What happened: ``message``, ``typing``, ``reaction`` or ``unknown``."""
+    kind: ClassVar[Literal["message", "typing", "reaction", "outbox", "unknown"]]
+    """What happened: ``message``, ``typing``, ``reaction``, ``outbox`` or ``unknown``."""
 
     api_version: Literal["v1", "v2"] | None = None
     """The form the webhook came in; None where that is unknown."""
@@ -303,21 +314,42 @@ class _Event(_Record):
     extra: Any = field(default=None, hash=False, repr=False)
     """All that was not understood, in its place in the body; None where nothing is left."""
     raw: bytes = field(default=b"", compare=False, repr=False)
-    """The body, exactly as it was given to :func:`amochats.parse_webhook`."""
+    """The body, exactly as it was given to :func:`amochats.parse_webhook` or received."""
+    event_id: str | None = None
+    """Unique among stores; None unless a :class:`~amochats.Channel` keeps it, as the following."""
+    channel_id: str | None = None
+    """The channel it came for."""
+    scope_id: str | None = None
+    """The connection of channel and account."""
+    received_at_msec: int | None = None
+    """When it was received, in Unix milliseconds."""
+    origin: Origin | None = None
+    """How it came here."""
+    conflicting_duplicate: bool = field(default=False, repr=False)
+    """The account's message id was seen before, with other content."""
+
+    @property
+    def received_at(self) -> datetime | None:
+        """When it was received, in UTC."""
+        return _datetime(None, self.received_at_msec)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the event as the JSON value that all surfaces of amochats show, without ``raw``."""
         written = {"kind": self.kind, **self._write()}
         written.pop("raw", None)
+        if not self.conflicting_duplicate:
+            del written["conflicting_duplicate"]
         return written
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
 class MessageEvent(_Event):
     """A CRM user, a bot or a template answered. ``case MessageEvent(conversation_id, text)``."""
 
     __match_args__ = ("conversation_id", "text")
     _PARTS = {
+        "origin": Origin,
+        "type": MessageType,
         "sender": Participant,
         "receiver": Participant,
         "markup": Markup,
@@ -347,7 +379,7 @@ class MessageEvent(_Event):
     """The client."""
     source_external_id: str | None = None
     """The integration's source that the chat belongs to."""
-    type: str
+    type: MessageType
     """``text``, ``file``, ``video``, ``picture``, ``voice``, ``audio``, ``sticker``, or a new one."""
     text: str = field(repr=False)
     """The text; a caption where there is media."""
@@ -380,11 +412,12 @@ class MessageEvent(_Event):
         return _datetime(self.timestamp, self.msec_timestamp)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
 class TypingEvent(_Event):
     """A CRM user is typing; sent at most every 5 s. ``case TypingEvent(conversation_id)``."""
 
     __match_args__ = ("conversation_id",)
+    _PARTS = {"origin": Origin}
 
     kind: ClassVar[Literal["typing"]] = "typing"
 
@@ -400,7 +433,7 @@ class TypingEvent(_Event):
     """The integration's id of the post that is being answered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
 class ReactionEvent(_Event):
     """A CRM user reacted to a message, or took the reaction back.
 
@@ -408,6 +441,7 @@ class ReactionEvent(_Event):
     """
 
     __match_args__ = ("message_ref_id", "emoji")
+    _PARTS = {"origin": Origin, "type": ReactionType}
 
     kind: ClassVar[Literal["reaction"]] = "reaction"
 
@@ -421,17 +455,18 @@ class ReactionEvent(_Event):
     """The message, by the integration's id."""
     message_ref_id: str | None = None
     """The message, by amoCRM's id."""
-    type: str
+    type: ReactionType
     """``react``, ``unreact``, or a word of the future."""
     emoji: str | None = field(default=None, repr=False)
     """The emoji; None when a reaction is taken back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
 class UnknownEvent(_Event):
     """A shape that is not documented. ``case UnknownEvent(raw)``; the JSON value is in ``extra``."""
 
     __match_args__ = ("raw",)
+    _PARTS = {"origin": Origin}
 
     kind: ClassVar[Literal["unknown"]] = "unknown"
 
@@ -439,11 +474,107 @@ class UnknownEvent(_Event):
 Event: TypeAlias = MessageEvent | TypingEvent | ReactionEvent | UnknownEvent
 """What :func:`amochats.parse_webhook` returns."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Problem(_Record):
+    """Why an item of the outbox was not sent, or not yet."""
+
+    kind: str
+    """The name of the error, as :attr:`amochats.AmochatsError.code`."""
+    message: str
+    """A sentence, without anything private."""
+    http_status: int | None = None
+    """The HTTP status of the service's answer."""
+    vendor: dict[str, Any] | None = field(default=None, hash=False, repr=False)
+    """The service's words: ``code``, ``type``, ``description``. They may quote what was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class OutboxItem(_Record):
+    """A call that the outbox makes."""
+
+    _PARTS = {"state": ItemState, "problem": Problem}
+
+    item_id: str
+    """Unique among stores."""
+    scope_id: str
+    """The connection it goes over."""
+    key: str | None = None
+    """The key that the caller gave."""
+    call: str
+    """The call's name, such as ``send_message``."""
+    state: ItemState
+    """Where it is."""
+    attempts: int = 0
+    """How many times it went out."""
+    conversation_id: str | None = None
+    """The chat, by the integration's id."""
+    conversation_ref_id: str | None = None
+    """The chat, by amoCRM's id."""
+    message_id: str | None = None
+    """The message, by the integration's id."""
+    message_ref_id: str | None = None
+    """The message, by amoCRM's id: known once it is sent."""
+    created_at_msec: int
+    """When it was enqueued, in Unix milliseconds."""
+    expires_at_msec: int
+    """When it is not sent any more, in Unix milliseconds."""
+    ended_at_msec: int | None = None
+    """When it came to its end, in Unix milliseconds."""
+    problem: Problem | None = None
+    """Why it was not sent; while it is queued, why not the last time."""
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was enqueued, in UTC."""
+        return _datetime(None, self.created_at_msec)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it is not sent any more, in UTC."""
+        return _datetime(None, self.expires_at_msec)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it came to its end, in UTC; None before."""
+        return _datetime(None, self.ended_at_msec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
+class OutboxEvent(_Event):
+    """A call of ours came to its end. ``case OutboxEvent(item)``.
+
+    A subscription gets these where its ``kinds`` ask for ``outbox``.
+    """
+
+    __match_args__ = ("item",)
+    _PARTS = {"origin": Origin, "item": OutboxItem}
+
+    kind: ClassVar[Literal["outbox"]] = "outbox"
+
+    item: OutboxItem
+    """The item, with the state it ended in."""
+
+
+KeptEvent: TypeAlias = Event | OutboxEvent
+"""What a :class:`~amochats.Channel` keeps."""
+
 _KINDS: Mapping[str, type[Event]] = {
     event.kind: event for event in (MessageEvent, TypingEvent, ReactionEvent, UnknownEvent)
 }
+_KEPT: Mapping[str, type[KeptEvent]] = {**_KINDS, "outbox": OutboxEvent}
 
 
 def _event_from_json(stable_json: bytes, raw: bytes) -> Event:
     data = json.loads(stable_json)
     return _KINDS[data.pop("kind")]._read(data, raw=raw)
+
+
+def _kept_from_json(
+    stable_json: dict[str, Any], raw: bytes, classes: Mapping[str, type[_Event]] = _KEPT
+) -> Any:
+    """An event of a channel; of the class that its kind has among `classes`."""
+    cls = classes[stable_json.pop("kind")]
+    # A body that is not JSON is there as text, too.
+    stable_json.pop("raw", None)
+    return cls._read(stable_json, raw=raw)

@@ -6,16 +6,20 @@ from typing import Any
 
 from . import _amochats
 from .exceptions import InvalidArgumentError
+from .payloads import CreateChat, DeliveryStatus, EditMessage, NewMessage, Reaction, Typing
 
 __all__ = ["encode_message", "encode_request", "parse_history"]
 
 
-def encode_message(message: Mapping[str, Any] | str | bytes | bytearray | memoryview) -> bytes:
-    """Checks a message, given as the vendor writes it, and returns the body to sign and send.
+def encode_message(
+    message: NewMessage | Mapping[str, Any] | str | bytes | bytearray | memoryview,
+) -> bytes:
+    """Checks a message and returns the body to sign and send.
 
     Args:
-        message: A ``new_message`` request, ``{"event_type": "new_message", "payload": {...}}``: as a
-            dict, or as JSON. The older dialect is understood and the current one written.
+        message: A :class:`NewMessage`; or a ``new_message`` request as the vendor writes it,
+            ``{"event_type": "new_message", "payload": {...}}``: as a dict, or as JSON. The older
+            dialect is understood and the current one written.
 
     Raises:
         InvalidArgumentError: A field breaks a rule; ``field`` is its path.
@@ -28,15 +32,26 @@ def encode_message(message: Mapping[str, Any] | str | bytes | bytearray | memory
 
 
 def encode_request(
-    call: str, request: Mapping[str, Any] | str | bytes | bytearray | memoryview
+    call: str,
+    request: NewMessage
+    | EditMessage
+    | CreateChat
+    | DeliveryStatus
+    | Typing
+    | Reaction
+    | Mapping[str, Any]
+    | str
+    | bytes
+    | bytearray
+    | memoryview,
 ) -> bytes:
-    """Checks a request, given as the vendor writes it, and returns the body to sign and send.
+    """Checks a request and returns the body to sign and send.
 
     Args:
         call: ``send_message``, ``edit_message``, ``create_chat``, ``set_delivery_status``,
             ``set_delivery_status_old`` (in and out in the form from before 2025), ``send_typing`` or
             ``react``.
-        request: The request's body: as a dict, or as JSON.
+        request: The request as its class; or its body as the vendor writes it: a dict, or JSON.
 
     Raises:
         InvalidArgumentError: A field breaks a rule; ``field`` is its path, or ``call``.
@@ -63,9 +78,9 @@ def parse_history(body: bytes | bytearray | memoryview) -> dict[str, Any]:
     return page
 
 
-def _json(
-    name: str, value: Mapping[str, Any] | str | bytes | bytearray | memoryview
-) -> bytes | bytearray | memoryview:
+def _json(name: str, value: Any) -> bytes | bytearray | memoryview:
+    if isinstance(value, _CLASSES):
+        value = value.to_dict()
     if isinstance(value, Mapping):
         try:
             return json.dumps(dict(value), allow_nan=False).encode()
@@ -77,3 +92,6 @@ def _json(
     if not isinstance(value, bytes | bytearray | memoryview):
         raise TypeError(f"{name} must be a dict, str or bytes, not {type(value).__name__}")
     return value
+
+
+_CLASSES = (NewMessage, EditMessage, CreateChat, DeliveryStatus, Typing, Reaction)

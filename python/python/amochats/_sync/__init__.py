@@ -1,0 +1,1 @@
+"""The blocking classes, generated from ``_async`` by ``python/unasync.py``."""

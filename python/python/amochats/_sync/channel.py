@@ -1,0 +1,673 @@
+# Generated from _async/channel.py by python/unasync.py: edit that file.
+"""The whole channel in the process."""
+
+import os
+import time
+from base64 import b64decode
+from collections import deque
+from collections.abc import Iterator, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from .._handlers import Handlers, _H
+from .._native import arguments, configuration, make
+from ..answers import Account, BackfillProgress, Connected, DeadLetter, Filter, Ingested, Subscription
+from ..enums import EventKind
+from ..events import KeptEvent, OutboxItem, _kept_from_json
+from ..exceptions import LeaseLostError
+from ..messages import _json
+from ..payloads import CreateChat, DeliveryStatus, EditMessage, NewMessage, Reaction, _milliseconds
+from ._call import call
+from ._work import work
+from .client import Client
+from .delivery import BlockingDelivered, _Lease, delivered
+
+
+_C = TypeVar("_C", bound="BlockingChannel")
+_S = TypeVar("_S", bound="BlockingEventStream")
+
+_PAGE = 1000
+
+
+class BlockingChannel:
+    """Listener, inbox, outbox, accounts and backfill, all inside this process.
+
+    A webhook is answered 200 when its event is on disk, and handed out until it is settled: in order
+    within its conversation, at least once to each subscription, also after a crash.
+
+    ``with`` gives the channel itself, ``with`` a :class:`BlockingChannel` with the same methods.
+    At its end what was not settled is given back, and calls and webhooks in flight are finished. Make it
+    where it is used: it cannot be used in a process that is forked later.
+
+    Args:
+        config: What a file for ``amochats serve`` says: as a dict, as the text of a TOML file, or the
+            file itself as a :class:`pathlib.Path`.
+        environ: Variables such as ``AMOCHATS_SECRET`` that win over ``config``; pass ``os.environ``
+            to do as the server does.
+
+    Raises:
+        ConfigError: The configuration cannot be used; ``field`` is the key.
+        ForkedError: amochats was in use before this process was forked.
+    """
+
+    def __init__(
+        self,
+        config: "Mapping[str, Any] | str | os.PathLike[str]",
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._native: Any = make("Channel", *configuration(config, environ))
+        self._handlers = Handlers()
+        self._outbox = BlockingOutbox(self._native)
+
+    @classmethod
+    def _over(cls: type[_C], native: Any, handlers: Handlers) -> _C:
+        channel = cls.__new__(cls)
+        channel._native = native
+        channel._handlers = handlers
+        channel._outbox = BlockingOutbox(native)
+        return channel
+
+    def __enter__(self: _C) -> _C:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Opens the store and begins to listen. Rather use the channel in a ``with``.
+
+        Raises:
+            ConfigError: An address cannot be bound.
+            StoreLockedError: Another process has the store open.
+            StoreError: The store cannot be opened.
+            MisuseError: It was opened before.
+        """
+        call(self._native, "open")
+
+    def close(self) -> None:
+        """Ends: what is not settled is given back, what is in flight is finished. May be repeated."""
+        call(self._native, "close")
+
+    @property
+    def listener_url(self) -> str:
+        """Where webhooks arrive, without the path."""
+        return str(self._native.addresses()[0])
+
+    @property
+    def admin_url(self) -> str:
+        """Where ``/healthz``, ``/readyz`` and ``/metrics`` are."""
+        return str(self._native.addresses()[1])
+
+    def metrics(self) -> str:
+        """What is counted, as the text that Prometheus scrapes."""
+        return str(call(self._native, "metrics"))
+
+    def reload(
+        self,
+        config: "Mapping[str, Any] | str | os.PathLike[str]",
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Goes on with another configuration: channels, secrets, accounts and limits change under way.
+
+        Returns:
+            The keys whose change needs a restart.
+
+        Raises:
+            ConfigError: The configuration cannot be used; nothing has changed.
+        """
+        return list(self._native.reload(*configuration(config, environ)))
+
+    def client(self, channel_id: str | None = None) -> Client:
+        """The client that the outbox uses, for direct calls.
+
+        Args:
+            channel_id: Which channel's, where several are configured.
+
+        Raises:
+            UnknownChannelError: It is not configured.
+        """
+        return Client._of(self._native.client(channel_id))
+
+    def ingest(
+        self, body: bytes | bytearray | memoryview, signature: str | None, scope_id: str
+    ) -> Ingested:
+        """Takes in a webhook that another HTTP server received: verifies it, keeps it, then returns.
+
+        Answer 200 when this has returned, 401 to a :class:`SignatureError`, 404 to an
+        :class:`UnknownChannelError`, and 503 to anything else.
+
+        Args:
+            body: The raw body, as it came.
+            signature: The ``X-Signature`` header; None where there is none.
+            scope_id: The last part of the address.
+
+        Raises:
+            SignatureError: The webhook is not genuine.
+            UnknownChannelError: The scope is of no channel that is configured.
+            StoreError: It is not promised to be kept.
+        """
+        values = {"scope_id": scope_id, "signature": signature}
+        return Ingested._read(call(self._native, "ingest", values, body))
+
+    # Events
+
+    def events(
+        self,
+        subscription: str | None = None,
+        *,
+        create: bool = False,
+        start: Literal["oldest", "now"] | datetime = "oldest",
+        filter: Filter | None = None,
+        max_outstanding: int = 100,
+        lease: float = 60.0,
+    ) -> "BlockingEventStream":
+        """The events of a subscription, to iterate over and to settle.
+
+        Several streams of one subscription share its events. Events of one conversation come one
+        after the other: the next one when the one before is settled.
+
+        Args:
+            subscription: Its name. None is one of its own that starts now and leaves no trace.
+            create: Makes the subscription where there is none, with ``start`` and ``filter``.
+            start: As for :meth:`create_subscription`.
+            filter: As for :meth:`create_subscription`.
+            max_outstanding: The most events that may be unsettled at a time.
+            lease: Seconds that an event may stay unsettled before it is handed out again.
+
+        Raises:
+            SubscriptionNotFoundError: From the iteration: there is no such subscription.
+        """
+        values = {"name": subscription, "max_outstanding": max_outstanding, "lease": lease}
+        consumer = self._native.consumer(arguments(values))
+        wanted = None
+        if create and subscription is not None:
+            wanted = _wanted(subscription, start, None, filter)
+        return BlockingEventStream(self._native, consumer, wanted, lease)
+
+    def on_message(self, handler: _H) -> _H:
+        """Has a function called with every message; see :meth:`run`."""
+        return self._handlers.add(EventKind.MESSAGE, handler)
+
+    def on_reaction(self, handler: _H) -> _H:
+        """Has a function called with every reaction."""
+        return self._handlers.add(EventKind.REACTION, handler)
+
+    def on_typing(self, handler: _H) -> _H:
+        """Has a function called when a CRM user is typing."""
+        return self._handlers.add(EventKind.TYPING, handler)
+
+    def on_outbox(self, handler: _H) -> _H:
+        """Has a function called when a call of the outbox came to its end."""
+        return self._handlers.add(EventKind.OUTBOX, handler)
+
+    def on_event(self, handler: _H) -> _H:
+        """Has a function called with every event that no other one is for."""
+        return self._handlers.add(None, handler)
+
+    def run(
+        self,
+        subscription: str,
+        *,
+        create: bool = True,
+        start: Literal["oldest", "now"] | datetime = "oldest",
+        filter: Filter | None = None,
+        concurrency: int = 16,
+        lease: float = 60.0,
+    ) -> None:
+        """Calls the functions that were registered, until the channel is closed or this is cancelled.
+
+        When a function returns its event is acknowledged: with a delivery status, if it returns
+        ``"delivered"``, ``"read"`` or a :class:`DeliveryStatus`. When it raises, the event is handed out
+        again after a growing delay, and the error is logged. It may settle the event itself. Events of
+        one conversation come one after the other; those of others at the same time. While a function
+        works, its event's lease is prolonged.
+
+        Args:
+            subscription: The subscription's name.
+            create: Makes the subscription where there is none, with ``start`` and ``filter``.
+            start: As for :meth:`create_subscription`.
+            filter: As for :meth:`create_subscription`; without one, the kinds that functions are for.
+            concurrency: The most events that are worked on at a time.
+            lease: Seconds until the event of a process that died is handed out again.
+        """
+        if filter is None:
+            filter = Filter(kinds=self._handlers.kinds())
+        stream = self.events(
+            subscription,
+            create=create,
+            start=start,
+            filter=filter,
+            max_outstanding=concurrency,
+            lease=lease,
+        )
+        work(stream, self._handlers, concurrency, lease)
+
+    def get_event(self, event_id: str) -> KeptEvent | None:
+        """An event that is kept; None where there is none of this id."""
+        found = call(self._native, "event", {"event_id": event_id})
+        return None if found is None else _kept(found)
+
+    def list_events(
+        self, *, scope_id: str | None = None, after: str | None = None
+    ) -> Iterator[KeptEvent]:
+        """Iterates over the events that are kept, the oldest first.
+
+        Args:
+            scope_id: Only of this connection.
+            after: Only those after the event of this id.
+        """
+        while True:
+            values = {"scope_id": scope_id, "after": after, "limit": _PAGE}
+            page = call(self._native, "list_events", values)
+            for found in page:
+                event = _kept(found)
+                after = event.event_id
+                yield event
+            if len(page) < _PAGE:
+                return
+
+    def purge(self, scope_id: str, conversation: str) -> int:
+        """Deletes the events of a conversation for good, settled or not.
+
+        Args:
+            scope_id: The connection.
+            conversation: The conversation, by either id.
+
+        Returns:
+            How many there were.
+        """
+        values = {"scope_id": scope_id, "conversation": conversation}
+        return int(call(self._native, "purge", values))
+
+    # Subscriptions
+
+    def create_subscription(
+        self,
+        name: str,
+        *,
+        start: Literal["oldest", "now"] | datetime = "oldest",
+        after: str | None = None,
+        filter: Filter | None = None,
+    ) -> bool:
+        """Makes a subscription, unless there is one of that name.
+
+        Args:
+            name: 1 to 64 letters, digits, ``-``, ``_`` and ``.``.
+            start: At the oldest event that is kept, after the newest, or with the first one received
+                at or after an aware time.
+            after: In place of ``start``: after the event of this id.
+            filter: Which events it gets; all, but for those of kind ``outbox``, unless given.
+
+        Returns:
+            Whether it is new.
+        """
+        return bool(call(self._native, "create_subscription", _wanted(name, start, after, filter)))
+
+    def list_subscriptions(self) -> list[Subscription]:
+        """The subscriptions by name, with their state."""
+        return [Subscription._read(state) for state in call(self._native, "subscriptions")]
+
+    def delete_subscription(self, name: str) -> None:
+        """Deletes a subscription and all that waits in it.
+
+        Raises:
+            SubscriptionNotFoundError: There is none of that name.
+        """
+        call(self._native, "delete_subscription", {"name": name})
+
+    def replay(
+        self,
+        subscription: str,
+        *,
+        start: Literal["oldest", "now"] | datetime = "oldest",
+        after: str | None = None,
+        scope_id: str | None = None,
+    ) -> int:
+        """Hands events out again that were kept before: at the end of a subscription, and marked.
+
+        Args:
+            subscription: Its name.
+            start: From there to the newest, as for :meth:`create_subscription`.
+            after: In place of ``start``: after the event of this id.
+            scope_id: Only of this connection.
+
+        Returns:
+            How many at most, since the subscription's filter goes for them, too.
+        """
+        values = _wanted(subscription, start, after, None) | {"scope_id": scope_id}
+        return int(call(self._native, "replay", values))
+
+    def dead_letters(self, subscription: str) -> Iterator[DeadLetter]:
+        """Iterates over what a subscription has given up."""
+        place = 0
+        while True:
+            values = {"name": subscription, "place": place, "limit": _PAGE}
+            page = call(self._native, "dead_letters", values)
+            for found in page:
+                place = found["place"]
+                yield DeadLetter(place=place, attempts=found["attempts"], event=_kept(found))
+            if len(page) < _PAGE:
+                return
+
+    def requeue(
+        self, subscription: str, letters: Iterable[DeadLetter | int] | None = None
+    ) -> int:
+        """Hands dead letters out again, those given or all: at the end, and marked. Says how many."""
+        values = {"name": subscription, "places": _places(letters)}
+        return int(call(self._native, "requeue", values))
+
+    def drop_dead_letters(
+        self, subscription: str, letters: Iterable[DeadLetter | int] | None = None
+    ) -> int:
+        """Drops dead letters, those given or all. Says how many."""
+        values = {"name": subscription, "places": _places(letters)}
+        return int(call(self._native, "drop_dead_letters", values))
+
+    # Sending
+
+    @property
+    def outbox(self) -> "BlockingOutbox":
+        """The calls that are kept, and made when it is possible."""
+        return self._outbox
+
+    def send_message(
+        self,
+        scope_id: str,
+        message: NewMessage | Mapping[str, Any] | str | bytes,
+        *,
+        expires_in: float | None = None,
+    ) -> OutboxItem:
+        """Keeps a message and sends it in its turn: short for :meth:`BlockingOutbox.enqueue`.
+
+        What becomes of it says ``channel.outbox.wait(item)``, or an event of kind ``outbox``.
+        """
+        return self._outbox.enqueue(scope_id, message, expires_in=expires_in)
+
+    # Accounts
+
+    def accounts(self) -> list[Account]:
+        """The accounts that are known, by scope."""
+        return [Account._read(account) for account in call(self._native, "accounts")]
+
+    def connect(
+        self,
+        account_id: str,
+        *,
+        channel_id: str | None = None,
+        title: str | None = None,
+        hook_version: str = "v2",
+        is_time_window_disabled: bool | None = None,
+    ) -> Connected:
+        """Connects a channel to an account, and notes how it went. See :meth:`Client.connect`."""
+        values = {
+            "account_id": account_id,
+            "channel_id": channel_id,
+            "title": title,
+            "hook_version": hook_version,
+            "is_time_window_disabled": is_time_window_disabled,
+        }
+        return Connected._read(call(self._native, "connect", values))
+
+    def disconnect(self, account_id: str, *, channel_id: str | None = None) -> None:
+        """Disconnects a channel from an account, and notes how it went."""
+        values = {"account_id": account_id, "channel_id": channel_id}
+        call(self._native, "disconnect", values)
+
+    def forget_account(self, scope_id: str) -> None:
+        """Forgets an account; its next webhook makes it known again.
+
+        Raises:
+            NotFoundError: It is not known.
+        """
+        call(self._native, "forget_account", {"scope_id": scope_id})
+
+    # Backfill
+
+    def backfill(self) -> BackfillProgress:
+        """Begins to read the histories of all known conversations for what no webhook brought."""
+        return BackfillProgress._read(call(self._native, "backfill"))
+
+    def backfill_progress(self) -> BackfillProgress:
+        """How far it is."""
+        return BackfillProgress._read(call(self._native, "backfill_progress"))
+
+
+class BlockingEventStream:
+    """The events of a subscription: see :meth:`BlockingChannel.events`.
+
+    It ends when the channel is closed. Who stops iterating may still settle what it has; ``with``
+    or :meth:`close` give back what is not settled, without counting an attempt unless it ends with an
+    exception.
+    """
+
+    def __init__(self, channel: Any, consumer: Any, wanted: dict[str, Any] | None, lease: float) -> None:
+        self._channel = channel
+        self._consumer = consumer
+        self._wanted = wanted
+        self._lease = lease
+        self._buffer: deque[BlockingDelivered] = deque()
+
+    def _prepare(self) -> None:
+        if self._wanted is not None:
+            call(self._channel, "create_subscription", self._wanted)
+            self._wanted = None
+
+    def __enter__(self: _S) -> _S:
+        self._prepare()
+        call(self._consumer, "open")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._buffer.clear()
+        failed = kind is not None and issubclass(kind, Exception)
+        call(self._consumer, "abandon" if failed else "close")
+
+    def close(self) -> None:
+        """Ends the stream: what it handed out and is not settled comes again."""
+        self.__exit__(None, None, None)
+
+    def __iter__(self: _S) -> _S:
+        return self
+
+    def __next__(self) -> BlockingDelivered:
+        event = self._next(None)
+        if event is None:
+            raise StopIteration
+        return event
+
+    def next(self, timeout: float | None = None) -> BlockingDelivered | None:
+        """Waits for the next event.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Returns:
+            The event; None at the end of the stream.
+
+        Raises:
+            RequestTimeoutError: There was none in time. Nothing is lost by this.
+        """
+        return self._next(timeout)
+
+    def _next(self, timeout: float | None) -> BlockingDelivered | None:
+        self._prepare()
+        while True:
+            with suppress(IndexError, LeaseLostError):
+                event = self._buffer.popleft()
+                # It may have waited here while others were worked on.
+                if time.monotonic() - event._lease.received > self._lease / 2:
+                    event.extend(self._lease)
+                return event
+            if not self._buffer:
+                if not call(self._consumer, "ready", timeout=timeout):
+                    return None
+                self._take()
+
+    def _take(self) -> None:
+        received = time.monotonic()
+        for ack_id, attempt, again, stable_json, raw in self._consumer.take():
+            lease = _Lease(ack_id, attempt, again, self._channel, self._consumer, received)
+            self._buffer.append(delivered(stable_json, raw, lease))
+
+
+class BlockingOutbox:
+    """Calls that are kept durably and made when it is possible, in order within a conversation.
+
+    What fails is repeated where that is safe; what may have arrived is looked for first.
+    """
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+
+    def enqueue(
+        self,
+        scope_id: str,
+        request: NewMessage
+        | EditMessage
+        | Reaction
+        | CreateChat
+        | DeliveryStatus
+        | Mapping[str, Any]
+        | str
+        | bytes,
+        *,
+        call_name: str | None = None,
+        message_ref_id: str | None = None,
+        conversation_ref_id: str | None = None,
+        key: str | None = None,
+        expires_in: float | None = None,
+    ) -> OutboxItem:
+        """Keeps a call durably and makes it when its turn comes.
+
+        Args:
+            scope_id: The connection.
+            request: What to send: a class of :mod:`amochats.payloads`; or the vendor's form, which is
+                a ``send_message`` unless ``call_name`` says otherwise.
+            call_name: ``send_message``, ``edit_message``, ``react``, ``create_chat`` or
+                ``set_delivery_status``.
+            message_ref_id: The message of a :class:`DeliveryStatus`, by **amoCRM's** id.
+            conversation_ref_id: Its chat, so that the report keeps its place among the chat's calls.
+            key: Makes a repeat harmless: the same key with the same call is the same item. A message
+                has its ``message_id`` as the key and takes no other.
+            expires_in: After so many seconds it is not sent any more.
+
+        Raises:
+            InvalidArgumentError: A field breaks a rule, or ``key`` was used for another call.
+            UnknownChannelError: The scope is of no channel that is configured.
+            QueueFullError: Too many items wait.
+            StoreError: It is not promised to be sent.
+        """
+        values = {
+            "scope_id": scope_id,
+            "call": call_name or _CALLS.get(type(request), "send_message"),
+            "message_ref_id": message_ref_id,
+            "conversation_ref_id": conversation_ref_id,
+            "key": key,
+            "expires_in": expires_in,
+        }
+        return OutboxItem._read(call(self._native, "enqueue", values, _json("request", request)))
+
+    def get(self, item: OutboxItem | str) -> OutboxItem:
+        """The item as it is now.
+
+        Raises:
+            NotFoundError: There is none of this id.
+        """
+        return OutboxItem._read(call(self._native, "outbox_get", {"item_id": _id(item)}))
+
+    def wait(self, item: OutboxItem | str, *, timeout: float | None = None) -> OutboxItem:
+        """Waits until nothing more will happen to an item, and returns it.
+
+        Args:
+            item: The item, or its id.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            RequestTimeoutError: It has not ended in time; it goes on.
+            NotFoundError: There is none of this id.
+        """
+        found = call(self._native, "outbox_wait", {"item_id": _id(item)}, timeout=timeout)
+        return OutboxItem._read(found)
+
+    def cancel(self, item: OutboxItem | str) -> OutboxItem:
+        """Takes an item back that was not sent yet.
+
+        Raises:
+            NotFoundError: There is none of this id.
+            MisuseError: It is on its way, may have arrived or has ended otherwise.
+        """
+        return OutboxItem._read(call(self._native, "outbox_cancel", {"item_id": _id(item)}))
+
+    def list(
+        self, *, states: Iterable[str] = (), scope_id: str | None = None
+    ) -> Iterator[OutboxItem]:
+        """Iterates over items in the order of their enqueueing.
+
+        Args:
+            states: In one of these states; in any, if empty.
+            scope_id: Only of this connection.
+        """
+        after = None
+        wanted = [str(state) for state in states]
+        while True:
+            values = {"states": wanted, "scope_id": scope_id, "after": after, "limit": _PAGE}
+            page = call(self._native, "outbox_list", values)
+            for found in page:
+                item = OutboxItem._read(found)
+                after = item.item_id
+                yield item
+            if len(page) < _PAGE:
+                return
+
+
+_CALLS: dict[type[Any], str] = {
+    NewMessage: "send_message",
+    EditMessage: "edit_message",
+    Reaction: "react",
+    CreateChat: "create_chat",
+    DeliveryStatus: "set_delivery_status",
+}
+
+
+def _id(item: OutboxItem | str) -> str:
+    return item.item_id if isinstance(item, OutboxItem) else item
+
+
+def _places(letters: Iterable[DeadLetter | int] | None) -> list[int] | None:
+    if letters is None:
+        return None
+    return [letter.place if isinstance(letter, DeadLetter) else letter for letter in letters]
+
+
+def _wanted(
+    name: str,
+    start: Literal["oldest", "now"] | datetime,
+    after: str | None,
+    filter: Filter | None,
+) -> dict[str, Any]:
+    wanted: Any = start
+    if after is not None:
+        wanted = {"after": after}
+    elif isinstance(start, datetime):
+        wanted = {"since": _milliseconds(start, "start")}
+    return {"name": name, "start": wanted, "filter": None if filter is None else filter._write()}
+
+
+def _kept(found: dict[str, Any]) -> KeptEvent:
+    event: KeptEvent = _kept_from_json(found["event"], b64decode(found["raw"]))
+    return event

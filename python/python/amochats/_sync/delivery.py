@@ -1,0 +1,191 @@
+# Generated from _async/delivery.py by python/unasync.py: edit that file.
+"""Events that were handed out, and how they are settled."""
+
+import copy
+import json
+from dataclasses import fields
+from typing import Any, TypeAlias
+
+from ..events import (
+    _KEPT,
+    KeptEvent,
+    MessageEvent,
+    OutboxEvent,
+    OutboxItem,
+    ReactionEvent,
+    TypingEvent,
+    UnknownEvent,
+    _Event,
+    _kept_from_json,
+)
+from ..exceptions import MisuseError
+from ..messages import _json
+from ..payloads import DeliveryStatus
+from ._call import call
+
+
+class _Lease:
+    """What an event is settled with. It keeps the consumer alive, or the lease would end."""
+
+    __slots__ = ("ack_id", "again", "attempt", "channel", "consumer", "received", "settled")
+
+    def __init__(
+        self, ack_id: str, attempt: int, again: bool, channel: Any, consumer: Any, received: float
+    ) -> None:
+        self.ack_id = ack_id
+        self.attempt = attempt
+        self.again = again
+        self.channel = channel
+        self.consumer = consumer
+        self.received = received
+        self.settled = False
+
+
+class BlockingDelivery:
+    """An event that was handed out: it comes again until it is settled.
+
+    Each settlement returns after its commit: what it settled never comes back. Typing that is handed
+    out live is not kept, so to settle it does nothing.
+
+    Every settlement may raise :class:`LeaseLostError`: the lease ended or the event was settled before;
+    and :class:`StoreError`, after which the event may come back.
+    """
+
+    __slots__ = ()
+
+    _lease: _Lease
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first time."""
+        return self._lease.attempt
+
+    @property
+    def again(self) -> bool:
+        """Whether it was replayed or requeued, so that it is out of its order."""
+        return self._lease.again
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was settled through this object."""
+        return self._lease.settled
+
+    @property
+    def event(self) -> KeptEvent:
+        """The event alone, without the delivery. Copies and pickles are this."""
+        cls = _KEPT[self.kind]  # type: ignore[attr-defined]
+        event: KeptEvent = object.__new__(cls)
+        for f in fields(cls):
+            object.__setattr__(event, f.name, getattr(self, f.name))
+        return event
+
+    def __reduce__(self) -> Any:
+        return copy.copy, (self.event,)
+
+    def ack(self, status: DeliveryStatus | str | None = None) -> OutboxItem | None:
+        """It was dealt with.
+
+        Args:
+            status: For a message, what to tell the CRM of it: ``delivered``, ``read``, or a
+                :class:`DeliveryStatus`. Both are kept, or neither.
+
+        Returns:
+            The item of the outbox that reports the status, if there is one.
+
+        Raises:
+            InvalidArgumentError: A status for an event that is no message with an id of amoCRM; it
+                remains unsettled.
+        """
+        body = b"" if status is None else _json("status", DeliveryStatus.of(status))
+        item = self._settle("ack", {}, bytes(body))
+        return None if item is None else OutboxItem._read(item)
+
+    def nack(self, delay: float | None = None) -> None:
+        """It could not be dealt with: it is handed out again.
+
+        Args:
+            delay: After so many seconds, at most 12 hours; without, after a delay that grows with each
+                attempt. Its conversation waits with it. After the last attempt it becomes a dead letter.
+        """
+        self._settle("nack", {"delay": delay})
+
+    def dead(self) -> None:
+        """It becomes a dead letter at once."""
+        self._settle("dead", {})
+
+    def extend(self, lease: float = 60.0) -> None:
+        """Gives it more time, from now on.
+
+        Args:
+            lease: Seconds, 1 to 12 hours.
+
+        Raises:
+            LeaseLostError: The lease ended, or the event was settled.
+        """
+        if self._lease.ack_id:
+            self._lease.channel.extend(self._lease.ack_id, lease)
+
+    def _settle(self, name: str, values: dict[str, Any], body: bytes = b"") -> Any:
+        lease = self._lease
+        if lease.settled:
+            raise MisuseError("the event is settled already")
+        answer = None
+        if lease.ack_id:
+            answer = call(lease.channel, name, {"ack_id": lease.ack_id, **values}, body)
+        lease.settled = True
+        return answer
+
+
+class BlockingDeliveredMessage(BlockingDelivery, MessageEvent):
+    """A :class:`MessageEvent` to be settled."""
+
+    __slots__ = ("_lease",)
+
+
+class BlockingDeliveredTyping(BlockingDelivery, TypingEvent):
+    """A :class:`TypingEvent`; to be settled only where typing is kept."""
+
+    __slots__ = ("_lease",)
+
+
+class BlockingDeliveredReaction(BlockingDelivery, ReactionEvent):
+    """A :class:`ReactionEvent` to be settled."""
+
+    __slots__ = ("_lease",)
+
+
+class BlockingDeliveredOutbox(BlockingDelivery, OutboxEvent):
+    """An :class:`OutboxEvent` to be settled."""
+
+    __slots__ = ("_lease",)
+
+
+class BlockingDeliveredUnknown(BlockingDelivery, UnknownEvent):
+    """An :class:`UnknownEvent` to be settled."""
+
+    __slots__ = ("_lease",)
+
+
+BlockingDelivered: TypeAlias = (
+    BlockingDeliveredMessage
+    | BlockingDeliveredTyping
+    | BlockingDeliveredReaction
+    | BlockingDeliveredOutbox
+    | BlockingDeliveredUnknown
+)
+"""What a channel hands out."""
+
+_DELIVERED: dict[str, type[_Event]] = {
+    "message": BlockingDeliveredMessage,
+    "typing": BlockingDeliveredTyping,
+    "reaction": BlockingDeliveredReaction,
+    "outbox": BlockingDeliveredOutbox,
+    "unknown": BlockingDeliveredUnknown,
+}
+
+
+def delivered(stable_json: bytes, raw: bytes, lease: _Lease) -> BlockingDelivered:
+    """The event with its lease."""
+    event: BlockingDelivered = _kept_from_json(json.loads(stable_json), raw, _DELIVERED)
+    object.__setattr__(event, "_lease", lease)
+    return event

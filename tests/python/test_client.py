@@ -1,0 +1,227 @@
+"""The clients of the chats API and of the CRM, against a sandbox: both forms, every call."""
+
+import asyncio
+import inspect
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import amochats
+import pytest
+from amochats import (
+    AsyncClient,
+    AsyncCrmClient,
+    Client,
+    CreateChat,
+    CrmClient,
+    DeliveryStatus,
+    EditMessage,
+    NewMessage,
+    Reaction,
+    Sender,
+    Text,
+    Typing,
+)
+from sandbox import Sandbox
+
+ANNA = Sender("u-1", "Anna", phone="+15550100", email="anna@example.org")
+FILE: dict[str, Any] = {"file_name": "f", "file_size": 7}
+CONTENTS: list[amochats.Content] = [
+    Text("private words"),
+    amochats.Picture("https://example.org/p", text="receipt", **FILE),
+    amochats.Video("https://example.org/v", duration=3, **FILE),
+    amochats.File("https://example.org/f", **FILE),
+    amochats.Voice("https://example.org/o", duration=3, **FILE),
+    amochats.Audio("https://example.org/a", **FILE),
+    amochats.Sticker("https://example.org/s", sticker_id="s-1", **FILE),
+    amochats.Location(37.6, 55.7),
+    amochats.Contact("Bo", "+15550123"),
+]
+
+
+class Blocking:
+    """The asynchronous client behind blocking methods, so that one test covers both."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._loop = asyncio.new_event_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            async def run() -> Any:
+                answer = attribute(*arguments, **options)
+                if inspect.isasyncgen(answer):
+                    return [item async for item in answer]
+                return await answer if inspect.isawaitable(answer) else answer
+
+            return self._loop.run_until_complete(run())
+
+        return call
+
+    def end(self) -> None:
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+
+@pytest.fixture(params=["blocking", "asynchronous"])
+def form(request: pytest.FixtureRequest) -> Any:
+    wrapped: list[Blocking] = []
+
+    def of(blocking: Any, asynchronous: Any, **settings: Any) -> Any:
+        if request.param == "blocking":
+            return blocking(**settings)
+        wrapped.append(Blocking(asynchronous(**settings)))
+        return wrapped[-1]
+
+    yield of
+    for client in wrapped:
+        client.end()
+
+
+def settings(sandbox: Sandbox) -> dict[str, Any]:
+    return {
+        "channel_id": sandbox.channel_id,
+        "secret": sandbox.secret,
+        "base_url": sandbox.api,
+        "requests_per_second": 0,
+    }
+
+
+def test_every_call_of_the_chats_api(sandbox: Sandbox, form: Callable[..., Any]) -> None:
+    client = form(Client, AsyncClient, **settings(sandbox))
+    scope = client.scope_id(sandbox.account_id)
+    connected = client.connect(sandbox.account_id, title="Shop")
+    assert (connected.scope_id, connected.title, connected.hook_api_version) == (scope, "Shop", "v2")
+
+    created = client.create_chat(scope, CreateChat("c-1", ANNA))
+    chat = created.conversation_ref_id
+    assert created.user.user_id == "u-1"
+    for number, content in enumerate(CONTENTS):
+        receipt = client.send_message(scope, NewMessage("c-1", f"m-{number}", ANNA, content))
+        assert (receipt.message_id, receipt.conversation_ref_id) == (f"m-{number}", chat)
+    shown = [message["content"]["type"] for message in sandbox.messages(chat)]
+    assert shown == [content.type for content in CONTENTS]
+    quote = amochats.QuotedMessage(message_id="m-0")
+    client.send_message(scope, NewMessage("c-1", "m-quoting", ANNA, Text("?"), reply_to=quote))
+
+    client.edit_message(scope, EditMessage("c-1", Text("other words"), message_id="m-0"))
+    client.react(scope, Reaction(conversation_id="c-1", message_id="m-0", user_id="u-1", emoji="👍"))
+    client.send_typing(scope, Typing("c-1", "u-1"))
+
+    page = client.history_page(scope, chat, limit=3)
+    assert len(page.messages) == 3
+    history = list(client.history(scope, chat, page_size=4))
+    assert [message.message_id for message in history][:2] == ["m-quoting", "m-8"]
+    assert len(history) == 10 and history[-1].text == "other words"
+    assert history[2].location is not None and history[2].location.lon == 37.6
+    assert history[0].sent_at is not None
+    assert "words" not in repr(history)
+
+    sandbox.answer(chat, "yes")
+    answer = next(iter(client.history(scope, chat)))
+    for status in ("delivered", "read", DeliveryStatus.failed(905, "gone")):
+        client.set_delivery_status(scope, answer.message_ref_id, status)
+    client.disconnect(sandbox.account_id)
+
+
+def test_errors_say_what_to_do(sandbox: Sandbox, form: Callable[..., Any]) -> None:
+    client = form(Client, AsyncClient, **settings(sandbox))
+    scope = client.scope_id(sandbox.account_id)
+    client.connect(sandbox.account_id, title="Shop")
+    with pytest.raises(amochats.NotFoundError) as missing:
+        client.set_delivery_status(scope, "00000000-0000-0000-0000-000000000000", "read")
+    assert (missing.value.code, missing.value.http_status) == ("NOT_FOUND", 404)
+    with pytest.raises(amochats.InvalidArgumentError) as invalid:
+        client.send_message(scope, NewMessage("c-1", "m-1", replace(ANNA, name=""), Text("private")))
+    assert invalid.value.field == "payload.sender.name" and "private" not in str(invalid.value)
+    with pytest.raises(amochats.InvalidArgumentError):
+        client.set_delivery_status(scope, "m", "eaten")
+
+    stranger = form(Client, AsyncClient, **(settings(sandbox) | {"secret": "another"}))
+    with pytest.raises(amochats.ForbiddenError) as forbidden:
+        stranger.connect(sandbox.account_id)
+    assert forbidden.value.http_status == 403
+
+    busy = {"on": "api", "fault": "rate_limit", "value": 7, "probability": 1.0}
+    sandbox.control("PUT", "/api/faults", {"seed": 1, "rules": [busy]})
+    once = form(Client, AsyncClient, **settings(sandbox), send_once=True)
+    with pytest.raises(amochats.RateLimitedError) as limited:
+        once.connect(sandbox.account_id)
+    assert limited.value.http_status == 429 and limited.value.retry_after == 7
+
+
+def test_a_silent_service_ends_in_time(form: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        where = {"channel_id": "ch", "secret": "s", "base_url": url}
+        client = form(Client, AsyncClient, **where, timeout=0.05, send_once=True)
+        with pytest.raises(TimeoutError) as caught:
+            client.disconnect("A")
+        assert isinstance(caught.value, amochats.RequestTimeoutError)
+        patient = form(Client, AsyncClient, **where)
+        with pytest.raises(amochats.RequestTimeoutError):
+            patient.with_deadline(0.05).disconnect("A") if isinstance(patient, Client) else asyncio.run(
+                patient.with_deadline(0.05).disconnect("A")
+            )
+
+
+def test_settings_and_closing() -> None:
+    for wrong, field in [
+        ({"region": "mars"}, "region"),
+        ({}, "region"),
+        ({"region": "ru", "base_url": "http://x"}, "region"),
+        ({"base_url": "ftp://x"}, "base_url"),
+        ({"region": "ru", "timeout": -1.0}, "timeout"),
+    ]:
+        with pytest.raises(amochats.InvalidArgumentError) as caught:
+            Client("ch", "secret", **wrong)  # type: ignore[arg-type]
+        assert caught.value.field == field
+    with Client("ch", "hunter2", region="ru") as client:
+        assert repr(client) == "<Client of ch at https://amojo.amocrm.ru>"
+    with pytest.raises(amochats.ClosedError):
+        client.disconnect("A")
+
+
+def test_the_crm(form: Callable[..., Any]) -> None:
+    sandbox = Sandbox("--switch", "crm_requests_per_second=null")
+    try:
+        client_id = sandbox.control("GET", "/api/crm/integrations")["integrations"][0]["client_id"]
+        token = sandbox.control("POST", f"/api/crm/integrations/{client_id}/token", {"days": 1})["token"]
+        crm = form(CrmClient, AsyncCrmClient, base_url=sandbox.api, token=token, request_interval=0.0)
+        assert crm.account().amojo_id == sandbox.account_id
+        user = list(crm.users())[0]
+        assert crm.user(user.id) == user and user.amojo_id is not None
+
+        [source] = crm.add_sources([amochats.NewSource("Shop", "15550199")])
+        assert crm.source(source.id).external_id == "15550199"
+        [changed] = crm.update_sources([amochats.SourceChange(source.id, name="Shop 2")])
+        assert changed.name == "Shop 2"
+        assert source.id in [found.id for found in crm.sources()]
+        crm.delete_sources([source.id])
+
+        [template] = crm.add_templates([amochats.NewTemplate("Hello", "Hi {{contact.name}}")])
+        crm.update_templates([amochats.TemplateChange(template.id, name="Hello again")])
+        assert crm.template(template.id).name == "Hello again"
+        assert [found.id for found in crm.templates()] == [template.id]
+        crm.delete_templates([template.id])
+
+        crm.subscribe("http://127.0.0.1:9/crm", ["add_message"])
+        assert [found.destination for found in crm.subscriptions()] == ["http://127.0.0.1:9/crm"]
+        crm.unsubscribe("http://127.0.0.1:9/crm")
+
+        chats = Client(**settings(sandbox))
+        chats.connect(sandbox.account_id, title="Shop")
+        chat = chats.create_chat(sandbox.scope_id, CreateChat("c-1", ANNA)).conversation_ref_id
+        [contact] = crm.add_contacts([amochats.NewContact("Anna")])
+        [link] = crm.link_chats([amochats.ChatLink(contact.id, chat)])
+        assert (link.contact_id, link.chat_id) == (contact.id, chat)
+        assert [found.chat_id for found in crm.linked_chats(contacts=[contact.id])] == [chat]
+        with pytest.raises(amochats.ForbiddenError):
+            form(CrmClient, AsyncCrmClient, base_url=sandbox.api, token="wrong").account()
+    finally:
+        sandbox.close()
