@@ -265,10 +265,11 @@ def test_a_cancelled_task_cancels_its_call() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(PATIENCE)
             url = f"http://127.0.0.1:{server.getsockname()[1]}"
-            client = amochats.AsyncClient("ch", "s", base_url=url)
+            # It would not end by itself while this test waits.
+            client = amochats.AsyncClient("ch", "s", base_url=url, timeout=1000.0, deadline=1000.0)
             call = asyncio.create_task(client.disconnect("A"))
             connection, _ = await asyncio.to_thread(server.accept)
-            connection.settimeout(PATIENCE)
+            connection.settimeout(PATIENCE / 4)
             assert (await asyncio.to_thread(connection.recv, 1 << 16)).startswith(b"DELETE")
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
