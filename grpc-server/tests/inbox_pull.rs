@@ -210,15 +210,18 @@ async fn what_cannot_be_is_refused_with_its_field() {
         assert_eq!(reason(&refused), invalid(field));
     }
     for (options, field) in [
-        (v1::CreateOptions { kinds: vec!["letter".into()], ..oldest() }, "kinds"),
-        (v1::CreateOptions { scope_ids: vec!["one".into()], ..oldest() }, "scope_ids"),
-        (v1::CreateOptions { conversation_ids: vec!["c".into(); 1001], ..oldest() }, "conversation_ids"),
+        (v1::CreateOptions { kinds: vec!["letter".into()], ..oldest() }, "options.kinds"),
+        (v1::CreateOptions { scope_ids: vec!["one".into()], ..oldest() }, "options.scope_ids"),
+        (
+            v1::CreateOptions { conversation_ids: vec!["c".into(); 1001], ..oldest() },
+            "options.conversation_ids",
+        ),
         (
             v1::CreateOptions {
                 start: Some(v1::create_options::Start::AfterEventId("x".into())),
                 ..oldest()
             },
-            "event_id",
+            "options.after_event_id",
         ),
     ] {
         let request = v1::CreateSubscriptionRequest { name: "new".into(), options: Some(options) };
