@@ -2,7 +2,9 @@
 //! how it ended. Never what a request holds beside ids.
 
 use bytes::Bytes;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage, Value,
+};
 use std::fmt::Write;
 use std::net::IpAddr;
 use tonic::Code;
@@ -51,10 +53,19 @@ impl Reader {
         found.join(" ")
     }
 
+    /// Whether a call of this method may be of several requests.
+    pub(super) fn is_stream(&self, path: &str) -> bool {
+        self.method(path).is_some_and(|method| method.is_client_streaming())
+    }
+
     fn input(&self, path: &str) -> Option<MessageDescriptor> {
+        self.method(path).map(|method| method.input())
+    }
+
+    fn method(&self, path: &str) -> Option<MethodDescriptor> {
         let (service, method) = path.strip_prefix('/')?.split_once('/')?;
         let service = self.0.get_service_by_name(service)?;
-        service.methods().find(|one| one.name() == method).map(|method| method.input())
+        service.methods().find(|one| one.name() == method)
     }
 }
 
