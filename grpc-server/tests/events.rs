@@ -5,6 +5,7 @@ mod desk;
 
 use amochats_proto::v1;
 use amochats_proto::v1::DeliveryPhase;
+use amochats_proto::v1::replay_events_request::From;
 use desk::{ACCOUNT, Desk, ack, dead, invalid, reason, scope_id, text};
 use tonic::Code;
 
@@ -182,7 +183,6 @@ async fn a_replay_hands_out_again_and_a_purge_never() {
     desk.settle(pulled.iter().map(ack).collect()).await;
     assert!(desk.pull("crm", 10).await.is_empty());
 
-    use v1::replay_events_request::From;
     for (from, scope, expected) in [
         (From::Oldest(true), String::new(), &["1", "2", "3"][..]),
         (From::AfterEventId(first.clone()), String::new(), &["2", "3"]),

@@ -12,8 +12,8 @@ fn oldest() -> v1::CreateOptions {
     v1::CreateOptions::default()
 }
 
-fn seconds(seconds: i64) -> Option<prost_types::Duration> {
-    Some(prost_types::Duration { seconds, nanos: 0 })
+fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
 }
 
 #[tokio::test]
@@ -30,9 +30,10 @@ async fn pulled_events_are_settled_together_each_for_itself() {
     let more = desk.pull("crm", 10).await;
     assert_eq!(more.iter().map(text).collect::<Vec<_>>(), ["d1"]);
 
-    let extend = v1::ExtendLease { ack_id: pulled[2].ack_id.clone(), lease: seconds(600) };
+    let extend = v1::ExtendLease { ack_id: pulled[2].ack_id.clone(), lease: Some(seconds(600)) };
     let foreign = v1::Ack { ack_id: "nonsense".into(), ..Default::default() };
-    let nack = v1::Nack { ack_id: pulled[1].ack_id.clone(), delay: seconds(3600), ..Default::default() };
+    let nack =
+        v1::Nack { ack_id: pulled[1].ack_id.clone(), delay: Some(seconds(3600)), ..Default::default() };
     let results = desk
         .settle(vec![
             ack(&pulled[0]),
@@ -67,7 +68,8 @@ async fn pulled_events_are_settled_together_each_for_itself() {
 async fn a_pull_waits_and_ends_before_its_deadline() {
     let mut desk = Desk::new().await;
     desk.subscribe("crm", oldest()).await;
-    let wait = v1::PullEventsRequest { subscription: "crm".into(), wait: seconds(60), ..Default::default() };
+    let wait =
+        v1::PullEventsRequest { subscription: "crm".into(), wait: Some(seconds(60)), ..Default::default() };
     let mut client = desk.inbox.clone();
     let waiting = {
         let wait = wait.clone();
@@ -88,7 +90,8 @@ async fn a_pull_waits_and_ends_before_its_deadline() {
 async fn a_cancelled_pull_takes_nothing() {
     let mut desk = Desk::new().await;
     desk.subscribe("crm", oldest()).await;
-    let wait = v1::PullEventsRequest { subscription: "crm".into(), wait: seconds(60), ..Default::default() };
+    let wait =
+        v1::PullEventsRequest { subscription: "crm".into(), wait: Some(seconds(60)), ..Default::default() };
     let mut client = desk.inbox.clone();
     let cancelled = tokio::spawn({
         let wait = wait.clone();
@@ -108,7 +111,8 @@ async fn a_cancelled_pull_takes_nothing() {
 async fn a_stop_ends_a_pull_that_waits() {
     let mut desk = Desk::new().await;
     desk.subscribe("crm", oldest()).await;
-    let wait = v1::PullEventsRequest { subscription: "crm".into(), wait: seconds(300), ..Default::default() };
+    let wait =
+        v1::PullEventsRequest { subscription: "crm".into(), wait: Some(seconds(300)), ..Default::default() };
     let mut client = desk.inbox.clone();
     let waiting = tokio::spawn(async move { client.pull_events(wait).await });
     tokio::task::yield_now().await;
@@ -189,9 +193,9 @@ async fn what_cannot_be_is_refused_with_its_field() {
     let pull = v1::PullEventsRequest { subscription: "crm".into(), ..Default::default() };
     for (request, field) in [
         (v1::PullEventsRequest { max_events: 1001, ..pull.clone() }, "max_events"),
-        (v1::PullEventsRequest { lease: seconds(0), ..pull.clone() }, "lease"),
-        (v1::PullEventsRequest { wait: seconds(301), ..pull.clone() }, "wait"),
-        (v1::PullEventsRequest { wait: seconds(-1), ..pull.clone() }, "wait"),
+        (v1::PullEventsRequest { lease: Some(seconds(0)), ..pull.clone() }, "lease"),
+        (v1::PullEventsRequest { wait: Some(seconds(301)), ..pull.clone() }, "wait"),
+        (v1::PullEventsRequest { wait: Some(seconds(-1)), ..pull.clone() }, "wait"),
     ] {
         let refused = desk.inbox.pull_events(request).await.expect_err("refused");
         assert_eq!(reason(&refused), invalid(field));

@@ -7,7 +7,7 @@ use crate::channels::Channels;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::front::Front;
-use crate::inbox::{Inbox, Retention};
+use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::media::Media;
 use crate::metrics::Metrics;
@@ -116,14 +116,7 @@ impl Runtime {
             clock: clock.clone(),
             disable_path: config.listener.disable_path.clone(),
         });
-        let site = Site {
-            guests: Guests::new(config.listener.limits(), clock.clone()),
-            clock: clock.clone(),
-            tls: config.listener.tls()?.map(Arc::new),
-            trusted,
-            proxy_protocol: config.listener.proxy_protocol,
-            metrics: Some(metrics.clone()),
-        };
+        let site = webhook_site(config, trusted, clock.clone(), metrics.clone())?;
         let reloading = Reloading::new(config.clone(), site.clone());
         let handle = move |request, peer| {
             let front = front.clone();
@@ -145,9 +138,6 @@ impl Runtime {
             async move { admin.handle(request).await }
         };
         tasks.spawn(serve(machines, site, ended.clone(), ended.clone(), handle));
-        let interval = Duration::from_secs(config.accounts.check_interval_s);
-        let (keeper, stop) = (channels.clone(), ended.clone());
-        tasks.spawn(async move { keeper.accounts().run(keeper.clone(), interval, stop).await });
         if let Some(tls) = reloading.tls() {
             let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
             tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
@@ -155,7 +145,7 @@ impl Runtime {
         if let Some(widget) = widget.clone() {
             widget.start(&tasks, ended.clone());
         }
-        look_after(&inbox, config.inbox.retention(), &tasks, &ended);
+        look_after(&inbox, &channels, config, &tasks, &ended);
 
         Ok(Self {
             inbox,
@@ -290,10 +280,19 @@ impl Runtime {
 }
 
 /// Ends leases in time, and deletes what is old.
-fn look_after(inbox: &Inbox, retention: Retention, tasks: &TaskTracker, ended: &CancellationToken) {
+fn look_after(
+    inbox: &Inbox,
+    channels: &Arc<Channels>,
+    config: &Config,
+    tasks: &TaskTracker,
+    ended: &CancellationToken,
+) {
+    let interval = Duration::from_secs(config.accounts.check_interval_s);
+    let (keeper, stop) = (channels.clone(), ended.clone());
+    tasks.spawn(async move { keeper.accounts().run(keeper.clone(), interval, stop).await });
     let (timers, stop) = (inbox.clone(), ended.clone());
     tasks.spawn(async move { timers.run(stop).await });
-    let (keeper, stop) = (inbox.clone(), ended.clone());
+    let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
     tasks.spawn(async move { keeper.maintain(retention, stop).await });
 }
 
@@ -304,6 +303,23 @@ async fn bound(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAd
         |error| Error::new(ErrorKind::ConfigInvalid, format!("a bound address is unknown: {error}"));
     let address = listener.local_addr().map_err(unknown)?;
     Ok((listener, address))
+}
+
+/// Where webhooks arrive, as the configuration has it.
+fn webhook_site(
+    config: &Config,
+    trusted: Arc<Trusted>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) -> Result<Site> {
+    Ok(Site {
+        guests: Guests::new(config.listener.limits(), clock.clone()),
+        clock,
+        tls: config.listener.tls()?.map(Arc::new),
+        trusted,
+        proxy_protocol: config.listener.proxy_protocol,
+        metrics: Some(metrics),
+    })
 }
 
 /// Where machines ask, which are few: over plain HTTP.

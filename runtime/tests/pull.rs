@@ -171,6 +171,7 @@ async fn a_life_says_when_a_lease_or_a_delay_ends() {
     assert_eq!(listed, [life.summary]);
     let error = inbox.life("memory-77").await.expect_err("never kept");
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    let error = inbox.dead_places("crm", &[event_id.clone()]).await.expect_err("it is delayed, not dead");
+    let error =
+        inbox.dead_places("crm", std::slice::from_ref(event_id)).await.expect_err("it is delayed, not dead");
     assert_eq!((error.kind(), error.field()), (ErrorKind::NotFound, Some("event_ids")));
 }

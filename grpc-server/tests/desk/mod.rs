@@ -29,10 +29,10 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a folder");
         let toml = format!(
             "[listener]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[grpc]\n\
-             address = \"127.0.0.1:0\"\n[store]\npath = {:?}\nmin_free_bytes = 0\n[inbox]\nmax_attempts = 2\n\
+             address = \"127.0.0.1:0\"\n[store]\npath = '{}'\nmin_free_bytes = 0\n[inbox]\nmax_attempts = 2\n\
              min_delay_ms = 0\n[[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\n\
              base_url = \"http://127.0.0.1:9\"\n",
-            folder.path().join("inbox.db"),
+            folder.path().join("inbox.db").display(),
         );
         let config = ServerConfig::load(&toml, []).expect("a valid configuration");
         let server = Server::start(config).await.expect("a server");
@@ -66,7 +66,7 @@ impl Desk {
         let secret = ChannelSecret::new(SECRET).expect("clean");
         let request = v1::IngestRequest {
             scope_id: scope_id(account),
-            signature: sign_body(&secret, body.as_bytes()).to_string(),
+            signature: sign_body(&secret, body.as_bytes()),
             body: body.as_bytes().to_vec().into(),
         };
         match self.webhooks.ingest(request).await.expect("kept").into_inner().outcome {
