@@ -163,6 +163,12 @@ done
 build dlopen tests/c/dlopen.c -ldl
 check "works under dlopen" "$temp/dlopen" "$temp/lib/libamochats.so"
 
+if command -v cmake >/dev/null && command -v pkg-config >/dev/null && [[ -e /usr/include/sqlite3.h ]]; then
+  suite install tests/c/install.sh
+else
+  echo "C: make install (apt-get install cmake pkg-config libsqlite3-dev groff)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+
 if command -v valgrind >/dev/null; then
   check "build channel for Valgrind" "$CC" -std=c11 "${strict[@]}" -g -pthread tests/c/channel.c -o "$temp/channel-plain" "${shared[@]}"
   # What a child of fork() leaves behind is no leak: it may not touch it.
