@@ -163,6 +163,11 @@ done
 build dlopen tests/c/dlopen.c -ldl
 check "works under dlopen" "$temp/dlopen" "$temp/lib/libamochats.so"
 
+if command -v abidw >/dev/null; then
+  check "the ABI is compatible with ffi/abi.xml" tests/c/abi.sh
+else
+  echo "C: the ABI (apt-get install abigail-tools)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
 if command -v cmake >/dev/null && command -v pkg-config >/dev/null && [[ -e /usr/include/sqlite3.h ]]; then
   suite install tests/c/install.sh
 else
