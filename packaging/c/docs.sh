@@ -8,6 +8,7 @@ if ! command -v doxygen >/dev/null; then
   exit 3
 fi
 version=$(${CARGO:-cargo} pkgid --package amochats-ffi)
+rm -rf target/docs/c
 mkdir -p target/docs/c
 (cat packaging/c/Doxyfile && echo "PROJECT_NUMBER = ${version##*[@#]}") | doxygen -
 echo "$PWD/target/docs/c/html/index.html"

@@ -168,6 +168,11 @@ if command -v abidw >/dev/null; then
 else
   echo "C: the ABI (apt-get install abigail-tools)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
 fi
+if command -v doxygen >/dev/null; then
+  check "the documentation is made without a warning" make docs
+else
+  echo "C: the documentation (apt-get install doxygen)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
 if command -v cmake >/dev/null && command -v pkg-config >/dev/null && [[ -e /usr/include/sqlite3.h ]]; then
   suite install tests/c/install.sh
 else
