@@ -188,6 +188,15 @@ else
   echo "C: the channel under Valgrind (apt-get install valgrind)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
 fi
 
+# Hostile arguments, the same in every run; `make fuzz` goes on where this ends.
+if command -v clang >/dev/null; then
+  check "build fuzz" clang -std=c11 "${strict[@]}" -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+    tests/c/fuzz.c -o "$temp/fuzz" "${shared[@]}"
+  check "hostile arguments" "$temp/fuzz" -runs=20000 -seed=7 -timeout=10 -artifact_prefix="$temp/" fuzz/seeds/parse_webhook fuzz/seeds/messages
+else
+  echo "C: hostile arguments (apt-get install clang)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+
 # In each kind of loop, and killed with -9 in the midst of the main job.
 mkdir "$temp/examples"
 ln -s "$temp/embedded-c11-shared" "$temp/examples/channel-c"
