@@ -5,7 +5,7 @@ KILLS ?= 500
 CUTS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop check widget bench torture fuzz man header baseline deb fmt
+.PHONY: help run test interop check widget bench torture fuzz man header baseline abi deb docs install fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -47,8 +47,18 @@ header: ## Writes ffi/include/amochats.h anew
 baseline: ## Writes proto/baseline.binpb anew, against which `make check` looks for breaking changes
 	@tests/check.sh baseline
 
+abi: ## Writes ffi/abi.xml anew, with which the tests of C compare the library
+	@tests/c/abi.sh baseline
+
+docs: ## The C interface as HTML, in target/docs/c/html
+	@packaging/c/docs.sh
+
 deb: ## A Debian package of a release build, in target/deb
 	@packaging/deb.sh
+
+install: ## libamochats for C and C++: make install DESTDIR= PREFIX=/usr/local; SMALL=1 without the channel
+	@CARGO="$(CARGO)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" SMALL="$(SMALL)" PROFILE="$(PROFILE)" \
+		packaging/c/install.sh
 
 fmt: ## Formats the Rust code
 	$(CARGO) fmt --all

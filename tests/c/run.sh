@@ -163,13 +163,42 @@ done
 build dlopen tests/c/dlopen.c -ldl
 check "works under dlopen" "$temp/dlopen" "$temp/lib/libamochats.so"
 
+if command -v abidw >/dev/null; then
+  check "the ABI is compatible with ffi/abi.xml" tests/c/abi.sh
+else
+  echo "C: the ABI (apt-get install abigail-tools)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+if command -v doxygen >/dev/null; then
+  check "the documentation is made without a warning" make docs
+else
+  echo "C: the documentation (apt-get install doxygen)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+if command -v cmake >/dev/null && command -v pkg-config >/dev/null && [[ -e /usr/include/sqlite3.h ]]; then
+  suite install tests/c/install.sh
+else
+  echo "C: make install (apt-get install cmake pkg-config libsqlite3-dev groff)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+
 if command -v valgrind >/dev/null; then
   check "build channel for Valgrind" "$CC" -std=c11 "${strict[@]}" -g -pthread tests/c/channel.c -o "$temp/channel-plain" "${shared[@]}"
   # What a child of fork() leaves behind is no leak: it may not touch it.
   memcheck=(valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9)
   suite memcheck env CHECK_WITHOUT_FORK=1 "${memcheck[@]}" "$temp/channel-plain"
+  # Not helgrind or drd: Rust's locks are futexes without the calls that these tools know, so each of the
+  # thousands of accesses behind one is reported, and what the library would be suppressed for is all it does.
 else
   echo "C: the channel under Valgrind (apt-get install valgrind)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
+fi
+
+# Hostile arguments, the same in every run; `make fuzz` goes on where this ends.
+if command -v clang >/dev/null; then
+  check "build fuzz" clang -std=c11 "${strict[@]}" -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+    tests/c/fuzz.c -o "$temp/fuzz" "${shared[@]}"
+  # It writes into the first folder.
+  mkdir "$temp/corpus"
+  check "hostile arguments" "$temp/fuzz" -runs=20000 -seed=7 -timeout=10 -artifact_prefix="$temp/" "$temp/corpus" fuzz/seeds/parse_webhook fuzz/seeds/messages
+else
+  echo "C: hostile arguments (apt-get install clang)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
 fi
 
 # In each kind of loop, and killed with -9 in the midst of the main job.

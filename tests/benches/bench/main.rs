@@ -2,6 +2,7 @@
 //! would write, measured in the same run by turns, so that a busy or slow machine hits all alike.
 //! `make bench` runs it; numbers of different machines compare only by their ratio.
 
+mod c;
 mod load;
 mod peers;
 
@@ -35,6 +36,9 @@ fn main() {
     let wanted = |part: &str| only.is_empty() || only == part;
     if wanted("parsing") {
         parsing();
+    }
+    if wanted("c") {
+        c::through_c();
     }
     if wanted("listening") {
         runtime.block_on(listening());
