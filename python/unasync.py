@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent / "python" / "amochats"
-FILES = ["channel.py", "client.py", "crm.py", "delivery.py"]
+FILES = ["channel.py", "client.py", "crm.py", "delivery.py", "media.py", "widget.py"]
 HEADER = "# Generated from _async/{name} by python/unasync.py: edit that file.\n"
 
 # In this order. What is asynchronous by name loses that part; the channel's classes, whose
@@ -22,7 +22,7 @@ WORDS = [
     (r"__a(enter|exit|iter|next)__", r"__\1__"),
     (r"\baclose\b", "close"),
     (r"\bStopAsyncIteration\b", "StopIteration"),
-    (r"(?<!make\(\")\b(Channel|EventStream|Outbox|Delivery|Delivered\w*)\b(?!\")", r"Blocking\1"),
+    (r"(?<!make\(\")\b(Channel|ChannelMedia|ChannelWidget|EventStream|Outbox|Delivery|Delivered\w*)\b(?!\")", r"Blocking\1"),
     (r"\"(EventStream|Outbox|Channel)\"(?=[):\]])", r'"Blocking\1"'),
     (r"make\(\"BlockingChannel\"", 'make("Channel"'),
 ]

@@ -11,8 +11,10 @@ use crate::handle::{self, Kind};
 use crate::result::amochats_result;
 use crate::slice::amochats_slice;
 use crate::value::amochats_value;
-use amochats_core::Result;
-use amochats_runtime::{Account, Backfill, Channels, Inbox, Ingested, Outbox, Runtime, backfill};
+use amochats_core::{Error, ErrorKind, Result};
+use amochats_runtime::{
+    Account, Backfill, Channels, Inbox, Ingested, Media, Outbox, Runtime, Widget, backfill,
+};
 use serde_json::{Map, Value, json};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -37,6 +39,8 @@ pub(crate) struct Channel {
     inbox: Inbox,
     outbox: Outbox,
     backfill: Backfill,
+    media: Media,
+    widget: Option<Widget>,
     channels: Arc<Channels>,
     listener: Box<str>,
     admin: Box<str>,
@@ -60,6 +64,17 @@ impl Channel {
 
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    pub(crate) fn media(&self) -> &Media {
+        &self.media
+    }
+
+    pub(crate) fn widget(&self) -> Result<&Widget> {
+        self.widget.as_ref().ok_or_else(|| {
+            let said = "widget.redirect_uri: must be set, or no accounts are linked here";
+            Error::new(ErrorKind::ConfigInvalid, said).with_field("widget.redirect_uri")
+        })
     }
 
     pub(crate) fn channels(&self) -> &Arc<Channels> {
@@ -112,6 +127,8 @@ pub extern "C" fn amochats_channel_open(
             inbox: runtime.inbox().clone(),
             outbox: runtime.outbox().clone(),
             backfill: runtime.backfill().clone(),
+            media: runtime.media().clone(),
+            widget: runtime.widget().cloned(),
             channels: runtime.channels().clone(),
             listener: runtime.listener_address().to_string().into(),
             admin: runtime.admin_address().to_string().into(),

@@ -84,9 +84,15 @@ mod inbox;
 mod outbox;
 
 #[cfg(feature = "runtime")]
+mod media;
+
+#[cfg(feature = "runtime")]
+mod widget;
+
+#[cfg(feature = "runtime")]
 pub use self::{
     call::*, channel::*, client::*, completion::*, config::*, consumer::*, delivery::*, engine::*, event::*,
-    inbox::*, log::*, outbox::*,
+    inbox::*, log::*, media::*, outbox::*, widget::*,
 };
 pub use buffer::*;
 pub use builder::*;

@@ -5,15 +5,19 @@ use crate::client::{NativeClient, connect, json, read, seconds, unknown_call};
 use crate::consumer::{NativeConsumer, Receiving, event_json};
 use crate::errors;
 use crate::logs;
+use crate::widget::PythonAuthorizer;
+use crate::{admin, media, widget};
 use amochats::{
     ConversationRefId, DeliveryStatus, Error, ErrorKind, HookVersion, MessageRefId, Result, ScopeId,
 };
 use amochats_runtime::backfill::Progress;
 use amochats_runtime::outbox::{Call, Item, ItemFilter, ItemState, LIST_MAX, NewItem};
-use amochats_runtime::store::{EventQuery, Filter, Replay, Start, SubscriptionState};
+use amochats_runtime::store::{
+    EventQuery, EventSummary, Filter, Replay, Start, SubscriptionState, SummaryQuery,
+};
 use amochats_runtime::{
-    Account, Backfill, Channels, Config, ConsumerOptions, Event, Inbox, Ingested, Outbox, Runtime, Verdict,
-    config,
+    Account, Backfill, Channels, Config, ConsumerOptions, Event, Inbox, Ingested, Media, Outbox, Runtime,
+    SUMMARIES_MAX, Verdict, Widget, config,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -37,6 +41,8 @@ struct Running {
     inbox: Inbox,
     outbox: Outbox,
     backfill: Backfill,
+    media: Media,
+    widget: Option<Widget>,
     channels: Arc<Channels>,
     listener: String,
     admin: String,
@@ -53,6 +59,8 @@ impl Running {
             inbox: runtime.inbox().clone(),
             outbox: runtime.outbox().clone(),
             backfill: runtime.backfill().clone(),
+            media: runtime.media().clone(),
+            widget: runtime.widget().cloned(),
             channels: runtime.channels().clone(),
             listener: format!("{scheme}://{}", runtime.listener_address()),
             admin: format!("http://{}", runtime.admin_address()),
@@ -128,6 +136,11 @@ struct Arguments {
     place: i64,
     places: Option<Vec<i64>>,
     limit: Option<usize>,
+    newest_first: bool,
+    /// In Unix milliseconds.
+    since: Option<i64>,
+    /// In Unix milliseconds.
+    until: Option<i64>,
     event_id: String,
     conversation: String,
     signature: Option<String>,
@@ -219,7 +232,7 @@ fn item(item: &Item) -> Result<Vec<u8>> {
     json(&item.to_json())
 }
 
-const NOTHING: Vec<u8> = Vec::new();
+pub(crate) const NOTHING: Vec<u8> = Vec::new();
 
 impl Running {
     async fn call(&self, name: &str, with: Arguments, body: Vec<u8>) -> Result<Vec<u8>> {
@@ -289,6 +302,21 @@ impl Running {
                 let scope = with.scope_id.map(Into::into);
                 let found = self.inbox.events(EventQuery { after: with.after, scope, limit }).await?;
                 json(&found.iter().map(kept).collect::<Vec<_>>())
+            }
+            "list_summaries" => {
+                let limit = with.limit(SUMMARIES_MAX);
+                let Arguments { after, newest_first, filter, since, until, .. } = with;
+                let query = SummaryQuery { after, newest_first, filter, since, until, limit };
+                let found = self.inbox.summaries(query).await?;
+                json(&found.iter().map(EventSummary::to_json).collect::<Vec<_>>())
+            }
+            "life" => {
+                let life = self.inbox.life(&with.event_id).await?;
+                let mut json_of = kept(&life.event);
+                let told = life.to_json();
+                json_of["summary"] = told["summary"].clone();
+                json_of["deliveries"] = told["deliveries"].clone();
+                json(&json_of)
             }
             "purge" => json(&self.inbox.purge(&with.scope()?, &with.conversation).await?),
             _ => Err(unknown_call(name)),
@@ -437,7 +465,21 @@ impl NativeChannel {
         match name.as_str() {
             "open" => Box::pin(open(shared)),
             "close" => Box::pin(close(shared)),
-            _ => Box::pin(async move { running(&shared)?.call(&name, read(&arguments)?, body).await }),
+            _ => Box::pin(async move {
+                let running = running(&shared)?;
+                match name.split_once('.') {
+                    Some(("media", verb)) => media::call(&running.media, verb, &arguments, body).await,
+                    Some(("widget", verb)) => {
+                        let widget = widget::configured(running.widget.as_ref())?;
+                        widget::call(widget, verb, &arguments, body).await
+                    }
+                    Some(("admin", verb)) => match &*running.runtime.lock().await {
+                        Some(runtime) => admin::call(runtime, verb, &arguments, &body),
+                        None => Err(closed()),
+                    },
+                    _ => running.call(&name, read(&arguments)?, body).await,
+                }
+            }),
         }
     }
 }
@@ -486,6 +528,15 @@ impl NativeChannel {
         };
         let channel = channel.map_err(|error| errors::to_python(py, &error))?;
         Ok(NativeClient::of(channel.client().clone()))
+    }
+
+    /// Has a function decide who may connect an account.
+    fn set_authorizer(&self, py: Python<'_>, decide: Py<PyAny>) -> PyResult<()> {
+        let running = self.running(py)?;
+        let widget =
+            widget::configured(running.widget.as_ref()).map_err(|error| errors::to_python(py, &error))?;
+        widget.set_authorizer(Some(Arc::new(PythonAuthorizer::new(decide))));
+        Ok(())
     }
 
     /// Gives a delivery more time; touches no disk.

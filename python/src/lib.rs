@@ -3,6 +3,8 @@
 //! Thin on purpose: arguments in, one call of the core, results and errors out. The public functions
 //! with their documentation, the exceptions and the event classes are Python, in `python/amochats`.
 
+#[cfg(feature = "runtime")]
+mod admin;
 mod arguments;
 #[cfg(feature = "runtime")]
 mod bridge;
@@ -18,6 +20,10 @@ mod errors;
 mod gate;
 #[cfg(feature = "runtime")]
 mod logs;
+#[cfg(feature = "runtime")]
+mod media;
+#[cfg(feature = "runtime")]
+mod widget;
 
 use amochats::{Error, ErrorKind, HistoryPage, NewMessage, VerifiedBody};
 use pyo3::exceptions::PyImportError;

@@ -830,7 +830,7 @@ pub fn overlay(table: &mut toml::Table, sections: &[&str], key: &str, value: &st
 
 /// An error of the configuration's shape, without the value that was found.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn toml_error(error: toml::de::Error) -> Error {
+pub(crate) fn toml_error(error: toml::de::Error) -> Error {
     let said = first_line(error.message());
     // The value that was found comes first, and may hold anything.
     let said = match said.rsplit_once(", expected ") {

@@ -36,6 +36,7 @@ pub mod config;
 mod event;
 mod front;
 mod inbox;
+mod json;
 mod listener;
 pub mod media;
 mod metrics;

@@ -40,6 +40,8 @@ from ._async.delivery import (
     DeliveredUnknown,
     Delivery,
 )
+from ._async.media import ChannelMedia
+from ._async.widget import ChannelWidget
 from ._sync.channel import BlockingChannel, BlockingEventStream, BlockingOutbox
 from ._sync.client import Client
 from ._sync.crm import CrmClient
@@ -52,12 +54,20 @@ from ._sync.delivery import (
     BlockingDeliveredUnknown,
     BlockingDelivery,
 )
+from ._sync.media import BlockingChannelMedia
+from ._sync.widget import BlockingChannelWidget
 from .answers import (
     Account,
+    Attached,
+    Attachment,
+    Attempt,
     BackfillProgress,
     Connected,
     CreatedChat,
     DeadLetter,
+    EventDelivery,
+    EventLife,
+    EventSummary,
     Filter,
     HistoryContact,
     HistoryLocation,
@@ -66,6 +76,7 @@ from .answers import (
     Ingested,
     MessageReceipt,
     Subscription,
+    WidgetAnswer,
 )
 from .crm import (
     ChatLink,
@@ -92,9 +103,11 @@ from .crm import (
 )
 from .enums import (
     AccountState,
+    AttachmentState,
     DeliveryErrorCode,
     DeliveryState,
     EventKind,
+    EventState,
     ItemState,
     MessageType,
     Origin,
@@ -187,9 +200,15 @@ __all__ = [
     "AmochatsError",
     "AsyncClient",
     "AsyncCrmClient",
+    "Attached",
+    "Attachment",
+    "AttachmentState",
+    "Attempt",
     "Audio",
     "BackfillProgress",
     "BlockingChannel",
+    "BlockingChannelMedia",
+    "BlockingChannelWidget",
     "BlockingDelivered",
     "BlockingDeliveredMessage",
     "BlockingDeliveredOutbox",
@@ -202,6 +221,8 @@ __all__ = [
     "BodyTooLargeError",
     "Button",
     "Channel",
+    "ChannelMedia",
+    "ChannelWidget",
     "ChatLink",
     "Client",
     "ClosedError",
@@ -233,8 +254,12 @@ __all__ = [
     "EditMessage",
     "EmbeddedMessage",
     "Event",
+    "EventDelivery",
     "EventKind",
+    "EventLife",
+    "EventState",
     "EventStream",
+    "EventSummary",
     "File",
     "Filter",
     "ForbiddenError",
@@ -320,6 +345,7 @@ __all__ = [
     "UnknownEvent",
     "Video",
     "Voice",
+    "WidgetAnswer",
     "__version__",
     "diagnose_signature",
     "encode_message",

@@ -5,15 +5,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from .enums import AccountState, EventKind, MessageType
+from .enums import AccountState, AttachmentState, EventKind, EventState, MessageType, Origin
 from .events import KeptEvent, Participant, _datetime, _OpenRecord, _Record
 
 __all__ = [
     "Account",
+    "Attached",
+    "Attachment",
+    "Attempt",
     "BackfillProgress",
     "Connected",
     "CreatedChat",
     "DeadLetter",
+    "EventDelivery",
+    "EventLife",
+    "EventSummary",
     "Filter",
     "HistoryContact",
     "HistoryLocation",
@@ -22,6 +28,7 @@ __all__ = [
     "Ingested",
     "MessageReceipt",
     "Subscription",
+    "WidgetAnswer",
 ]
 
 
@@ -279,3 +286,163 @@ class Account(_OpenRecord):
     def heard_at(self) -> datetime | None:
         """When its last webhook came, in UTC; of this process only."""
         return _datetime(None, self.heard_at_msec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EventSummary(_OpenRecord):
+    """An event that is kept, without its body."""
+
+    _PARTS = {"kind": EventKind, "origin": Origin}
+
+    event_id: str
+    """Unique in this store and among stores."""
+    channel_id: str
+    """The channel it came for."""
+    account_id: str
+    """The account inside the chat service."""
+    scope_id: str
+    """The connection of both."""
+    kind: EventKind
+    """What it tells of."""
+    received_at_msec: int
+    """When it was received, in Unix milliseconds."""
+    origin: Origin
+    """How it came here."""
+    conflicting_duplicate: bool
+    """Whether its message id came before, with other content."""
+    size: int
+    """Of the body, in bytes; 0 where it was dropped for room."""
+    conversation_ref_id: str | None = None
+    """The conversation, by amoCRM's id."""
+    conversation_id: str | None = None
+    """The conversation, by the integration's id."""
+    message_ref_id: str | None = None
+    """The message, by amoCRM's id."""
+
+    @property
+    def received_at(self) -> datetime | None:
+        """When it was received, in UTC."""
+        return _datetime(None, self.received_at_msec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EventDelivery(_OpenRecord):
+    """Where an event is in a subscription."""
+
+    _PARTS = {"state": EventState}
+
+    subscription: str
+    """The subscription's name."""
+    state: EventState
+    """Where it is there."""
+    attempts: int
+    """How often it was handed out; 0 where that is not known any more."""
+    again: bool
+    """Whether it was replayed or requeued."""
+    place: int | None = None
+    """Its place, while it is open or dead."""
+    until_msec: int | None = None
+    """When its lease or its delay ends, in Unix milliseconds."""
+
+    @property
+    def until(self) -> datetime | None:
+        """When its lease or its delay ends, in UTC."""
+        return _datetime(None, self.until_msec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, match_args=False)
+class EventLife(_Record):
+    """An event that is kept, and what became of it. ``case EventLife(event, deliveries)``."""
+
+    __match_args__ = ("event", "deliveries")
+
+    summary: EventSummary
+    """What is said of it in lists."""
+    event: KeptEvent
+    """The event."""
+    deliveries: tuple[EventDelivery, ...]
+    """Where it is in each lasting subscription, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Attached(_Record):
+    """A file that was attached."""
+
+    url: str = field(repr=False)
+    """Its address, to be sent as the media of a message. Who knows it can read the file."""
+    size: int
+    """In bytes."""
+    content_type: str
+    """Its media type."""
+    expires_at_msec: int
+    """Until when the address works, in Unix milliseconds."""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Until when the address works, in UTC."""
+        return _datetime(None, self.expires_at_msec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Attachment(_OpenRecord):
+    """What a message came with."""
+
+    _PARTS = {"state": AttachmentState}
+
+    event_id: str
+    """The message's event."""
+    state: AttachmentState
+    """How far its fetching is."""
+    url: str = field(repr=False)
+    """Where the message says it is."""
+    attempts: int
+    """How often it was tried."""
+    next_at_msec: int
+    """When it is tried next, in Unix milliseconds."""
+    size: int
+    """In bytes; 0 before it is fetched."""
+    file_name: str | None = field(default=None, repr=False)
+    """The name that the message gave it."""
+    content_type: str | None = None
+    """Its media type, as the server it was fetched from has it."""
+    problem: str | None = None
+    """Why the last attempt failed."""
+    path: str | None = None
+    """Where it is on disk, once it is fetched; deleted with its event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Attempt(_OpenRecord):
+    """Somebody wants to connect an account.
+
+    The CRM has vouched for the account and its user, and nobody yet for login and password.
+    """
+
+    login: str = field(repr=False)
+    """The login in the operator's own service."""
+    password: str = field(repr=False)
+    """The password that belongs to it."""
+    client_id: str
+    """The integration."""
+    crm_account_id: int
+    """The account's number in the CRM."""
+    crm_user_id: int
+    """The number of the CRM's user."""
+    origin: str
+    """The account's address, such as ``https://example.amocrm.ru``."""
+    account_id: str
+    """The account inside the chat service, as the page says; the CRM's word on it is asked later."""
+    peer: str
+    """The address of whoever asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class WidgetAnswer(_Record):
+    """What the widget is to be answered."""
+
+    status: int
+    """The HTTP status."""
+    headers: tuple[tuple[str, str], ...]
+    """The headers, with names in lower case."""
+    body: bytes = field(repr=False)
+    """The body."""

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 __all__ = [
     "AccountState",
+    "AttachmentState",
     "DeliveryErrorCode",
     "DeliveryState",
     "EventKind",
+    "EventState",
     "ItemState",
     "MessageType",
     "Origin",
@@ -127,6 +129,35 @@ class AccountState(_OpenEnum):
     DISCONNECTED = "disconnected"
     DISABLED = "disabled"
     """The account switched the integration off."""
+
+
+class AttachmentState(_OpenEnum):
+    """How far the fetching of an attachment is."""
+
+    PENDING = "pending"
+    """It is to be fetched, perhaps again."""
+    FETCHED = "fetched"
+    FAILED = "failed"
+    """It was given up."""
+
+
+class EventState(_OpenEnum):
+    """Where an event is in a subscription."""
+
+    WAITING = "waiting"
+    """Behind an earlier one of its conversation, or not looked at yet."""
+    READY = "ready"
+    """It goes to the next consumer with room."""
+    LEASED = "leased"
+    """It is handed out."""
+    DELAYED = "delayed"
+    """It is to be handed out again, later."""
+    DEAD = "dead"
+    """It was given up."""
+    SETTLED = "settled"
+    """It was dealt with, or dropped, or is older than the subscription."""
+    LEFT_OUT = "left_out"
+    """The subscription's filter leaves it out."""
 
 
 class DeliveryState(_OpenEnum):

@@ -41,10 +41,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::Rng;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::fs::File;
+use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -224,6 +225,18 @@ impl Media {
     pub async fn attach_bytes(&self, file: NewFile, bytes: impl Into<Bytes> + Send) -> Result<Attached> {
         let bytes = bytes.into();
         self.attach(file, futures_util::stream::once(async { Ok(bytes) })).await
+    }
+
+    /// As [`Media::attach`], for a file on disk.
+    ///
+    /// # Errors
+    /// As for [`Media::attach`]; [`ErrorKind::InvalidArgument`] where the file cannot be read.
+    pub async fn attach_file(&self, file: NewFile, path: &Path) -> Result<Attached> {
+        // Without the path, which may hold a name.
+        let unread =
+            |error: std::io::Error| Error::invalid("path", format!("cannot be read: {}", error.kind()));
+        let opened = File::open(path).await.map_err(unread)?;
+        self.attach(file, ReaderStream::new(opened).map(|part| part.map_err(unread))).await
     }
 
     /// What the message of this event came with.

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::json;
 use sha2::Sha256;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -79,17 +78,7 @@ impl Authorizer for HttpAuthorizer {
             allow: bool,
         }
         let unclear = |said: &str| Error::new(ErrorKind::Unavailable, format!("widget.service_url {said}"));
-        let body = json!({
-            "login": attempt.login,
-            "password": attempt.password.expose_secret(),
-            "client_id": attempt.client_id,
-            "crm_account_id": attempt.crm_account_id,
-            "crm_user_id": attempt.crm_user_id,
-            "origin": attempt.origin,
-            "account_id": attempt.account_id,
-            "peer": attempt.peer,
-        })
-        .to_string();
+        let body = attempt.to_json().to_string();
         let time = (self.clock.now_msec() / 1000).to_string();
         let sent = self
             .http

@@ -26,3 +26,11 @@ async def call(
         started.cancel()
         raise
     return json.loads(answer) if answer else None
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that coroutines of the program run in."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,27 +1,41 @@
 """The whole channel in the process."""
 
+import json
 import os
 import time
 from base64 import b64decode
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .._handlers import Handlers, _H
+from .._handlers import Handlers, _A, _H, decider
 from .._native import arguments, configuration, make
-from ..answers import Account, BackfillProgress, Connected, DeadLetter, Filter, Ingested, Subscription
+from ..answers import (
+    Account,
+    BackfillProgress,
+    Connected,
+    DeadLetter,
+    EventDelivery,
+    EventLife,
+    EventSummary,
+    Filter,
+    Ingested,
+    Subscription,
+)
 from ..enums import EventKind
 from ..events import KeptEvent, OutboxItem, _kept_from_json
-from ..exceptions import LeaseLostError
+from ..exceptions import AmochatsError, LeaseLostError, MisuseError
 from ..messages import _json
 from ..payloads import CreateChat, DeliveryStatus, EditMessage, NewMessage, Reaction, _milliseconds
-from ._call import call
+from ._call import call, running_loop
 from ._work import work
 from .client import AsyncClient
 from .delivery import Delivered, _Lease, delivered
+from .media import ChannelMedia
+from .widget import ChannelWidget
 
 # unasync: off
 if TYPE_CHECKING:
@@ -64,6 +78,8 @@ class Channel:
         self._native: Any = make("Channel", *configuration(config, environ))
         self._handlers = Handlers()
         self._outbox = Outbox(self._native)
+        self._media = ChannelMedia(self._native)
+        self._widget = ChannelWidget(self._native)
 
     @classmethod
     def _over(cls: type[_C], native: Any, handlers: Handlers) -> _C:
@@ -71,6 +87,8 @@ class Channel:
         channel._native = native
         channel._handlers = handlers
         channel._outbox = Outbox(native)
+        channel._media = ChannelMedia(native)
+        channel._widget = ChannelWidget(native)
         return channel
 
     # unasync: off
@@ -112,6 +130,11 @@ class Channel:
             MisuseError: It was opened before.
         """
         await call(self._native, "open")
+        try:
+            self._authorize()
+        except AmochatsError:
+            await self.aclose()
+            raise
 
     async def aclose(self) -> None:
         """Ends: what is not settled is given back, what is in flight is finished. May be repeated."""
@@ -178,6 +201,40 @@ class Channel:
         """
         values = {"scope_id": scope_id, "signature": signature}
         return Ingested._read(await call(self._native, "ingest", values, body))
+
+    # Files, and the widget
+
+    @property
+    def media(self) -> ChannelMedia:
+        """Files that go with messages."""
+        return self._media
+
+    @property
+    def widget(self) -> ChannelWidget:
+        """The widget's calls, for another HTTP server."""
+        return self._widget
+
+    def authorizer(self, decide: _A) -> _A:
+        """Has a function decide who may connect an account with the widget.
+
+        It is called with an :class:`Attempt` and returns whether that may; it may be a coroutine
+        function. It takes the place of what the configuration says, and has 5 s. What it raises is
+        logged, and the widget is told to try again. An unknown login and a wrong password are both
+        False, and should take the same time.
+
+        Raises:
+            ConfigError: The channel is open and ``[widget]`` is not configured; else from :meth:`open`.
+        """
+        self._handlers.authorizer = decide
+        # Before the channel is open: then.
+        with suppress(MisuseError):
+            self._authorize()
+        return decide
+
+    def _authorize(self) -> None:
+        decide = self._handlers.authorizer
+        if decide is not None:
+            self._native.set_authorizer(decider(decide, running_loop()))
 
     # Events
 
@@ -295,6 +352,52 @@ class Channel:
                 yield event
             if len(page) < _PAGE:
                 return
+
+    async def list_summaries(
+        self,
+        *,
+        filter: Filter | None = None,
+        newest_first: bool = False,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: str | None = None,
+    ) -> AsyncIterator[EventSummary]:
+        """Iterates over the events that are kept, without their bodies.
+
+        Args:
+            filter: Those that fit. Other than for a subscription, no kinds are all kinds.
+            newest_first: In place of the oldest first.
+            since: Received at or after this aware time.
+            until: Received before this aware time.
+            after: Those after the event of this id, in this order.
+        """
+        values: dict[str, Any] = {
+            "filter": None if filter is None else filter._write(),
+            "newest_first": newest_first,
+            "since": None if since is None else _milliseconds(since, "since"),
+            "until": None if until is None else _milliseconds(until, "until"),
+            "limit": _PAGE,
+        }
+        while True:
+            page = await call(self._native, "list_summaries", values | {"after": after})
+            for found in page:
+                after = found["event_id"]
+                yield EventSummary._read(found)
+            if len(page) < _PAGE:
+                return
+
+    async def event_life(self, event_id: str) -> EventLife:
+        """An event that is kept, and where it is in each subscription.
+
+        Raises:
+            NotFoundError: There is none of this id, or it is not kept any more.
+        """
+        found = await call(self._native, "life", {"event_id": event_id})
+        return EventLife(
+            summary=EventSummary._read(found["summary"]),
+            event=_kept(found),
+            deliveries=tuple(EventDelivery._read(delivery) for delivery in found["deliveries"]),
+        )
 
     async def purge(self, scope_id: str, conversation: str) -> int:
         """Deletes the events of a conversation for good, settled or not.
@@ -450,6 +553,93 @@ class Channel:
             NotFoundError: It is not known.
         """
         await call(self._native, "forget_account", {"scope_id": scope_id})
+
+    # Channels and accounts while everything runs. What is set holds until the process ends, or
+    # reload() sets all of them anew.
+
+    async def set_channel(self, config: Mapping[str, Any]) -> None:
+        """Adds a channel, or replaces the one of the same id with all that belongs to it.
+
+        Args:
+            config: What a ``[[channel]]`` of the configuration says.
+
+        Raises:
+            ConfigError: It cannot be used; nothing has changed.
+        """
+        await call(self._native, "admin.set_channel", body=json.dumps(dict(config)).encode())
+
+    async def remove_channel(self, channel_id: str) -> None:
+        """Removes a channel: its webhooks are answered 404, its outbox waits.
+
+        Raises:
+            UnknownChannelError: It is not configured.
+            ConfigError: It is the only one.
+        """
+        await call(self._native, "admin.remove_channel", {"channel_id": channel_id})
+
+    async def rotate_secret(
+        self, secret: str, *, until: datetime | None = None, channel_id: str | None = None
+    ) -> None:
+        """Signs with another secret from now on.
+
+        Args:
+            secret: The new one.
+            until: The aware time up to which webhooks under the one before are accepted; until the next
+                rotation, unless given.
+            channel_id: Which channel's, where several are configured.
+
+        Raises:
+            UnknownChannelError: It is not configured.
+            ConfigError: The secret cannot be one.
+        """
+        values = {"secret": secret, "channel_id": channel_id}
+        if until is not None:
+            moment = datetime.fromtimestamp(_milliseconds(until, "until") // 1000, timezone.utc)
+            values["until"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        await call(self._native, "admin.rotate_secret", values)
+
+    async def set_account(
+        self,
+        account_id: str,
+        *,
+        channel_id: str | None = None,
+        connect: bool = False,
+        title: str | None = None,
+        hook_version: str | None = None,
+        crm_account_id: int | None = None,
+    ) -> None:
+        """Adds an account to a channel, or replaces what was set of it.
+
+        Args:
+            account_id: The account inside the chat service.
+            channel_id: Which channel's, where several are configured.
+            connect: Connects it, and keeps it connected.
+            title: The channel's name in this account.
+            hook_version: The form of webhooks: ``v2``, or ``v1``.
+            crm_account_id: The account's number in the CRM.
+
+        Raises:
+            UnknownChannelError: The channel is not configured.
+            ConfigError: A value cannot be used.
+        """
+        account = {
+            "id": account_id,
+            "connect": connect,
+            "title": title,
+            "hook_version": hook_version,
+            "crm_account_id": crm_account_id,
+        }
+        body = json.dumps({name: value for name, value in account.items() if value is not None})
+        await call(self._native, "admin.set_account", {"channel_id": channel_id}, body.encode())
+
+    async def remove_account(self, account_id: str, *, channel_id: str | None = None) -> None:
+        """Forgets what was set of an account, which stays connected until :meth:`disconnect`.
+
+        Raises:
+            NotFoundError: It was not set.
+        """
+        values = {"account_id": account_id, "channel_id": channel_id}
+        await call(self._native, "admin.remove_account", values)
 
     # Backfill
 
