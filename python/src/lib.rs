@@ -18,6 +18,8 @@ mod errors;
 mod gate;
 #[cfg(feature = "runtime")]
 mod logs;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 
 use amochats::{Error, ErrorKind, HistoryPage, NewMessage, VerifiedBody};
 use pyo3::exceptions::PyImportError;
@@ -244,6 +246,8 @@ fn add_runtime(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::NativeCrmClient>()?;
     module.add_class::<client::NativeStream>()?;
     module.add_class::<consumer::NativeConsumer>()?;
+    #[cfg(feature = "sandbox")]
+    module.add_class::<sandbox::NativeSandbox>()?;
     module.add_function(wrap_pyfunction!(bridge::start, module)?)?;
     module.add_function(wrap_pyfunction!(bridge::block, module)?)?;
     module.add_function(wrap_pyfunction!(bridge::_shutdown, module)?)
