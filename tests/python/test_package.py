@@ -1,5 +1,6 @@
 """The package as it is installed: its types, its documentation, its example."""
 
+import ast
 import doctest
 import importlib
 import importlib.metadata
@@ -111,6 +112,24 @@ def test_the_readme_works() -> None:
 
     exec(send, {"amochats": amochats, "path": "/v2/x", "host": "https://amojo.example", "requests": requests})
     assert told[1][0] == "https://amojo.example/v2/x" and told[1][2]
+
+
+def test_the_guide_works() -> None:
+    guide = ROOT / "docs/python.md"
+    assert doctest.testfile(str(guide), module_relative=False).failed == 0
+    text = guide.read_text()
+    for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        compile(program, "python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    examples = re.findall(r"\(\.\./(python/examples/\w+\.py)\)", text)
+    assert len(examples) >= 6 and all((ROOT / example).exists() for example in examples)
+
+
+def test_the_reference_is_built_without_warnings(tmp_path: Path) -> None:
+    modules = ["amochats", "amochats.asgi", "amochats.wsgi", "amochats.django", "amochats.sandbox"]
+    done = run("-W", "error", "-m", "pdoc", "--docformat", "google", "--output-directory", tmp_path, *modules)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "amochats.html").read_text()
+    assert all(f'id="{name}"' in page for name in amochats.__all__ if name != "__version__")
 
 
 def test_the_example_program_works() -> None:
