@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the wheel that is shipped, checks it with auditwheel and prints its size. Arguments go to maturin:
+# Builds the source distribution, from it the wheel that is shipped, checks it with auditwheel and prints its size. Arguments go to maturin:
 # packaging/wheel.sh --no-default-features is the small one, which signs, verifies and parses.
 set -euo pipefail
 
@@ -14,11 +14,11 @@ if [ ! -x "$venv/bin/auditwheel" ]; then
 fi
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-"$venv/bin/maturin" build --quiet --locked --profile dist --strip --manifest-path "$root/python/Cargo.toml" \
+"$venv/bin/maturin" build --sdist --quiet --locked --profile dist --strip --manifest-path "$root/python/Cargo.toml" \
     --target-dir "$target" --interpreter "$venv/bin/python" "$@" --out "$out"
 "$venv/bin/auditwheel" show "$out"/*.whl
 mkdir -p "$target/wheels"
-for wheel in "$out"/*.whl; do
+for wheel in "$out"/*; do
     cp "$wheel" "$target/wheels/"
     printf '%s: %d KiB\n' "$(basename "$wheel")" "$(($(stat -c %s "$wheel") / 1024))"
 done
