@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the source distribution, from it the wheel that is shipped, checks it with auditwheel and prints its size. Arguments go to maturin:
+# Builds the source distribution, from it the wheel that is shipped, checks it with auditwheel and prints
+# the sizes. Arguments go to maturin, which then builds from the checkout:
 # packaging/wheel.sh --no-default-features is the small one, which signs, verifies and parses.
 set -euo pipefail
 
@@ -12,9 +13,12 @@ if [ ! -x "$venv/bin/auditwheel" ]; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --constraint "$root/tests/python/requirements.txt" \
         maturin auditwheel
 fi
+# A source distribution is of the whole module: a smaller one would lack crates.
+source=(--sdist)
+[ $# -eq 0 ] || source=()
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-"$venv/bin/maturin" build --sdist --quiet --locked --profile dist --strip --manifest-path "$root/python/Cargo.toml" \
+"$venv/bin/maturin" build "${source[@]}" --quiet --locked --profile dist --strip --manifest-path "$root/python/Cargo.toml" \
     --target-dir "$target" --interpreter "$venv/bin/python" "$@" --out "$out"
 "$venv/bin/auditwheel" show "$out"/*.whl
 mkdir -p "$target/wheels"
