@@ -5,7 +5,7 @@ KILLS ?= 500
 CUTS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop check widget bench torture fuzz man header baseline abi deb docs install fmt
+.PHONY: help run test interop check widget bench torture fuzz man docs wheel install header abi baseline deb fmt
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -29,6 +29,7 @@ bench: ## Ratios against a baseline of the same run; a backlog of 1,000,000 even
 	$(CARGO) bench --locked --package amochats-tests --bench bench
 	$(CARGO) bench --locked --package amochats-tests --bench backlog
 	$(CARGO) bench --locked --package amochats-sandbox
+	tests/benches/python/run.sh
 
 torture: ## Hundreds of kills and power cuts under load; make torture KILLS=500 CUTS=50 SEED=1 repeats one
 	$(CARGO) build --locked --package amochats-server
@@ -40,6 +41,12 @@ fuzz: ## Fuzz targets, a minute each: make fuzz FUZZ_SECONDS=600
 
 man: ## The man pages: make man OUT=/usr/local/share/man/man1
 	$(CARGO) run --quiet --locked --package amochats-server -- man --out $(or $(OUT),target/man)
+
+docs: ## The reference of the Python module, in target/python-docs
+	@python/docs.sh
+
+wheel: ## The Python wheel of a release build and its size, in target/wheels; ARGS=--no-default-features is small
+	@packaging/wheel.sh $(ARGS)
 
 header: ## Writes ffi/include/amochats.h anew
 	AMOCHATS_WRITE_HEADER=1 $(CARGO) test --quiet --locked --package amochats-ffi --test header

@@ -11,6 +11,8 @@ use crate::consumer::NativeConsumer;
 use crate::errors;
 use crate::gate;
 use crate::logs;
+#[cfg(feature = "sandbox")]
+use crate::sandbox::NativeSandbox;
 use amochats::{Error, ErrorKind, Result};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -199,6 +201,10 @@ fn work(target: &Bound<'_, PyAny>, name: String, arguments: Vec<u8>, body: Vec<u
     }
     if let Ok(stream) = target.cast::<NativeStream>() {
         return Ok(stream.get().work());
+    }
+    #[cfg(feature = "sandbox")]
+    if let Ok(sandbox) = target.cast::<NativeSandbox>() {
+        return Ok(sandbox.get().work(&name));
     }
     Ok(target.cast::<NativeCrmClient>()?.get().work(name, arguments, body))
 }

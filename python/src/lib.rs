@@ -24,6 +24,8 @@ mod logs;
 mod media;
 #[cfg(feature = "runtime")]
 mod widget;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 
 use amochats::{Error, ErrorKind, HistoryPage, NewMessage, VerifiedBody};
 use pyo3::exceptions::PyImportError;
@@ -250,6 +252,8 @@ fn add_runtime(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::NativeCrmClient>()?;
     module.add_class::<client::NativeStream>()?;
     module.add_class::<consumer::NativeConsumer>()?;
+    #[cfg(feature = "sandbox")]
+    module.add_class::<sandbox::NativeSandbox>()?;
     module.add_function(wrap_pyfunction!(bridge::start, module)?)?;
     module.add_function(wrap_pyfunction!(bridge::block, module)?)?;
     module.add_function(wrap_pyfunction!(bridge::_shutdown, module)?)

@@ -28,7 +28,8 @@ if [ ! -e "$venv/complete" ]; then
     done
     install=(install --quiet --disable-pip-version-check --constraint "$here/requirements.txt")
     "$venv/build/bin/pip" "${install[@]}" maturin
-    "$venv/test/bin/pip" "${install[@]}" pytest pytest-xdist mypy pyright uvloop anyio
+    "$venv/test/bin/pip" "${install[@]}" pytest pytest-xdist mypy pyright uvloop anyio \
+        uvicorn gunicorn uvicorn-worker fastapi starlette flask django django-stubs pdoc
     touch "$venv/complete"
 fi
 

@@ -1,5 +1,6 @@
 """The package as it is installed: its types, its documentation, its example."""
 
+import ast
 import doctest
 import importlib
 import importlib.metadata
@@ -13,6 +14,11 @@ import sysconfig
 from pathlib import Path
 
 import amochats
+import amochats.asgi
+import amochats.django
+import amochats.pytest_plugin
+import amochats.sandbox
+import amochats.wsgi
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +35,7 @@ def with_path(folder: Path) -> dict[str, str]:
 
 def test_the_installed_package_is_tested() -> None:
     assert Path(amochats.__file__).is_relative_to(sysconfig.get_path("purelib"))
-    assert len(MODULES) == 15
+    assert len(MODULES) == 22
 
 
 def test_the_version_is_that_of_the_workspace() -> None:
@@ -42,10 +48,21 @@ def test_the_version_is_that_of_the_workspace() -> None:
 
 def test_everything_public_is_documented() -> None:
     assert sorted(amochats.__all__) == sorted(set(amochats.__all__))
-    for name in amochats.__all__:
-        value = getattr(amochats, name)
-        if inspect.isclass(value) or inspect.isfunction(value) or inspect.ismodule(value):
-            assert inspect.getdoc(value) and not str(value.__doc__).startswith(f"{name}("), name
+    public = {name: getattr(amochats, name) for name in amochats.__all__}
+    for module in (amochats.asgi, amochats.wsgi, amochats.django, amochats.sandbox, amochats.pytest_plugin):
+        assert inspect.getdoc(module)
+        public |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
+    for name, value in list(public.items()):
+        if inspect.isclass(value):
+            own = {member: held for member, held in vars(value).items() if not member.startswith("_")}
+            public |= {f"{name}.{member}": held for member, held in own.items()}
+    missing = []
+    for name, value in public.items():
+        if isinstance(value, type | property | classmethod | staticmethod) or inspect.isfunction(value):
+            # A dataclass writes its signature where there is nothing.
+            if not inspect.getdoc(value) or str(value.__doc__).startswith(f"{name}("):
+                missing.append(name)
+    assert missing == [] and len(public) > 300
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -62,7 +79,7 @@ def test_some_examples_were_run() -> None:
         if test.examples
     }
     functions = {f"{f.__module__}.{f.__name__}" for f in vars(amochats).values() if inspect.isfunction(f)}
-    assert tested == functions | {"amochats", "amochats.enums", "amochats.payloads"}
+    assert tested == functions | {"amochats", *(f"amochats.{name}" for name in ("asgi", "enums", "payloads", "sandbox"))}
 
 
 def test_the_blocking_classes_are_those_that_are_generated() -> None:
@@ -95,6 +112,24 @@ def test_the_readme_works() -> None:
 
     exec(send, {"amochats": amochats, "path": "/v2/x", "host": "https://amojo.example", "requests": requests})
     assert told[1][0] == "https://amojo.example/v2/x" and told[1][2]
+
+
+def test_the_guide_works() -> None:
+    guide = ROOT / "docs/python.md"
+    assert doctest.testfile(str(guide), module_relative=False).failed == 0
+    text = guide.read_text()
+    for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        compile(program, "python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    examples = re.findall(r"\(\.\./(python/examples/\w+\.py)\)", text)
+    assert len(examples) >= 6 and all((ROOT / example).exists() for example in examples)
+
+
+def test_the_reference_is_built_without_warnings(tmp_path: Path) -> None:
+    modules = ["amochats", "amochats.asgi", "amochats.wsgi", "amochats.django", "amochats.sandbox"]
+    done = run("-W", "error", "-m", "pdoc", "--docformat", "google", "--output-directory", tmp_path, *modules)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "amochats.html").read_text()
+    assert all(f'id="{name}"' in page for name in amochats.__all__ if name != "__version__")
 
 
 def test_the_example_program_works() -> None:

@@ -35,7 +35,7 @@ fn dependencies_point_inwards() {
         ("amochats-sandbox", &["amochats"]),
         ("amochats-server", &["amochats", "amochats-proto", "amochats-runtime", "amochats-sandbox"]),
         ("amochats-ffi", &["amochats", "amochats-runtime"]),
-        ("amochats-python", &["amochats", "amochats-runtime"]),
+        ("amochats-python", &["amochats", "amochats-runtime", "amochats-sandbox"]),
     ] {
         let mut ours = dependencies(package, &[]);
         ours.retain(|name| name.starts_with("amochats") && name != package);

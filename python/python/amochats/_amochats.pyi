@@ -23,6 +23,7 @@ __all__ = [
     "CrmClient",
     "Stream",
     "Consumer",
+    "Sandbox",
     "start",
     "block",
     "_shutdown",
@@ -97,6 +98,11 @@ class Stream: ...
 @final
 class Consumer:
     def take(self) -> list[tuple[str, int, bool, bytes, bytes]]: ...
+
+# With the cargo feature `sandbox`.
+@final
+class Sandbox:
+    def __new__(cls, settings: bytes) -> Sandbox: ...
 
 def start(
     target: Any,

@@ -162,7 +162,12 @@ class BlockingChannel:
         return Client._of(self._native.client(channel_id))
 
     def ingest(
-        self, body: bytes | bytearray | memoryview, signature: str | None, scope_id: str
+        self,
+        body: bytes | bytearray | memoryview,
+        signature: str | None,
+        scope_id: str,
+        *,
+        timeout: float | None = None,
     ) -> Ingested:
         """Takes in a webhook that another HTTP server received: verifies it, keeps it, then returns.
 
@@ -173,14 +178,16 @@ class BlockingChannel:
             body: The raw body, as it came.
             signature: The ``X-Signature`` header; None where there is none.
             scope_id: The last part of the address.
+            timeout: Seconds to keep it in; the vendor waits 5 for the answer. None waits for ever.
 
         Raises:
             SignatureError: The webhook is not genuine.
+            RequestTimeoutError: It was not kept in time. It may be kept all the same.
             UnknownChannelError: The scope is of no channel that is configured.
             StoreError: It is not promised to be kept.
         """
         values = {"scope_id": scope_id, "signature": signature}
-        return Ingested._read(call(self._native, "ingest", values, body))
+        return Ingested._read(call(self._native, "ingest", values, body, timeout))
 
     # Files, and the widget
 
