@@ -29,7 +29,7 @@ test("from the installation to the first message, off, and on again", async (t) 
   await shown.fill("shop-1", "wrong password");
   await shown.install.click();
   await seen(shown.status("error").getByText("The login or password is wrong"));
-  assert.equal((await all.front.next("/widget/oauth")).status, 200);
+  assert.equal((await all.front.next("/oauth/redirect")).status, 200);
   assert.equal((await all.front.next("/widget/connect")).status, 403);
   assert.equal(await shown.password.inputValue(), "", "a wrong password is not shown again");
   assert.equal(await shown.login.inputValue(), "shop-1");
@@ -56,7 +56,7 @@ test("from the installation to the first message, off, and on again", async (t) 
 
   await shown.uninstall.click();
   await seen(shown.tile("install"));
-  const hook = await all.front.next("/widget/disabled");
+  const hook = await all.front.next("/disable");
   const given = new URLSearchParams(hook.url.split("?")[1]);
   const signature = createHmac("sha256", all.integration.client_secret).update(`${all.integration.client_id}|${account.id}`).digest("hex");
   assert.deepEqual([hook.status, given.get("signature")], [200, signature]);
@@ -89,7 +89,7 @@ test("the server may hear of the installation after the widget's call", async (t
   // The installation is let through, since the server would wait for it for ever.
   await seen(shown.status("error").getByText("has not confirmed the installation yet"));
   await seen(shown.tile("installed"));
-  assert.equal((await all.front.next("/widget/oauth")).status, 200);
+  assert.equal((await all.front.next("/oauth/redirect")).status, 200);
   await shown.connect.click();
   await seen(shown.state("connected"));
 });
@@ -137,7 +137,7 @@ test("a server that cannot be reached, does not allow the page, or fails is said
   await all.front.reopen();
   // The code went nowhere while the server was away, and the CRM does not repeat it.
   await all.control("POST", `crm/integrations/${all.integration.client_id}/install`, { account_id: all.accounts[0] });
-  await all.front.next("/widget/oauth");
+  await all.front.next("/oauth/redirect");
 
   all.front.cors = false;
   await shown.connect.click();
@@ -167,7 +167,11 @@ test("a slow server is waited for, then given up, and what it did meanwhile is f
   await shown.fill();
   const never = new Promise(() => {});
   let arrived;
-  all.front.way = () => { arrived(); return never; };
+  all.front.way = ({ path }) => {
+    if (!path.startsWith("/widget/")) return true;
+    arrived();
+    return never;
+  };
   const slow = async (act) => {
     const there = new Promise((resolve) => { arrived = resolve; });
     await act();
@@ -276,7 +280,7 @@ test("switching off never connects, whatever the form has", async (t) => {
   await shown.uninstall.click();
   await seen(shown.log('onSave({"active":"N"}) → true'));
   await seen(shown.tile("install"));
-  assert.equal((await all.front.next("/widget/disabled")).status, 200);
+  assert.equal((await all.front.next("/disable")).status, 200);
   assert.ok(!all.front.seen.some(({ path }) => path === "/widget/connect"));
 });
 
@@ -345,7 +349,9 @@ test("where the CRM calls the server is set on the page", async (t) => {
   const form = shown.page.getByTestId("addresses");
   await form.getByLabel("Redirect URI").fill("http://127.0.0.1:9/oauth");
   await form.getByLabel("Disable hook").fill("http://127.0.0.1:9/off");
+  const saved = shown.page.waitForResponse((answer) => answer.request().method() === "PATCH");
   await form.getByRole("button").click();
+  await saved;
   await shown.page.reload();
   assert.equal(await form.getByLabel("Redirect URI").inputValue(), "http://127.0.0.1:9/oauth");
   const [integration] = (await all.control("GET", "crm")).integrations;

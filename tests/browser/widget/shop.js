@@ -10,9 +10,9 @@ import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { atEnd, open, sandbox } from "../support.js";
+import { start } from "./amochats.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
-const { start } = await import(process.env.WIDGET_OPERATOR ?? "./operator.js");
 export const USERS = { "shop-1": "correct horse", "shop-2": "battery staple" };
 const ACCOUNTS = ["11111111-aaaa-4aaa-8aaa-111111111111", "22222222-bbbb-4bbb-8bbb-222222222222"];
 
@@ -87,17 +87,24 @@ async function build(t, server) {
   return folder;
 }
 
-/** All of it, for a test. `page(account, options)` opens the CRM's page for the first or the second account. */
-export async function shop(t) {
+// The browser is faster than any person.
+const MANY = "attempts = 1000\nattempts_per_peer = 1000";
+
+/**
+ * All of it, for a test. `limits` are lines of the server's `[widget]`. `page(account, options)` opens the CRM's page
+ * for the first or the second account.
+ */
+export async function shop(t, { limits = MANY } = {}) {
   const before = await front(t);
   const folder = await build(t, before.url);
   const up = await sandbox(t, { connected: false, args: ["--widget", `${folder}/unpacked`, ...ACCOUNTS.flatMap((id) => ["--account", id])] });
   const [integration] = up.ready.integrations;
-  const operator = await start(t, { publicUrl: before.url, crm: up.api, pages: up.page, channel: up.ready.channels[0], integration, users: USERS });
+  const operator = await start(t, { publicUrl: before.url, crm: up.api, pages: up.page, channel: up.ready.channels[0], integration, users: USERS, limits });
   before.target = operator.url;
   await up.control("PATCH", `crm/integrations/${integration.client_id}`, {
     redirect_uri: before.url + operator.redirectPath, disable_url: before.url + operator.disablePath,
   });
+  await up.control("PATCH", `channels/${up.ready.channel_id}`, { webhook_url: `${before.url}/webhook/:scope_id` });
 
   async function page(account = 0, { lang = "en", order = "before", expected = REFUSED, ...options } = {}) {
     const query = new URLSearchParams({ account: ACCOUNTS[account], lang, order });
