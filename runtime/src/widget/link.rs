@@ -133,6 +133,19 @@ impl Widget {
         origin: Option<&str>,
         claimed: &AccountId,
     ) -> Result<Value, Refusal> {
+        let linked = self.try_to_link(channel, integration, crm_account_id, origin, claimed).await;
+        self.0.metrics.widget.linked(linked.as_ref().err().map_or("connected", Refusal::code));
+        linked
+    }
+
+    async fn try_to_link(
+        &self,
+        channel: &Channel,
+        integration: &Integration,
+        crm_account_id: i64,
+        origin: Option<&str>,
+        claimed: &AccountId,
+    ) -> Result<Value, Refusal> {
         let key = account_key(&integration.client_id, crm_account_id);
         let _turn = self.0.turns.take(&key).await;
         let installed =
