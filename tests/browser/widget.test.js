@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
-import { accessible, close, launch, picture, seen } from "./support.js";
+import { accessible, amochats, close, launch, open, parts as managerParts, picture, seen } from "./support.js";
 import { shop, USERS } from "./widget/shop.js";
 
 before(launch);
@@ -15,6 +15,21 @@ async function connected(shown) {
   await shown.fill();
   await shown.install.click();
   await seen(shown.state("connected"));
+}
+
+/** A client's message arrives in the account, and the manager's answer is handed out by the server. */
+async function talk(t, all) {
+  const server = ["--server", all.operator.grpc];
+  const scope = `${all.ready.channel_id}_${all.accounts[0]}`;
+  await amochats("outbox", "send", ...server, "--scope-id", scope, "--conversation-id", "c-1", "--user-id", "u-1", "--name", "Reader", "--text", "Is my order ready?");
+  const { crm } = managerParts(await open(t, all.ready.page));
+  await crm.chat("Reader").click();
+  await seen(crm.message("Is my order ready?"));
+  await crm.input.fill("It is, since noon.");
+  await crm.send.click();
+  assert.equal((await all.front.next(`/webhook/${scope}`)).status, 200);
+  const event = JSON.parse(await amochats("listen", ...server, "--subscription", "crm", "--create", "--count", "1"));
+  assert.deepEqual([event.conversation_id, event.text], ["c-1", "It is, since noon."]);
 }
 
 test("from the installation to the first message, off, and on again", async (t) => {
@@ -45,8 +60,8 @@ test("from the installation to the first message, off, and on again", async (t) 
   await seen(shown.tile("installed"));
   const saved = (await all.control("GET", "widgets")).widgets[0].saved[0].fields;
   assert.deepEqual(JSON.parse(saved.link_state), { state: "connected", title: "Shop chat" });
-  await all.channel.writes("Is my order ready?");
-  assert.equal((await all.control("GET", "chats")).chats[0].last_message.content.text, "Is my order ready?");
+  await talk(t, all);
+  assert.match(all.operator.said(), /amochats::audit.*decision="?denied[^]*amochats::audit.*decision="?allowed/);
 
   await shown.page.reload();
   await shown.opener.click();
@@ -235,6 +250,27 @@ test("a token that the CRM would not give is refused in words", async (t) => {
       await shown.page.keyboard.press("Escape");
     }
   }
+});
+
+test("guessing is over soon, for whoever knows the password as well", async (t) => {
+  // As it is without a setting: ten attempts of an account.
+  const all = await shop(t, { limits: "" });
+  const shown = await all.page();
+  await shown.opener.click();
+  for (let guess = 1; guess <= 10; guess += 1) {
+    await shown.fill("shop-1", `guess ${guess}`);
+    await (guess === 1 ? shown.install : shown.connect).click();
+    assert.equal((await all.front.next("/widget/connect")).status, 403);
+    await seen(shown.status("error").getByText("The login or password is wrong"));
+  }
+  await shown.fill();
+  await shown.connect.click();
+  await seen(shown.status("error").getByText("Too many attempts. Try again in 1 min"));
+  assert.equal((await all.front.next("/widget/connect")).status, 429);
+  assert.deepEqual(await all.connections(), []);
+  const metrics = await (await fetch(`${all.operator.admin}/metrics`)).text();
+  assert.match(metrics, /amochats_widget_attempts_total\{decision="denied"\} 10\n/);
+  assert.match(metrics, /amochats_widget_attempts_total\{decision="limited"\} 1\n/);
 });
 
 test("two accounts at once are connected each for itself", async (t) => {

@@ -27,6 +27,7 @@ admin.address = "127.0.0.1:0"
 grpc.address = "127.0.0.1:0"
 store = { path = ${text(`${folder}/amochats.db`)}, min_free_bytes = 0 }
 backfill.on_start = false
+log.level = "debug"
 
 [widget]
 redirect_uri = ${text(publicUrl + REDIRECT)}
