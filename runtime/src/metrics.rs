@@ -8,6 +8,7 @@ pub(crate) use site::SiteMetrics;
 
 use crate::media::MediaMetrics;
 use crate::outbox::{CircuitState, Depth, ItemState};
+use crate::widget::WidgetMetrics;
 use amochats::{Error, Result};
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
@@ -28,6 +29,7 @@ pub struct Metrics {
     pub(crate) site: SiteMetrics,
     pub(crate) backlog: BacklogMetrics,
     pub(crate) media: MediaMetrics,
+    pub(crate) widget: WidgetMetrics,
     outbox_items: Family<InState, Gauge>,
     outbox_oldest: Gauge,
     outbox_attempts: Family<Attempt, Counter>,
@@ -84,6 +86,7 @@ impl Default for Metrics {
             site: SiteMetrics::default(),
             backlog: BacklogMetrics::default(),
             media: MediaMetrics::default(),
+            widget: WidgetMetrics::default(),
             outbox_items: Family::default(),
             outbox_oldest: Gauge::default(),
             outbox_attempts: Family::default(),
@@ -115,6 +118,7 @@ impl Default for Metrics {
         metrics.site.register(&mut registry);
         metrics.backlog.register(&mut registry);
         metrics.media.register(&mut registry);
+        metrics.widget.register(&mut registry);
         metrics.register_outbox(&mut registry);
         Self { registry, ..metrics }
     }

@@ -75,7 +75,8 @@ impl Runtime {
         let accounts = Accounts::open(store.clone(), clock.clone(), metrics.clone()).await?;
         let channels = Channels::new(config, inbox.clone(), accounts, clock.clone(), metrics.clone())?;
         let channels = Arc::new(channels);
-        let widget = Widget::open(config, store.clone(), channels.clone(), clock.clone()).await?;
+        let widget =
+            Widget::open(config, store.clone(), channels.clone(), clock.clone(), metrics.clone()).await?;
         let outbox = Outbox::start(
             store.clone(),
             channels.clone(),

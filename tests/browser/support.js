@@ -33,8 +33,12 @@ export function atEnd(t, end) {
 }
 
 /** Starts a command of `amochats`; resolves to its output once it ended. */
-export async function amochats(...args) {
-  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: {} });
+export const amochats = (...args) => amochatsWith("", ...args);
+
+/** The same, with a text for its standard input. */
+export async function amochatsWith(input, ...args) {
+  const child = spawn(binary, args, { stdio: ["pipe", "pipe", "pipe"], env: {} });
+  child.stdin.on("error", () => {}).end(input);
   let output = "";
   child.stdout.on("data", (data) => { output += data; });
   child.stderr.on("data", (data) => { output += data; });
@@ -43,8 +47,8 @@ export async function amochats(...args) {
   return output;
 }
 
-/** Starts a server of `amochats` for a test; resolves to its ready line and to what stops it. */
-async function serve(t, args) {
+/** Starts a server of `amochats` for a test; resolves to its ready line, what it says, and what stops it. */
+export async function serve(t, args) {
   const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: {} });
   let said = "";
   child.stderr.on("data", (data) => { said += data; });
@@ -60,7 +64,7 @@ async function serve(t, args) {
   atEnd(t, stop);
   const lines = createInterface({ input: child.stdout });
   const [line] = await Promise.race([once(lines, "line"), ended.then(() => assert.fail(`it ended: ${said}`))]);
-  return { ready: JSON.parse(line), stop };
+  return { ready: JSON.parse(line), stop, said: () => said };
 }
 
 const ZERO = "127.0.0.1:0";

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
-import { accessible, close, launch, picture, seen } from "./support.js";
+import { accessible, amochats, close, launch, open, parts as managerParts, picture, seen } from "./support.js";
 import { shop, USERS } from "./widget/shop.js";
 
 before(launch);
@@ -15,6 +15,21 @@ async function connected(shown) {
   await shown.fill();
   await shown.install.click();
   await seen(shown.state("connected"));
+}
+
+/** A client's message arrives in the account, and the manager's answer is handed out by the server. */
+async function talk(t, all) {
+  const server = ["--server", all.operator.grpc];
+  const scope = `${all.ready.channel_id}_${all.accounts[0]}`;
+  await amochats("outbox", "send", ...server, "--scope-id", scope, "--conversation-id", "c-1", "--user-id", "u-1", "--name", "Reader", "--text", "Is my order ready?");
+  const { crm } = managerParts(await open(t, all.ready.page));
+  await crm.chat("Reader").click();
+  await seen(crm.message("Is my order ready?"));
+  await crm.input.fill("It is, since noon.");
+  await crm.send.click();
+  assert.equal((await all.front.next(`/webhook/${scope}`)).status, 200);
+  const event = JSON.parse(await amochats("listen", ...server, "--subscription", "crm", "--create", "--count", "1"));
+  assert.deepEqual([event.conversation_id, event.text], ["c-1", "It is, since noon."]);
 }
 
 test("from the installation to the first message, off, and on again", async (t) => {
@@ -29,7 +44,7 @@ test("from the installation to the first message, off, and on again", async (t) 
   await shown.fill("shop-1", "wrong password");
   await shown.install.click();
   await seen(shown.status("error").getByText("The login or password is wrong"));
-  assert.equal((await all.front.next("/widget/oauth")).status, 200);
+  assert.equal((await all.front.next("/oauth/redirect")).status, 200);
   assert.equal((await all.front.next("/widget/connect")).status, 403);
   assert.equal(await shown.password.inputValue(), "", "a wrong password is not shown again");
   assert.equal(await shown.login.inputValue(), "shop-1");
@@ -45,8 +60,8 @@ test("from the installation to the first message, off, and on again", async (t) 
   await seen(shown.tile("installed"));
   const saved = (await all.control("GET", "widgets")).widgets[0].saved[0].fields;
   assert.deepEqual(JSON.parse(saved.link_state), { state: "connected", title: "Shop chat" });
-  await all.channel.writes("Is my order ready?");
-  assert.equal((await all.control("GET", "chats")).chats[0].last_message.content.text, "Is my order ready?");
+  await talk(t, all);
+  assert.match(all.operator.said(), /amochats::audit.*decision="?denied[^]*amochats::audit.*decision="?allowed/);
 
   await shown.page.reload();
   await shown.opener.click();
@@ -56,7 +71,7 @@ test("from the installation to the first message, off, and on again", async (t) 
 
   await shown.uninstall.click();
   await seen(shown.tile("install"));
-  const hook = await all.front.next("/widget/disabled");
+  const hook = await all.front.next("/disable");
   const given = new URLSearchParams(hook.url.split("?")[1]);
   const signature = createHmac("sha256", all.integration.client_secret).update(`${all.integration.client_id}|${account.id}`).digest("hex");
   assert.deepEqual([hook.status, given.get("signature")], [200, signature]);
@@ -89,7 +104,7 @@ test("the server may hear of the installation after the widget's call", async (t
   // The installation is let through, since the server would wait for it for ever.
   await seen(shown.status("error").getByText("has not confirmed the installation yet"));
   await seen(shown.tile("installed"));
-  assert.equal((await all.front.next("/widget/oauth")).status, 200);
+  assert.equal((await all.front.next("/oauth/redirect")).status, 200);
   await shown.connect.click();
   await seen(shown.state("connected"));
 });
@@ -137,7 +152,7 @@ test("a server that cannot be reached, does not allow the page, or fails is said
   await all.front.reopen();
   // The code went nowhere while the server was away, and the CRM does not repeat it.
   await all.control("POST", `crm/integrations/${all.integration.client_id}/install`, { account_id: all.accounts[0] });
-  await all.front.next("/widget/oauth");
+  await all.front.next("/oauth/redirect");
 
   all.front.cors = false;
   await shown.connect.click();
@@ -167,7 +182,11 @@ test("a slow server is waited for, then given up, and what it did meanwhile is f
   await shown.fill();
   const never = new Promise(() => {});
   let arrived;
-  all.front.way = () => { arrived(); return never; };
+  all.front.way = ({ path }) => {
+    if (!path.startsWith("/widget/")) return true;
+    arrived();
+    return never;
+  };
   const slow = async (act) => {
     const there = new Promise((resolve) => { arrived = resolve; });
     await act();
@@ -233,6 +252,27 @@ test("a token that the CRM would not give is refused in words", async (t) => {
   }
 });
 
+test("guessing is over soon, for whoever knows the password as well", async (t) => {
+  // As it is without a setting: ten attempts of an account.
+  const all = await shop(t, { limits: "" });
+  const shown = await all.page();
+  await shown.opener.click();
+  for (let guess = 1; guess <= 10; guess += 1) {
+    await shown.fill("shop-1", `guess ${guess}`);
+    await (guess === 1 ? shown.install : shown.connect).click();
+    assert.equal((await all.front.next("/widget/connect")).status, 403);
+    await seen(shown.status("error").getByText("The login or password is wrong"));
+  }
+  await shown.fill();
+  await shown.connect.click();
+  await seen(shown.status("error").getByText("Too many attempts. Try again in 1 min"));
+  assert.equal((await all.front.next("/widget/connect")).status, 429);
+  assert.deepEqual(await all.connections(), []);
+  const metrics = await (await fetch(`${all.operator.admin}/metrics`)).text();
+  assert.match(metrics, /amochats_widget_attempts_total\{decision="denied"\} 10\n/);
+  assert.match(metrics, /amochats_widget_attempts_total\{decision="limited"\} 1\n/);
+});
+
 test("two accounts at once are connected each for itself", async (t) => {
   const all = await shop(t);
   const pages = await Promise.all([0, 1].map((account) => all.page(account)));
@@ -276,7 +316,7 @@ test("switching off never connects, whatever the form has", async (t) => {
   await shown.uninstall.click();
   await seen(shown.log('onSave({"active":"N"}) → true'));
   await seen(shown.tile("install"));
-  assert.equal((await all.front.next("/widget/disabled")).status, 200);
+  assert.equal((await all.front.next("/disable")).status, 200);
   assert.ok(!all.front.seen.some(({ path }) => path === "/widget/connect"));
 });
 
@@ -345,7 +385,9 @@ test("where the CRM calls the server is set on the page", async (t) => {
   const form = shown.page.getByTestId("addresses");
   await form.getByLabel("Redirect URI").fill("http://127.0.0.1:9/oauth");
   await form.getByLabel("Disable hook").fill("http://127.0.0.1:9/off");
+  const saved = shown.page.waitForResponse((answer) => answer.request().method() === "PATCH");
   await form.getByRole("button").click();
+  await saved;
   await shown.page.reload();
   assert.equal(await form.getByLabel("Redirect URI").inputValue(), "http://127.0.0.1:9/oauth");
   const [integration] = (await all.control("GET", "crm")).integrations;

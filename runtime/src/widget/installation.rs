@@ -270,7 +270,9 @@ impl Widget {
         facts.stage = "installed".into();
         let of = Facts { origin: facts.origin.clone(), account_id };
         let ended = Record { facts: to_json(&facts), sealed: None, ..code };
-        self.installed(&facts.client_id, account.id, &of, &tokens, ended).await
+        self.installed(&facts.client_id, account.id, &of, &tokens, ended).await?;
+        self.0.metrics.widget.code("installed");
+        Ok(())
     }
 
     /// What came of a code that cannot be traded twice: a store that fails for a moment must not lose it.
@@ -303,6 +305,7 @@ impl Widget {
             stage,
             "an installation came to nothing; the account must install again"
         );
+        self.0.metrics.widget.code(stage);
         facts.stage = stage.into();
         let record = Record { facts: to_json(&facts), sealed: None, ..code.clone() };
         self.0.store.widget().change(vec![Change::Put(record)]).await

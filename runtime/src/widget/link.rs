@@ -7,7 +7,7 @@ use super::store::{Change, Kind, Record};
 use super::tokens::{self, KeptTokens};
 use crate::accounts::AccountState;
 use crate::channels::Channel;
-use amochats::crm::{Integration, Tokens};
+use amochats::crm::{Integration, Tokens, is_account_address};
 use amochats::{AccountId, Connect, CrmClient, Error, ErrorKind, Result as Done, ScopeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -133,6 +133,19 @@ impl Widget {
         origin: Option<&str>,
         claimed: &AccountId,
     ) -> Result<Value, Refusal> {
+        let linked = self.try_to_link(channel, integration, crm_account_id, origin, claimed).await;
+        self.0.metrics.widget.linked(linked.as_ref().err().map_or("connected", Refusal::code));
+        linked
+    }
+
+    async fn try_to_link(
+        &self,
+        channel: &Channel,
+        integration: &Integration,
+        crm_account_id: i64,
+        origin: Option<&str>,
+        claimed: &AccountId,
+    ) -> Result<Value, Refusal> {
         let key = account_key(&integration.client_id, crm_account_id);
         let _turn = self.0.turns.take(&key).await;
         let installed =
@@ -140,8 +153,9 @@ impl Widget {
         let Some((record, mut facts)) = installed else {
             return Err(self.wish(&key, claimed).await);
         };
-        // An account can get another address; a token that is signed tells of it.
-        if let Some(origin) = origin.filter(|origin| *origin != facts.origin) {
+        // An account can get another address; a token that is signed tells of it. Where a sandbox's
+        // pages are, its API need not be.
+        if let Some(origin) = origin.filter(|origin| *origin != facts.origin && is_account_address(origin)) {
             origin.clone_into(&mut facts.origin);
             let record = Record { facts: to_json(&facts), ..record };
             self.0.store.widget().change(vec![Change::Put(record)]).await.map_err(unkept)?;

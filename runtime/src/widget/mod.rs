@@ -12,6 +12,7 @@ mod config;
 mod installation;
 mod limits;
 mod link;
+mod metrics;
 mod origins;
 mod seal;
 mod service;
@@ -23,6 +24,7 @@ mod users;
 pub use answer::WidgetAnswer;
 pub use authorize::{Attempt, Authorizer};
 pub use config::WidgetConfig;
+pub(crate) use metrics::WidgetMetrics;
 pub use seal::new_key;
 pub(crate) use store::Records;
 pub use store::{Change, Kind, Record, WidgetStore};
@@ -31,6 +33,7 @@ pub use users::Users;
 use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use amochats::{AccountId, CrmClient, Error, ErrorKind, Result};
 use answer::Refusal;
@@ -69,6 +72,7 @@ struct Inner {
     store: Arc<dyn Store>,
     channels: Arc<Channels>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     sealer: Arc<Sealer>,
     origins: Origins,
     redirect_uri: String,
@@ -127,6 +131,7 @@ impl Widget {
         store: Arc<dyn Store>,
         channels: Arc<Channels>,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
     ) -> Result<Option<Self>> {
         let disable_path = config.listener.disable_path.clone();
         let config = &config.widget;
@@ -145,6 +150,7 @@ impl Widget {
             store,
             channels,
             clock,
+            metrics,
             sealer,
             origins: Origins::new(&config.origins),
             redirect_uri: config.redirect_uri.clone(),
@@ -322,7 +328,8 @@ impl Widget {
     async fn decide(&self, key: &str, attempt: &Attempt) -> Result<(), Refusal> {
         let authorizer = self.0.authorizer.read().unwrap_or_else(PoisonError::into_inner).clone();
         let by = authorizer.as_ref().map_or("nobody", |authorizer| authorizer.name());
-        let audit = |decision: &str| {
+        let audit = |decision: &'static str| {
+            self.0.metrics.widget.decided(decision);
             tracing::info!(
                 target: "amochats::audit",
                 decision,

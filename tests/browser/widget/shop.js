@@ -10,9 +10,9 @@ import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { atEnd, open, sandbox } from "../support.js";
+import { start } from "./amochats.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
-const { start } = await import(process.env.WIDGET_OPERATOR ?? "./operator.js");
 export const USERS = { "shop-1": "correct horse", "shop-2": "battery staple" };
 const ACCOUNTS = ["11111111-aaaa-4aaa-8aaa-111111111111", "22222222-bbbb-4bbb-8bbb-222222222222"];
 
@@ -25,6 +25,7 @@ export const REFUSED = /Failed to load resource|blocked by CORS policy/;
  */
 async function front(t) {
   const seen = [];
+  const secrets = new Set();
   const waiting = [];
   const held = { target: null, cors: true, way: () => true };
   const server = createServer(async (request, response) => {
@@ -35,6 +36,7 @@ async function front(t) {
     const entry = { method: request.method, path, url: request.url, token: request.headers["x-auth-token"], body: Buffer.concat(parts).toString(), status: 0 };
     const decided = preflight ? true : await held.way(entry);
     if (!preflight) seen.push(entry);
+    for (const secret of [entry.token, ...new URL(request.url, "http://front").searchParams.getAll("code")]) if (secret) secrets.add(secret);
     const finish = (status, headers, body) => {
       const kept = Object.entries(headers).filter(([name]) => held.cors || !name.toLowerCase().startsWith("access-control"));
       response.writeHead(status, Object.fromEntries(kept)).end(body);
@@ -62,7 +64,7 @@ async function front(t) {
   };
   atEnd(t, close);
   return Object.assign(held, {
-    url: `http://127.0.0.1:${port}`, seen, close,
+    url: `http://127.0.0.1:${port}`, seen, secrets, close,
     /** Listens again at the same place. */
     reopen: () => once(server.listen(port, "127.0.0.1"), "listening"),
     /** The first answered request to a path that no one took before. */
@@ -87,17 +89,33 @@ async function build(t, server) {
   return folder;
 }
 
-/** All of it, for a test. `page(account, options)` opens the CRM's page for the first or the second account. */
-export async function shop(t) {
+/** A server's log names nothing private. */
+function silent(log, secrets) {
+  assert.match(log, /\S/, "it says something");
+  for (const secret of secrets) assert.ok(!log.includes(secret), `the log has ${secret}`);
+}
+
+// The browser is faster than any person.
+const MANY = "attempts = 1000\nattempts_per_peer = 1000";
+
+/**
+ * All of it, for a test. `limits` are lines of the server's `[widget]`. `page(account, options)` opens the CRM's page
+ * for the first or the second account.
+ */
+export async function shop(t, { limits = MANY } = {}) {
   const before = await front(t);
   const folder = await build(t, before.url);
   const up = await sandbox(t, { connected: false, args: ["--widget", `${folder}/unpacked`, ...ACCOUNTS.flatMap((id) => ["--account", id])] });
   const [integration] = up.ready.integrations;
-  const operator = await start(t, { publicUrl: before.url, crm: up.api, pages: up.page, channel: up.ready.channels[0], integration, users: USERS });
+  let operator = null;
+  // Once it has ended: it may have said something at the last moment.
+  atEnd(t, async () => { if (operator) silent(operator.said(), [...before.secrets, integration.client_secret, up.ready.secret, ...Object.values(USERS)]); });
+  operator = await start(t, { publicUrl: before.url, crm: up.api, pages: up.page, channel: up.ready.channels[0], integration, users: USERS, limits });
   before.target = operator.url;
   await up.control("PATCH", `crm/integrations/${integration.client_id}`, {
     redirect_uri: before.url + operator.redirectPath, disable_url: before.url + operator.disablePath,
   });
+  await up.control("PATCH", `channels/${up.ready.channel_id}`, { webhook_url: `${before.url}/webhook/:scope_id` });
 
   async function page(account = 0, { lang = "en", order = "before", expected = REFUSED, ...options } = {}) {
     const query = new URLSearchParams({ account: ACCOUNTS[account], lang, order });
