@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const binary = process.env.AMOCHATS_BIN ?? `${process.env.CARGO_TARGET_DIR ?? `${root}/target`}/debug/amochats`;
+export const binary = process.env.AMOCHATS_BIN ?? `${process.env.CARGO_TARGET_DIR ?? `${root}/target`}/debug/amochats`;
 const artifacts = `${root}/tests/artifacts/browser`;
 mkdirSync(artifacts, { recursive: true });
 
@@ -44,7 +44,7 @@ export async function amochats(...args) {
 }
 
 /** Starts a server of `amochats` for a test; resolves to its ready line and to what stops it. */
-async function serve(t, args) {
+export async function serve(t, args) {
   const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: {} });
   let said = "";
   child.stderr.on("data", (data) => { said += data; });
