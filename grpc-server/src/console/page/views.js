@@ -51,14 +51,13 @@ const FIELDS = [["event_id", "Event id"], ["message_ref_id", "Message (message_r
 
 export function Events() {
   const [query, setQuery] = useState({});
-  const { value, error, pages, restart, reload } = usePages((after) => get("events", { ...query, after }), [query]);
+  const { value, error, pages, restart } = usePages((after) => get("events", { ...query, after }), [query]);
   const search = (event) => {
     event.preventDefault();
     const asked = Object.fromEntries(new FormData(event.target));
     for (const time of ["since", "until"]) if (asked[time]) asked[time] = new Date(asked[time]).getTime();
     restart();
     setQuery(asked);
-    reload();
   };
   return html`
     <h2>Events</h2>
