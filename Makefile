@@ -42,9 +42,6 @@ fuzz: ## Fuzz targets, a minute each: make fuzz FUZZ_SECONDS=600
 man: ## The man pages: make man OUT=/usr/local/share/man/man1
 	$(CARGO) run --quiet --locked --package amochats-server -- man --out $(or $(OUT),target/man)
 
-docs: ## The reference of the Python module, in target/python-docs
-	@python/docs.sh
-
 wheel: ## The Python wheel of a release build and its size, in target/wheels; ARGS=--no-default-features is small
 	@packaging/wheel.sh $(ARGS)
 
@@ -57,8 +54,9 @@ baseline: ## Writes proto/baseline.binpb anew, against which `make check` looks 
 abi: ## Writes ffi/abi.xml anew, with which the tests of C compare the library
 	@tests/c/abi.sh baseline
 
-docs: ## The C interface as HTML, in target/docs/c/html
+docs: ## References as HTML: the C interface in target/docs/c/html, the Python module in target/python-docs
 	@packaging/c/docs.sh
+	@python/docs.sh
 
 deb: ## A Debian package of a release build, in target/deb
 	@packaging/deb.sh

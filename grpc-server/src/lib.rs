@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod console;
 mod convert;
 pub mod messenger;
 mod security;
@@ -12,6 +13,7 @@ mod server;
 mod service;
 mod status;
 
+pub use console::ConsoleConfig;
 pub use security::{GrpcConfig, Permission};
 pub use server::{LogConfig, Server, ServerConfig};
 pub use service::{

@@ -1,5 +1,6 @@
 //! The server: the runtime, and `amochats.v1` over it.
 
+use crate::console::{self, ConsoleConfig};
 use crate::security::{Connections, Gate, GrpcConfig, GuardLayer};
 use crate::service::{
     BackfillService, ChannelService, InboxService, MediaService, OutboxService, WebhookService, WidgetService,
@@ -28,6 +29,8 @@ use tonic_health::server::HealthReporter;
 pub struct ServerConfig {
     /// The gRPC listener.
     pub grpc: GrpcConfig,
+    /// The web console.
+    pub console: ConsoleConfig,
     /// What is said in the log.
     pub log: LogConfig,
     /// Everything else.
@@ -51,7 +54,12 @@ impl Default for LogConfig {
 impl ServerConfig {
     /// Every key with its default, as a file to start from.
     pub fn example() -> String {
-        format!("{}\n{}{LOG_EXAMPLE}", Config::EXAMPLE.trim_end(), GrpcConfig::EXAMPLE)
+        format!(
+            "{}\n{}{}{LOG_EXAMPLE}",
+            Config::EXAMPLE.trim_end(),
+            GrpcConfig::EXAMPLE,
+            ConsoleConfig::EXAMPLE
+        )
     }
 
     /// Reads a configuration from TOML text and the environment's variables, which win.
@@ -61,7 +69,7 @@ impl ServerConfig {
     pub fn load(toml: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let mut table = config::parse(toml)?;
         let mut sections = Config::SECTIONS.to_vec();
-        sections.extend(["grpc", "log"]);
+        sections.extend(["grpc", "console", "log"]);
         let (secret, rest): (Vec<_>, Vec<_>) = environment
             .into_iter()
             .partition(|(name, _)| name.strip_prefix(config::ENV_PREFIX) == Some("SECRET"));
@@ -74,6 +82,10 @@ impl ServerConfig {
             None => GrpcConfig::default(),
             Some(section) => config::section("grpc", section)?,
         };
+        let console: ConsoleConfig = match table.remove("console") {
+            None => ConsoleConfig::default(),
+            Some(section) => config::section("console", section)?,
+        };
         let log: LogConfig = match table.remove("log") {
             None => LogConfig::default(),
             Some(section) => config::section("log", section)?,
@@ -83,7 +95,8 @@ impl ServerConfig {
             return Err(Error::new(ErrorKind::ConfigInvalid, rule).with_field("log.level"));
         }
         grpc.validate()?;
-        Ok(Self { grpc, log, runtime: Config::from_table(table, secret)? })
+        console.validate(&grpc)?;
+        Ok(Self { grpc, console, log, runtime: Config::from_table(table, secret)? })
     }
 }
 
@@ -98,6 +111,7 @@ pub struct Server {
     runtime: Runtime,
     grpc: GrpcConfig,
     grpc_address: SocketAddr,
+    console: ConsoleConfig,
     connections: Connections,
     gate: Arc<Gate>,
     health: HealthReporter,
@@ -118,6 +132,7 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self> {
         let grpc = config.grpc;
         grpc.validate()?;
+        config.console.validate(&grpc)?;
         let (connections, gate) = (Connections::new(&grpc)?, Arc::new(Gate::new(&grpc)?));
         let address = grpc.address;
         let cannot = |error| {
@@ -127,6 +142,10 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let grpc_address = listener.local_addr().map_err(cannot)?;
         let runtime = Runtime::start(config.runtime).await?;
+        let console = config.console;
+        if console.enabled {
+            console::mount(&runtime, gate.clone());
+        }
 
         let (stop, ended, streams) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let channel = ChannelServiceServer::new(ChannelService::new(runtime.channels().clone()));
@@ -180,7 +199,19 @@ impl Server {
         let incoming = connections.of(listener, ended.clone());
         let serving = router.serve_with_incoming_shutdown(incoming, ended.clone().cancelled_owned());
         let serving = tokio::spawn(serving);
-        Ok(Self { runtime, grpc, grpc_address, connections, gate, health, stop, streams, ended, serving })
+        Ok(Self {
+            runtime,
+            grpc,
+            grpc_address,
+            console,
+            connections,
+            gate,
+            health,
+            stop,
+            streams,
+            ended,
+            serving,
+        })
     }
 
     /// Goes on with another configuration, as far as that needs no restart; returns the keys whose
@@ -194,6 +225,9 @@ impl Server {
         let mut restart = self.runtime.reload(&config.runtime)?;
         if config.grpc != self.grpc {
             restart.push("grpc");
+        }
+        if config.console != self.console {
+            restart.push("console");
         }
         Ok(restart)
     }

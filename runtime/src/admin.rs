@@ -8,17 +8,22 @@ use crate::outbox::Outbox;
 use crate::store::Store;
 use amochats::{Error, ErrorKind};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How long the store may take to say that it works.
 const PING: Duration = Duration::from_secs(2);
+
+/// Answers what is asked below `/console`.
+pub(crate) type Console =
+    Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync>;
 
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
@@ -27,6 +32,7 @@ pub(crate) struct Admin {
     pub(crate) outbox: Outbox,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) unready: CancellationToken,
+    pub(crate) console: OnceLock<Console>,
 }
 
 impl Admin {
@@ -53,6 +59,15 @@ impl Admin {
         &self,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
+        if let Some(console) = self.console.get()
+            && request
+                .uri()
+                .path()
+                .strip_prefix("/console")
+                .is_some_and(|rest| matches!(rest.chars().next(), None | Some('/')))
+        {
+            return Ok(console(request).await);
+        }
         if request.method() != Method::GET {
             let mut response = say(StatusCode::METHOD_NOT_ALLOWED, "GET only");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));

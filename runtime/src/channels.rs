@@ -157,6 +157,13 @@ impl Channels {
         self.by_id.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The ids of all channels that are configured, in their order.
+    pub fn ids(&self) -> Vec<ChannelId> {
+        let mut ids: Vec<_> = self.all().keys().cloned().collect();
+        ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        ids
+    }
+
     /// The accounts of all channels.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts

@@ -17,8 +17,12 @@ use crate::serve::{Guests, PeerLimits, Site, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
 use crate::widget::Widget;
 use amochats::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +136,7 @@ impl Runtime {
             outbox: outbox.clone(),
             store: store.clone(),
             unready: unready.clone(),
+            console: OnceLock::new(),
         });
         let (site, answering) = (admin_site(clock.clone()), admin.clone());
         let handle = move |request, _peer| {
@@ -227,6 +232,14 @@ impl Runtime {
     /// As for [`Metrics::render`].
     pub async fn metrics_text(&self) -> Result<String> {
         self.admin.measured().await
+    }
+
+    /// Lets a program answer what is asked below `/console` on the admin address. Counts once.
+    pub fn mount_console<A>(&self, answer: impl Fn(Request<Incoming>) -> A + Send + Sync + 'static)
+    where
+        A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    {
+        let _ = self.admin.console.set(Box::new(move |request| Box::pin(answer(request))));
     }
 
     /// Checks that webhooks can be kept, as the admin address does for `/readyz`.

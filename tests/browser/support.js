@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const binary = process.env.AMOCHATS_BIN ?? `${process.env.CARGO_TARGET_DIR ?? `${root}/target`}/debug/amochats`;
+export const binary = process.env.AMOCHATS_BIN ?? `${process.env.CARGO_TARGET_DIR ?? `${root}/target`}/debug/amochats`;
 const artifacts = `${root}/tests/artifacts/browser`;
 mkdirSync(artifacts, { recursive: true });
 

@@ -2,6 +2,7 @@
 
 use super::process::{Log, STOP_DEADLINE, ready, run, stop_on_signal};
 use super::{Exit, Failure, io};
+use crate::console::ConsoleConfig;
 use crate::messenger::{Messenger, MessengerConfig};
 use crate::security::GrpcConfig;
 use crate::server::{LogConfig, Server, ServerConfig};
@@ -113,6 +114,7 @@ impl Dev {
                 address: self.grpc.unwrap_or_else(|| free_from(GRPC_PORT, "gRPC")),
                 ..GrpcConfig::default()
             },
+            console: ConsoleConfig::default(),
             log: LogConfig::default(),
             runtime: Config {
                 accounts: AccountsConfig::default(),

@@ -60,6 +60,22 @@ impl Gate {
         self.tokens.as_ref().map_or(Ok(()), Watched::refresh)
     }
 
+    /// The name of the token in these headers, and what it permits. Where no tokens are configured
+    /// nobody has one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`].
+    pub(crate) fn holder(&self, headers: &HeaderMap) -> Result<(String, Vec<Permission>)> {
+        let unknown = |said: &str| Error::new(ErrorKind::Unauthenticated, said);
+        let token =
+            headers.get(AUTHORIZATION).and_then(bearer).ok_or_else(|| unknown("a token is needed"))?;
+        let tokens = self.tokens.as_ref().map(Watched::current);
+        let known = tokens.as_ref().and_then(|tokens| tokens.find(&tokens::hash(token), Timestamp::now()));
+        known
+            .map(|known| (known.name.to_owned(), known.permissions.to_vec()))
+            .ok_or_else(|| unknown("the token is not known here, or its time is over"))
+    }
+
     fn caller(
         &self,
         needed: Permission,
