@@ -358,6 +358,35 @@ typedef uint32_t amochats_verdict;
 #endif // __cplusplus
 
 /**
+ * What a callback says of an attempt to connect an account.
+ */
+enum amochats_decision
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It may not.
+   */
+  AMOCHATS_DECISION_REFUSE = 0,
+  /**
+   * It may.
+   */
+  AMOCHATS_DECISION_ALLOW = 1,
+  /**
+   * It cannot be decided now; the widget is told to try again.
+   */
+  AMOCHATS_DECISION_UNAVAILABLE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum amochats_decision amochats_decision;
+#else
+typedef uint32_t amochats_decision;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Bytes made by a call, freed by the caller with amochats_buffer_free(). Never changes: any
  * thread may read it.
  */
@@ -552,6 +581,18 @@ typedef void (*amochats_callback)(void *user_data,
  * blocks. A number that is none counts as AMOCHATS_VERDICT_NACK.
  */
 typedef uint32_t (*amochats_handler)(void *user_data, amochats_delivery *delivery);
+
+/**
+ * Decides who may connect an account: returns an amochats_decision. Any other number is
+ * AMOCHATS_DECISION_UNAVAILABLE.
+ *
+ * The attempt is {"login", "password", "client_id", "crm_account_id", "crm_user_id", "origin",
+ * "account_id", "peer"}. The CRM has vouched for the account and its user, and nobody yet for login and
+ * password. It ends with the callback, which is called on threads of the library, several at once; it has
+ * 5 s and may wait, but not for the library: that is AMOCHATS_RESULT_MISUSE. An unknown login and a wrong
+ * password are both refused, and should take the same time.
+ */
+typedef uint32_t (*amochats_authorizer)(void *user_data, const amochats_value *attempt);
 
 #ifdef __cplusplus
 extern "C" {
@@ -2251,6 +2292,84 @@ amochats_result amochats_outbox_list(const amochats_channel *channel,
                                      int64_t timeout_ms,
                                      amochats_value **items,
                                      amochats_error **error);
+
+/**
+ * Keeps a file durably and writes a link to it, {"url", "size", "content_type", "expires_at_msec"}: the
+ * url is to be sent as the media of a message, and the listener serves it until it expires. Who knows it
+ * can read the file. `content_type` is its media type, such as "image/png"; `expires_in_ms` of 0 is the
+ * configured time.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT; AMOCHATS_RESULT_BODY_TOO_LARGE above media.max_bytes;
+ * AMOCHATS_RESULT_STORE_FULL.
+ */
+amochats_result amochats_media_attach(const amochats_channel *channel,
+                                      amochats_slice file_name,
+                                      amochats_slice content_type,
+                                      amochats_slice bytes,
+                                      uint64_t expires_in_ms,
+                                      int64_t timeout_ms,
+                                      amochats_value **attached,
+                                      amochats_error **error);
+
+/**
+ * Keeps a copy of the file at `path`, see amochats_media_attach(). It is served with the last part of the
+ * path as its name, unless `file_name` is one.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT, with the field "path", where it cannot be read.
+ */
+amochats_result amochats_media_attach_file(const amochats_channel *channel,
+                                           amochats_slice path,
+                                           amochats_slice file_name,
+                                           amochats_slice content_type,
+                                           uint64_t expires_in_ms,
+                                           int64_t timeout_ms,
+                                           amochats_value **attached,
+                                           amochats_error **error);
+
+/**
+ * Writes what the message of an event came with, {"event_id", "state", "url", "attempts", "next_at_msec",
+ * "file_name", "content_type", "size", "problem", "path"}. The state is "pending", "fetched" or "failed";
+ * the path is where the file is once it is fetched, and is deleted with its event.
+ *
+ * AMOCHATS_RESULT_NOT_FOUND where the event is not kept, came with nothing, or media.fetch is off.
+ */
+amochats_result amochats_media_attachment(const amochats_channel *channel,
+                                          amochats_slice event_id,
+                                          int64_t timeout_ms,
+                                          amochats_value **attachment,
+                                          amochats_error **error);
+
+/**
+ * Has a callback decide who may connect an account with the widget, in place of what the configuration
+ * says; NULL is nobody, and the widget is told to try again. It is called until amochats_channel_close()
+ * has returned.
+ *
+ * AMOCHATS_RESULT_CONFIG_INVALID where widget.redirect_uri is not set.
+ */
+amochats_result amochats_channel_set_authorizer(const amochats_channel *channel,
+                                                amochats_authorizer callback,
+                                                void *user_data,
+                                                amochats_error **error);
+
+/**
+ * Answers a call of the widget that another HTTP server received; the channel's own listener does so
+ * anyway, beside the webhooks. `path` is with its query; `headers` is an object in JSON, as
+ * {"origin": "https://example.amocrm.ru"}; `body` is whole; `peer` is the address of whoever asks, not of
+ * a proxy in between: attempts are limited by it. The answer is {"status", "headers", "body"}: the headers
+ * an object with names in lower case, the body text. What is wrong with the call is said in it.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT for headers or a peer that are none; AMOCHATS_RESULT_CONFIG_INVALID
+ * where widget.redirect_uri is not set.
+ */
+amochats_result amochats_channel_widget_handle(const amochats_channel *channel,
+                                               amochats_slice method,
+                                               amochats_slice path,
+                                               amochats_slice headers,
+                                               amochats_slice body,
+                                               amochats_slice peer,
+                                               int64_t timeout_ms,
+                                               amochats_value **answer,
+                                               amochats_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -22,10 +22,10 @@ mod gate;
 mod logs;
 #[cfg(feature = "runtime")]
 mod media;
-#[cfg(feature = "runtime")]
-mod widget;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "runtime")]
+mod widget;
 
 use amochats::{Error, ErrorKind, HistoryPage, NewMessage, VerifiedBody};
 use pyo3::exceptions::PyImportError;
