@@ -104,7 +104,7 @@ test("an operator logs in, sees the backlog grow, and opens an event's life", as
   await page.waitForFunction(() => document.querySelectorAll("[data-testid=events] tbody tr").length === 1);
   await accessible(page, "events");
   await rows.getByRole("link").click();
-  await seen(page.getByTestId("life").getByText("ready"));
+  await seen(page.getByTestId("life").getByText("waiting"));
   await accessible(page, "life");
   assert.equal(await page.getByRole("button", { name: "Open the message" }).count(), 0, "a reader may not");
 
