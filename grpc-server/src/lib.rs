@@ -7,6 +7,8 @@
 pub mod cli;
 mod convert;
 pub mod messenger;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod security;
 mod server;
 mod service;
