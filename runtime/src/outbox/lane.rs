@@ -371,23 +371,21 @@ impl Outbox {
 async fn attempt(client: &Client, call: &Call, request: &ApiRequest) -> Result<Ids> {
     match call {
         Call::SendMessage(_) => {
-            client.call_for(&request, MessageReceipt::from_json).await.map(|receipt| Ids {
+            client.call_for(request, MessageReceipt::from_json).await.map(|receipt| Ids {
                 conversation_ref_id: receipt.conversation_ref_id,
                 message_ref_id: receipt.message_ref_id,
                 ..Ids::default()
             })
         }
         Call::CreateChat(_) => client
-            .call_for(&request, CreatedChat::from_json)
+            .call_for(request, CreatedChat::from_json)
             .await
             .map(|created| Ids { conversation_ref_id: Some(created.conversation_ref_id), ..Ids::default() }),
-        Call::EditMessage(_) => client.call(&request).await.map(|answer| {
+        Call::EditMessage(_) => client.call(request).await.map(|answer| {
             let receipt = MessageReceipt::from_edit_json(&answer);
             Ids { message_ref_id: receipt.message_ref_id, ..Ids::default() }
         }),
-        Call::SetDeliveryStatus { .. } | Call::React(_) => {
-            client.call(&request).await.map(|_| Ids::default())
-        }
+        Call::SetDeliveryStatus { .. } | Call::React(_) => client.call(request).await.map(|_| Ids::default()),
     }
 }
 
