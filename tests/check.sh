@@ -42,6 +42,7 @@ fi
 
 check "format" cargo fmt --all --check
 check "clippy" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+check "clippy, with traces" cargo clippy --quiet --locked -p amochats-server --features otlp --all-targets -- -D warnings
 check "clippy, core without the client" cargo clippy --quiet --locked -p amochats --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" check "documentation" cargo doc --quiet --locked --workspace --no-deps
 check "C header" cargo test --quiet --locked -p amochats-ffi --test header

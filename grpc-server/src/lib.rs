@@ -8,6 +8,8 @@ pub mod cli;
 mod console;
 mod convert;
 pub mod messenger;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod security;
 mod server;
 mod service;

@@ -43,11 +43,13 @@ pub struct ServerConfig {
 pub struct LogConfig {
     /// `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,amochats_runtime=debug`.
     pub level: String,
+    /// Where traces go, over gRPC; needs the feature `otlp`.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into() }
+        Self { level: "info".into(), otlp_endpoint: None }
     }
 }
 
@@ -94,16 +96,35 @@ impl ServerConfig {
             let rule = "log.level: must be error, warn, info, debug or trace, also as \"info,amochats_runtime=debug\"";
             return Err(Error::new(ErrorKind::ConfigInvalid, rule).with_field("log.level"));
         }
+        if let Some(endpoint) = &log.otlp_endpoint {
+            traceable(endpoint)?;
+        }
         grpc.validate()?;
         console.validate(&grpc)?;
         Ok(Self { grpc, console, log, runtime: Config::from_table(table, secret)? })
     }
 }
 
+/// Whether traces can go there.
+fn traceable(endpoint: &str) -> Result<()> {
+    let rule = if !cfg!(feature = "otlp") {
+        "this build makes no traces; build amochats-server with the feature \"otlp\", or leave the key out"
+    } else if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+        "must be the address of a collector that takes gRPC, as \"http://127.0.0.1:4317\""
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::ConfigInvalid, format!("log.otlp_endpoint: {rule}"))
+        .with_field("log.otlp_endpoint"))
+}
+
 const LOG_EXAMPLE: &str = r#"
 [log]
 # error, warn, info, debug or trace, also by module: "info,amochats_runtime=debug". RUST_LOG wins.
 level = "info"
+# A collector of OpenTelemetry that takes traces over gRPC; in builds with the feature "otlp" only.
+# Without it OTEL_EXPORTER_OTLP_ENDPOINT counts. Traces name ids, never contents.
+# otlp_endpoint = "http://127.0.0.1:4317"
 "#;
 
 /// A running server.

@@ -410,3 +410,23 @@ async fn subscriptions_and_signatures_name_the_field_that_is_wrong() {
         interface.check("SignRequest", webhooks.sign(request).await.map(drop), field);
     }
 }
+
+#[test]
+fn where_traces_go_is_checked() {
+    let config = |endpoint: &str| {
+        let toml = format!(
+            "[log]\notlp_endpoint = \"{endpoint}\"\n[[channel]]\nid = \"a4490ccc-5d7f-11e7-907b-a6006ad3dba0\"\nsecret = \"s\"\n"
+        );
+        amochats_server::ServerConfig::load(&toml, [])
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    };
+    let sound = config("http://127.0.0.1:4317");
+    if cfg!(feature = "otlp") {
+        assert_eq!(sound, "");
+        assert!(config("127.0.0.1:4317").contains("log.otlp_endpoint: must be the address"));
+    } else {
+        assert!(sound.contains("log.otlp_endpoint") && sound.contains("feature \"otlp\""), "{sound}");
+    }
+}

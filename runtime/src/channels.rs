@@ -8,6 +8,7 @@ use crate::event::{Event, NewEvent, Origin, Outline};
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::store::Appended;
+use crate::trace::step;
 use amochats::crm::ClientSecret;
 use amochats::{
     AccountId, ChannelId, ChannelSecret, Client, Error, ErrorKind, Result, ScopeId, SignedHeaders,
@@ -233,6 +234,7 @@ impl Channels {
         let (channel, url_account) = self.of_scope(scope)?;
         let signature = signature.map(str::trim);
         let verified = self.verify(&channel, &body, signature)?;
+        step!("verified");
         let outline = Outline::of(verified);
         let kind = outline.kind;
         let account_id = self.account(outline.account_id, url_account);
@@ -282,6 +284,11 @@ impl Channels {
             Ok(Appended::Duplicate) => "duplicate",
             Err(_) => "failed",
         };
+        if let Ok(Appended::Kept(event_id) | Appended::Conflicting(event_id)) = &appended {
+            step!(event_id, "kept");
+        } else {
+            step!("{}", outcome.name);
+        }
         match appended? {
             Appended::Kept(event_id) => Ok(Ingested::Kept(event_id)),
             Appended::Conflicting(event_id) => {

@@ -16,6 +16,7 @@ use crate::store::{
     Appended, DeadLetter, EventQuery, Filter, Keep, Replay, Settled, Settlement, Start, Store,
     SubscriptionId, SubscriptionState, Token, closed,
 };
+use crate::trace::span;
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use futures_util::future::join_all;
 use rand::Rng;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// The most deliveries handed out at once, and the most bytes of their bodies, so that one batch
 /// stays a modest message.
@@ -177,6 +179,16 @@ pub enum Verdict {
     Nack(Option<Duration>),
     /// It becomes a dead letter at once.
     Dead,
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Nack(_) => "nack",
+            Self::Dead => "dead",
+        }
+    }
 }
 
 /// How a consumer wants its deliveries.
@@ -554,7 +566,8 @@ impl Inbox {
         if !self.leases().held.contains_key(&token) {
             return Ok(Acknowledged::Lost);
         }
-        let acknowledged = transaction.await?;
+        let span = span!("settle", ack_id = token.ack_id(), verdict = "ack with status");
+        let acknowledged = transaction.instrument(span).await?;
         if acknowledged != Acknowledged::NotReportable {
             self.forget(token);
         }
@@ -584,7 +597,8 @@ impl Inbox {
     async fn settle_token(&self, token: Token, verdict: Verdict) -> Result<()> {
         // A task of its own: the caller may give up waiting, yet the timers must follow what was
         // committed, or a delayed event would stay delayed.
-        let settle = tokio::spawn(self.clone().settle_held(token, verdict));
+        let span = span!("settle", ack_id = token.ack_id(), verdict = verdict.name());
+        let settle = tokio::spawn(self.clone().settle_held(token, verdict).instrument(span));
         settle.await.map_err(|_| closed())?
     }
 

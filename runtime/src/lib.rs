@@ -45,6 +45,7 @@ mod reload;
 mod runtime;
 mod serve;
 pub mod store;
+mod trace;
 pub mod widget;
 
 pub use accounts::{Account, AccountState, AccountStore, Accounts};
@@ -60,4 +61,5 @@ pub use media::{Media, MediaStore};
 pub use metrics::Metrics;
 pub use outbox::Outbox;
 pub use runtime::Runtime;
+pub use trace::TRACE;
 pub use widget::Widget;

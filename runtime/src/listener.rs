@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::ListenerConfig;
 use crate::metrics::Metrics;
 use crate::serve::Trusted;
+use crate::trace::span;
 use amochats::{Error, ErrorKind, Result, SIGNATURE_HEADER};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -21,6 +22,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 pub(crate) struct Listener {
     channels: Arc<Channels>,
@@ -61,7 +64,10 @@ impl Listener {
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let started = self.clock.monotonic();
         let in_flight = self.metrics.site.begin();
-        let response = self.answer(request, peer, started + self.deadline).await;
+        let span = span!("webhook", otel.kind = "server", scope_id = Empty, status = Empty);
+        let answered = self.answer(request, peer, started + self.deadline).instrument(span.clone());
+        let response = answered.await;
+        span.record("status", response.status().as_u16());
         drop(in_flight);
         self.metrics.answered(response.status().as_u16(), self.clock.monotonic().saturating_sub(started));
         Ok(response)
@@ -88,6 +94,7 @@ impl Listener {
             return say(StatusCode::NOT_FOUND, error.message());
         }
         let scope = scope.to_owned();
+        Span::current().record("scope_id", &scope);
         let (head, body) = request.into_parts();
         let body = match self.read(body, deadline).await {
             Ok(body) => body,

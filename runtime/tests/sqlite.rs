@@ -165,6 +165,56 @@ async fn a_store_of_the_first_version_is_taken_over_with_all_that_waits_in_it() 
     assert!(error.message().contains("newer"), "{error}");
 }
 
+/// What tables, indices and views there are, as they were made.
+fn schema(path: &std::path::Path) -> Vec<(String, Option<String>)> {
+    let connection = rusqlite::Connection::open(path).expect("opened");
+    let mut select = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").expect("read");
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("read");
+    rows.collect::<Result<_, _>>().expect("rows")
+}
+
+#[tokio::test]
+async fn a_store_of_any_version_becomes_what_a_new_one_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let new = folder.path().join("new.db");
+    SqliteStore::open(&new).await.expect("new").close().await;
+    for (version, sql) in
+        [(1, include_str!("fixtures/store-1.sql")), (2, include_str!("fixtures/store-2.sql"))]
+    {
+        let path = folder.path().join(format!("{version}.db"));
+        let old = rusqlite::Connection::open(&path).expect("new");
+        old.execute_batch(sql).expect("the fixture is SQL");
+        drop(old);
+        SqliteStore::open(&path).await.expect("taken over").close().await;
+        assert_eq!(schema(&path), schema(&new), "of version {version}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_the_second_version_is_taken_over_with_all_that_waits_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    let second = rusqlite::Connection::open(&path).expect("new");
+    second.execute_batch(include_str!("fixtures/store-2.sql")).expect("the fixture is SQL");
+    drop(second);
+
+    let store = SqliteStore::open(&path).await.expect("taken over");
+    let known = store.subscriptions().await.expect("listed");
+    let counts: Vec<_> = known.iter().map(|s| (s.name.as_str(), s.unsettled, s.dead)).collect();
+    assert_eq!(counts, [("crm", 4, 1), ("new", 2, 0)]);
+    let crm = store.lease(known[0].id, 10, usize::MAX).await.expect("leased");
+    let seen: Vec<_> = crm.iter().map(|one| (one.event.event_id.as_str(), one.attempt)).collect();
+    assert_eq!(seen, [("0123456789ab-1", 2), ("0123456789ab-4", 3), ("0123456789ab-5", 1)]);
+    assert_eq!(store.append(event("6")).await.expect("answered"), Appended::Kept("0123456789ab-6".into()));
+    store.close().await;
+
+    let shell = rusqlite::Connection::open(&path).expect("opened");
+    let one = |sql: &str| -> String { shell.query_row(sql, [], |row| row.get(0)).expect(sql) };
+    assert_eq!(one("SELECT item_id || state FROM outgoing"), "item-1queued");
+    assert_eq!(one("SELECT scope_id || state FROM account"), "channel_accountconnected");
+    assert_eq!(one("SELECT conversation_ref_id || since FROM gap"), "a10");
+}
+
 #[tokio::test]
 async fn the_views_answer_in_the_shell() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -189,6 +239,28 @@ async fn the_views_answer_in_the_shell() {
     assert_eq!(one("SELECT group_concat(state || message_ref_id) FROM waiting"), "leased2,waiting3");
     assert_eq!(one("SELECT message_ref_id || attempt FROM dead_letters"), "11");
     assert_eq!(one("SELECT account_id || conversation_ref_id FROM conversations"), "accountc");
+
+    // What the other parts keep, as they keep it.
+    let other = rusqlite::Connection::open(&path).expect("beside the store");
+    other
+        .execute_batch(
+            "INSERT INTO attachment VALUES (1, 'https://files.test/1', 'pending', 2, 3000, NULL, 'image/png', 7, NULL);
+             INSERT INTO media_link VALUES ('guess-me', 'a.png', 'image/png', 7, 1000, 2000, 's', 'c');
+             INSERT INTO widget VALUES ('account', 'i/1', 1000, '{}', x'00'), ('account', 'i/2', 1000, '{}', NULL),
+                                       ('token', 'jti', 1000, '{}', NULL);",
+        )
+        .expect("written");
+    assert_eq!(
+        one("SELECT state || attempts || size || next_at FROM attachments"),
+        "pending271970-01-01 00:00:03"
+    );
+    assert_eq!(one("SELECT file_name || expires_at FROM served_files"), "a.png1970-01-01 00:00:02");
+    assert!(shell.prepare("SELECT token FROM served_files").is_err(), "whoever has it has the file");
+    assert_eq!(
+        one("SELECT group_concat(integration_account || switched_on) FROM installations"),
+        "i/11,i/20"
+    );
+    assert!(shell.prepare("SELECT sealed FROM installations").is_err());
 }
 
 #[tokio::test]

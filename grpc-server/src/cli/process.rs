@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, reload};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// How long a stop may take.
 pub(super) const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -27,17 +27,26 @@ impl Log {
     /// Starts the log, with what is said at the level. `RUST_LOG` wins, as `debug` or
     /// `amochats_runtime=debug`.
     pub(super) fn start(self, level: &str) -> Level {
+        self.start_with(level, None)
+    }
+
+    /// As [`Log::start`], with somebody else who listens, whatever the level.
+    pub(super) fn start_with(self, level: &str, traces: Option<Listening>) -> Level {
         let (filter, handle) = reload::Layer::new(filter(level));
-        let registry = tracing_subscriber::registry().with(filter);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        // Only the first start counts; there is one command in a process.
-        let _ = match self {
-            Self::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
-            Self::Json => registry.with(lines.json()).try_init(),
+        let lines = match self {
+            Self::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
+            Self::Json => lines.json().with_filter(filter).boxed(),
         };
+        let layers: Vec<Listening> = std::iter::once(lines).chain(traces).collect();
+        // Only the first start counts; there is one command in a process.
+        let _ = tracing_subscriber::registry().with(layers).try_init();
         Level(handle)
     }
 }
+
+/// Takes what happens somewhere, as a log does.
+pub(super) type Listening = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// What is said in the log, which can change.
 pub(super) struct Level(reload::Handle<EnvFilter, Registry>);

@@ -4,6 +4,8 @@ use super::notify::Manager;
 use super::process::{Level, Log, STOP_DEADLINE, ready, run, stop_on_signal};
 use super::remote::CLIENT_VARIABLES;
 use super::{Exit, Failure};
+#[cfg(feature = "otlp")]
+use crate::otlp::Traces;
 use crate::server::{Server, ServerConfig};
 use serde_json::json;
 use std::path::PathBuf;
@@ -37,8 +39,14 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let config = load(&self.config)?;
-        let level = self.log.start(&config.log.level);
         run(async {
+            #[cfg(feature = "otlp")]
+            let traces = Traces::start(&config.log)?;
+            #[cfg(feature = "otlp")]
+            let listening = traces.as_ref().map(Traces::layer);
+            #[cfg(not(feature = "otlp"))]
+            let listening = None;
+            let level = self.log.start_with(&config.log.level, listening);
             let stop = stop_on_signal()?;
             let mut hang_up = signal(SignalKind::hangup())
                 .map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))?;
@@ -65,6 +73,10 @@ impl Serve {
             manager.tell("STOPPING=1");
             tracing::info!("stopping");
             server.shutdown(STOP_DEADLINE).await;
+            #[cfg(feature = "otlp")]
+            if let Some(traces) = traces {
+                traces.end().await;
+            }
             Ok(Exit::Ok)
         })
     }

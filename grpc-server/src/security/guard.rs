@@ -9,6 +9,7 @@ use super::tokens::{self, Hash, Tokens};
 use super::watched::Watched;
 use crate::status::{DOMAIN, status};
 use amochats::{Error, ErrorKind, Result};
+use amochats_runtime::TRACE;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -25,6 +26,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug_span};
 
 /// Knows who may do what.
 pub(crate) struct Gate {
@@ -252,8 +255,10 @@ where
         let deadline = Deadline::of(request.headers());
         // Begins now, and so ends before the transport's own, which knows no details.
         let end = deadline.map(|deadline| sleep_until(deadline.0));
+        let path = request.uri().path();
+        let span = debug_span!(target: TRACE, "grpc", otel.kind = "server", rpc.method = path, code = Empty);
         let pass = self.gate.clone().pass(inner, request, deadline);
-        Box::pin(async move {
+        let answer = async move {
             let answered = match end {
                 None => pass.await,
                 Some(end) => tokio::select! {
@@ -262,8 +267,13 @@ where
                     () = end => Err(too_late()),
                 },
             };
-            Ok(answered.unwrap_or_else(Status::into_http))
-        })
+            let answer = answered.unwrap_or_else(Status::into_http);
+            let code = answer.headers().get(Status::GRPC_STATUS);
+            // A stream's comes at its end.
+            Span::current().record("code", code.map(|code| Code::from_bytes(code.as_bytes()) as i32));
+            Ok(answer)
+        };
+        Box::pin(answer.instrument(span))
     }
 }
 

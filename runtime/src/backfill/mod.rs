@@ -21,6 +21,7 @@ use crate::event::{Event, NewEvent, Origin, POSSIBLE_DUPLICATE};
 use crate::metrics::Metrics;
 use crate::outbox::written_at;
 use crate::store::Store;
+use crate::trace::span;
 use amochats::{
     ConversationId, ConversationRefId, History, HistoryMessage, Participant, Result, Retry, ScopeId,
     WebhookKind,
@@ -34,6 +35,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// So many messages of a page come again on the next one: what is deleted meanwhile moves the others.
 const OVERLAP: usize = 5;
@@ -294,7 +296,9 @@ impl Backfill {
             next = store.next(None).await?;
         }
         let Some(gap) = next else { return Ok(false) };
-        let read = self.0.stop.run_until_cancelled(self.read(&gap)).await;
+        let span =
+            span!("backfill", scope_id = %gap.scope_id, conversation_ref_id = %gap.conversation_ref_id);
+        let read = self.0.stop.run_until_cancelled(self.read(&gap).instrument(span)).await;
         match read {
             None => return Ok(true),
             Some(Ok(())) => self.progress_mut().read += 1,

@@ -38,3 +38,10 @@ CREATE VIEW attachments AS
     SELECT (SELECT id FROM store) || '-' || seq AS event_id, state, attempts, content_type, size, problem,
            datetime(next_at / 1000, 'unixepoch') AS next_at
     FROM attachment ORDER BY seq DESC;
+
+-- Which files are served, until when? Not where: who knows a token has the file.
+CREATE VIEW served_files AS
+    SELECT file_name, content_type, size, scope_id, conversation,
+           datetime(created_at / 1000, 'unixepoch') AS created_at,
+           datetime(expires_at / 1000, 'unixepoch') AS expires_at
+    FROM media_link ORDER BY created_at DESC;

@@ -5,9 +5,10 @@ use super::item::{Call, Ids, Item, ItemState, Problem};
 use super::pace::Pace;
 use super::store::{Change, Ending};
 use super::{Outbox, Settings};
+use crate::trace::span;
 use amochats::{
-    Client, ConversationRefId, CreateChat, CreatedChat, Error, ErrorKind, History, HistoryMessage,
-    MessageReceipt, NewMessage, Result, Retry, ScopeId,
+    ApiRequest, Client, ConversationRefId, CreateChat, CreatedChat, Error, ErrorKind, History,
+    HistoryMessage, MessageReceipt, NewMessage, Result, Retry, ScopeId,
 };
 use rand::Rng;
 use std::collections::HashSet;
@@ -16,6 +17,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 /// How many conversations of a scope are worked on at a time.
 const PARALLEL: usize = 32;
@@ -254,25 +257,18 @@ impl Outbox {
     async fn call(&self, client: &Client, pass: Pass<'_>, item: &Item) -> Result<Ids> {
         let call = item.call()?;
         let request = call.request(&item.scope_id)?;
-        let result = match &call {
-            Call::SendMessage(_) => {
-                client.call_for(&request, MessageReceipt::from_json).await.map(|receipt| Ids {
-                    conversation_ref_id: receipt.conversation_ref_id,
-                    message_ref_id: receipt.message_ref_id,
-                    ..Ids::default()
-                })
-            }
-            Call::CreateChat(_) => client.call_for(&request, CreatedChat::from_json).await.map(|created| {
-                Ids { conversation_ref_id: Some(created.conversation_ref_id), ..Ids::default() }
-            }),
-            Call::EditMessage(_) => client.call(&request).await.map(|answer| {
-                let receipt = MessageReceipt::from_edit_json(&answer);
-                Ids { message_ref_id: receipt.message_ref_id, ..Ids::default() }
-            }),
-            Call::SetDeliveryStatus { .. } | Call::React(_) => {
-                client.call(&request).await.map(|_| Ids::default())
-            }
-        };
+        let span = span!(
+            "outbox",
+            otel.kind = "client",
+            item_id = item.item_id,
+            scope_id = %item.scope_id,
+            call = item.call,
+            attempt = item.attempts,
+            outcome = Empty,
+        );
+        let attempt = attempt(client, &call, &request).instrument(span.clone());
+        let result = attempt.await;
+        span.record("outcome", result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok"));
         pass.tell(result.as_ref().map_or_else(is_alive, |_| true));
         self.0.metrics.outbox_attempt(&item.call, result.as_ref().err());
         result
@@ -368,6 +364,28 @@ impl Outbox {
             }
         };
         self.or_stop(race).await
+    }
+}
+
+/// One attempt.
+async fn attempt(client: &Client, call: &Call, request: &ApiRequest) -> Result<Ids> {
+    match call {
+        Call::SendMessage(_) => {
+            client.call_for(request, MessageReceipt::from_json).await.map(|receipt| Ids {
+                conversation_ref_id: receipt.conversation_ref_id,
+                message_ref_id: receipt.message_ref_id,
+                ..Ids::default()
+            })
+        }
+        Call::CreateChat(_) => client
+            .call_for(request, CreatedChat::from_json)
+            .await
+            .map(|created| Ids { conversation_ref_id: Some(created.conversation_ref_id), ..Ids::default() }),
+        Call::EditMessage(_) => client.call(request).await.map(|answer| {
+            let receipt = MessageReceipt::from_edit_json(&answer);
+            Ids { message_ref_id: receipt.message_ref_id, ..Ids::default() }
+        }),
+        Call::SetDeliveryStatus { .. } | Call::React(_) => client.call(request).await.map(|_| Ids::default()),
     }
 }
 

@@ -13,3 +13,9 @@ CREATE TABLE widget (
     PRIMARY KEY (kind, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX widget_by_age ON widget (kind, at);
+
+-- Which accounts have installed the integration, and are they switched on?
+CREATE VIEW installations AS
+    SELECT key AS integration_account, sealed IS NOT NULL AS switched_on, facts,
+           datetime(at / 1000, 'unixepoch') AS installed_at
+    FROM widget WHERE kind = 'account' ORDER BY key;
