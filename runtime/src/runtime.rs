@@ -138,12 +138,7 @@ impl Runtime {
             unready: unready.clone(),
             console: OnceLock::new(),
         });
-        let (site, answering) = (admin_site(clock.clone()), admin.clone());
-        let handle = move |request, _peer| {
-            let admin = answering.clone();
-            async move { admin.handle(request).await }
-        };
-        tasks.spawn(serve(machines, site, ended.clone(), ended.clone(), handle));
+        answer_machines(machines, &admin, clock.clone(), &tasks, &ended);
         if let Some(tls) = reloading.tls() {
             let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
             tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
@@ -317,6 +312,22 @@ async fn bound(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAd
         |error| Error::new(ErrorKind::ConfigInvalid, format!("a bound address is unknown: {error}"));
     let address = listener.local_addr().map_err(unknown)?;
     Ok((listener, address))
+}
+
+/// Health, metrics, and what else is for machines and operators.
+fn answer_machines(
+    listener: TcpListener,
+    admin: &Arc<Admin>,
+    clock: Arc<dyn Clock>,
+    tasks: &TaskTracker,
+    ended: &CancellationToken,
+) {
+    let admin = admin.clone();
+    let handle = move |request, _peer| {
+        let admin = admin.clone();
+        async move { admin.handle(request).await }
+    };
+    tasks.spawn(serve(listener, admin_site(clock), ended.clone(), ended.clone(), handle));
 }
 
 /// Where webhooks arrive, as the configuration has it.

@@ -20,7 +20,7 @@
 use super::Console;
 use crate::convert::inbox::{bounded, scope_id};
 use crate::security::Permission;
-use amochats::{Error, ErrorKind, ScopeId};
+use amochats::{ConversationId, ConversationRefId, Error, ErrorKind, MessageRefId, ScopeId};
 use amochats_runtime::Account;
 use amochats_runtime::outbox::{Item, ItemFilter, ItemState};
 use amochats_runtime::store::{EventSummary, Filter, SummaryQuery};
@@ -254,9 +254,9 @@ fn summary(event: &EventSummary) -> Value {
         "received_at": event.received_at,
         "scope_id": event.scope_id.as_str(),
         "origin": event.origin.name(),
-        "conversation_id": event.conversation_id.as_ref().map(|id| id.as_str()),
-        "conversation_ref_id": event.conversation_ref_id.as_ref().map(|id| id.as_str()),
-        "message_ref_id": event.message_ref_id.as_ref().map(|id| id.as_str()),
+        "conversation_id": event.conversation_id.as_ref().map(ConversationId::as_str),
+        "conversation_ref_id": event.conversation_ref_id.as_ref().map(ConversationRefId::as_str),
+        "message_ref_id": event.message_ref_id.as_ref().map(MessageRefId::as_str),
         "size": event.size,
         "conflicting_duplicate": event.conflicting_duplicate,
     })

@@ -75,12 +75,11 @@ async fn answer(mut router: Router, request: Request<Body>) -> Response<Full<Byt
     let response = router.call(request).await.unwrap_or_else(|never| match never {});
     let (head, body) = response.into_parts();
     // All of them are made in memory.
-    match body.collect().await {
-        Ok(whole) => Response::from_parts(head, Full::from(whole.to_bytes())),
-        Err(_) => {
-            let mut failed = Response::new(Full::default());
-            *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            failed
-        }
+    if let Ok(whole) = body.collect().await {
+        Response::from_parts(head, Full::from(whole.to_bytes()))
+    } else {
+        let mut failed = Response::new(Full::default());
+        *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        failed
     }
 }

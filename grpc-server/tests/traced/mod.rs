@@ -232,7 +232,11 @@ pub(crate) fn message() -> v1::Message {
     v1::Message {
         message_id: "m-2".into(),
         conversation_id: "c-1".into(),
-        sender: Some(v1::Sender { user_id: "u-1".into(), name: "Anna Privatova".into(), ..Default::default() }),
+        sender: Some(v1::Sender {
+            user_id: "u-1".into(),
+            name: "Anna Privatova".into(),
+            ..Default::default()
+        }),
         content: Some(v1::Content { kind: Some(text) }),
         ..Default::default()
     }
