@@ -106,7 +106,7 @@ fn a_variable_that_is_not_known_leads_to_the_right_one() {
     for (name, said) in [
         (
             "AMOCHATS_LISTNER_ADDRESS",
-            "one of LISTENER, ADMIN, STORE, INBOX, ACCOUNTS, OUTBOX, BACKFILL, MEDIA, WIDGET, GRPC, LOG, \"_\"",
+            "one of LISTENER, ADMIN, STORE, INBOX, ACCOUNTS, OUTBOX, BACKFILL, MEDIA, WIDGET, GRPC, CONSOLE, LOG, \"_\"",
         ),
         ("AMOCHATS_CHANNEL_SECRET", "AMOCHATS_SECRET is the secret of a single one"),
         ("AMOCHATS_CHANNELS", "channels are set in the file"),
