@@ -110,13 +110,6 @@ def suites() -> list[Suite]:
         rust = Suite("rust", ["cargo", "test", *packages, *targets], cargo_test, (COMPILER,), wishes)
     return [
         rust,
-        # A build of its own: the command that is shipped has no traces in it.
-        Suite(
-            "otlp",
-            ["cargo", "test", "--locked", "--package", "amochats-server", "--features", "otlp", "--test", "otlp"],
-            cargo_test,
-            (COMPILER,),
-        ),
         Suite("rust-docs", ["cargo", "test", "--doc", "--no-fail-fast", *packages], cargo_test, (COMPILER,)),
         Suite(
             "c",
@@ -177,6 +170,13 @@ def suites() -> list[Suite]:
             ),
         ),
         Suite("readme", ["python3", "tests/readme/run.py"], closing_line, (COMPILER, VENV)),
+        # A build of its own: the command that is shipped has no traces in it.
+        Suite(
+            "otlp",
+            ["cargo", "test", "--locked", "--package", "amochats-server", "--features", "otlp", "--test", "otlp"],
+            cargo_test,
+            (COMPILER,),
+        ),
     ]
 
 
