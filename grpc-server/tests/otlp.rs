@@ -56,7 +56,7 @@ async fn a_webhook_its_settle_calls_and_backfill_are_traced_without_their_conten
     soon("the end of the backfill", async {
         let status = v1::GetBackfillRequest::default();
         while backfill
-            .get_backfill(status.clone())
+            .get_backfill(status)
             .await
             .expect("told")
             .into_inner()

@@ -66,7 +66,7 @@ fn text(attributes: &[KeyValue], key: &str) -> String {
     match found.and_then(|one| one.value.as_ref()?.value.as_ref()) {
         Some(Value::StringValue(text)) => text.clone(),
         Some(Value::IntValue(number)) => number.to_string(),
-        other => format!("{}", other.map_or(String::new(), |other| format!("{other:?}"))),
+        other => other.map_or(String::new(), |other| format!("{other:?}")),
     }
 }
 
