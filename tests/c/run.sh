@@ -150,6 +150,8 @@ for kind in shared static; do
   # From C11 on, for a test that needs thread-locals.
   build "channel-$label" tests/c/channel.c "${library[@]}"
   suite "channel-$label" "$temp/channel-$label"
+  build "linking-$label" tests/c/linking.c "${library[@]}"
+  suite "linking-$label" env LINKING_TOKEN_1="$(python3 tests/c/token.py 1)" LINKING_TOKEN_2="$(python3 tests/c/token.py 2)" "$temp/linking-$label"
   build "embedded-$label" ffi/examples/channel.c "${library[@]}"
   label=c++17-$kind
   build "wrapper-$label" tests/c/wrapper.cpp "${library[@]}"
