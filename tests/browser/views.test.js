@@ -137,6 +137,8 @@ test("everything can be done by keyboard", async (t) => {
   await seen(page.getByRole("dialog", { name: "Keys" }));
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
+  // The page listens for its keys again once it is drawn without the dialog.
+  await page.waitForFunction(() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn))).then(() => true));
   await page.keyboard.press("2");
   await seen(page.getByRole("heading", { name: "Journal" }));
   await page.keyboard.press("/");

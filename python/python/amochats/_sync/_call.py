@@ -1,6 +1,7 @@
 """How a native call is made by a thread that waits."""
 
 import json
+from asyncio import AbstractEventLoop
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,6 @@ def call(
     return json.loads(answer) if answer else None
 
 
-def running_loop() -> None:
+def running_loop() -> AbstractEventLoop | None:
     """There is none where threads wait."""
     return None

@@ -233,10 +233,11 @@ function Addresses() {
       setFailure(error.message);
     }
   };
+  // Set once for each integration: the page draws itself anew while somebody types.
   return html`
-    <form class="addresses" onSubmit=${save} data-testid="addresses">
-      <${Field} label="Redirect URI"><input name="redirect_uri" type="url" required value=${page.integration.redirect_uri} /></${Field}>
-      <${Field} label="Disable hook"><input name="disable_url" type="url" value=${page.integration.disable_url ?? ""} /></${Field}>
+    <form key=${page.integration.client_id} class="addresses" onSubmit=${save} data-testid="addresses">
+      <${Field} label="Redirect URI"><input name="redirect_uri" type="url" required defaultValue=${page.integration.redirect_uri} /></${Field}>
+      <${Field} label="Disable hook"><input name="disable_url" type="url" defaultValue=${page.integration.disable_url ?? ""} /></${Field}>
       <button type="submit" class="button quiet small">Save addresses</button>
       <p class="form-error" role="alert">${failure}</p>
     </form>`;
