@@ -144,8 +144,8 @@ def test_ctrl_c_ends_a_blocking_call(silent: str) -> None:
 import sys, time
 import amochats
 client = amochats.Client("ch", "s", base_url=sys.argv[1])
-print("calling", flush=True)
 try:
+    print("calling", flush=True)
     client.disconnect("A")
 except KeyboardInterrupt:
     print("interrupted")
