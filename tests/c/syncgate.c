@@ -2,7 +2,7 @@
  *
  * LD_PRELOAD=syncgate.so SYNCGATE=FOLDER: every sync is told of by a datagram to FOLDER/events
  * ("enter" before, "done" or "fail" after), waits while another process holds a lock on
- * FOLDER/gate, and fails with EIO while FOLDER/fail exists.
+ * FOLDER/gate, and fails with EIO while FOLDER/fail exists; FOLDER/fail-one lets one fail.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -50,8 +50,10 @@ static int gated(const char *name, int fd) {
         }
         close(gate);
     }
+    snprintf(path, sizeof path, "%s/fail-one", folder());
+    int failed = unlink(path) == 0;
     snprintf(path, sizeof path, "%s/fail", folder());
-    if (access(path, F_OK) == 0) {
+    if (failed || access(path, F_OK) == 0) {
         tell("fail");
         errno = EIO;
         return -1;

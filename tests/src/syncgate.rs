@@ -89,6 +89,14 @@ impl SyncGate {
         if fail { fs::write(path, "").expect("written") } else { fs::remove_file(path).expect("removed") }
     }
 
+    /// The next sync fails with EIO, no other.
+    ///
+    /// # Panics
+    /// Where the disk does not allow it.
+    pub fn fail_one(&self) {
+        fs::write(self.folder.join("fail-one"), "").expect("written");
+    }
+
     /// What was counted by now.
     pub fn counts(&self) -> Counts {
         *self.counts.borrow()

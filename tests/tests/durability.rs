@@ -1,6 +1,7 @@
 //! `amochats serve` as a process that is killed, stopped, starved of disk and lied to by it: what
 //! it answered 200 is handed out, and what it confirmed as settled never comes back.
 
+use amochats_runtime::store::{EventQuery, SqliteStore, Store};
 use amochats_tests::command::skipped;
 use amochats_tests::server::{Home, Server};
 use amochats_tests::soon;
@@ -213,6 +214,40 @@ async fn a_failed_sync_is_no_200_and_hides_nothing() {
     record.settled(&server.grpc).await;
     server.kill().await;
     task.await.expect("no panic");
+    drain(&home, &record).await;
+}
+
+/// After a failed sync the system takes the pages for clean, so that the next one says all is well.
+#[tokio::test]
+async fn what_was_written_behind_a_failed_sync_is_not_promised() {
+    let home = Home::new();
+    let gate = SyncGate::new(home.path()).await;
+    let server = home.start_as(gate.install(home.command())).await;
+    let record = Arc::new(Record::default());
+    let store = SqliteStore::open_read_only(home.store()).await.expect("readable");
+    let written = async |count: usize| {
+        let all = EventQuery { after: None, scope: None, limit: 10 };
+        while store.events(all.clone()).await.expect("listed").len() < count {}
+    };
+    gate.hold();
+    let before = gate.counts();
+    let first = parallel(&server, "first", 1);
+    gate.until("sync", |counts| counts.entered > before.entered).await;
+    let second = parallel(&server, "second", 1);
+    soon("second transaction", written(2)).await;
+    gate.fail_one();
+    gate.let_go();
+    for hook in [first, second] {
+        assert_eq!(hook.join_all().await[0].1, 503);
+    }
+    assert_eq!(gate.counts().failed, before.failed + 1);
+    // The same ones, sent again, are promised; then they are there, once.
+    for name in ["first", "second", "third"] {
+        let answer = parallel(&server, name, 1).join_all().await.remove(0);
+        assert_eq!(answer.1, 200);
+        record.promised(answer.0);
+    }
+    server.kill().await;
     drain(&home, &record).await;
 }
 

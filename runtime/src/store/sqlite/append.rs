@@ -7,6 +7,7 @@
 //! each transaction: many then share a page. What the table lacks is read from the events at the
 //! start.
 
+use super::known::Known;
 use super::transaction::Transaction;
 use crate::event::{NewEvent, Origin};
 use crate::store::Appended;
@@ -15,15 +16,17 @@ use rusqlite::{Connection, params};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 
-/// How many numbers are collected before they go into the table: about 2 MB of memory. Few without
+/// How many numbers are collected before they go into the table: about 3 MB of memory. Few without
 /// optimisation, so that every test of crashes comes through their filing many times.
-const COLLECTED: usize = if cfg!(debug_assertions) { 500 } else { 20_000 };
+const COLLECTED: usize = if cfg!(debug_assertions) { 500 } else { 50_000 };
 
 /// Account and message id, and content.
 type Number = (i64, i64);
 
 /// Which messages were seen and are not in the table yet, with their time.
 pub(super) struct Seen {
+    /// Of all that were ever seen, in the table or not.
+    known: Known,
     newest: BTreeMap<Number, i64>,
     /// On their way into the table.
     filing: BTreeMap<Number, i64>,
@@ -44,12 +47,24 @@ impl Seen {
             .query_map([deduped], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
         Ok(Self {
+            known: Known::default(),
             newest,
             filing: BTreeMap::new(),
             filing_until: deduped,
             filed: deduped,
             looked_at: i64::MIN,
         })
+    }
+
+    /// Makes use of what is known; it must have been started before this was loaded.
+    pub(super) fn know(&mut self, mut known: Known) {
+        self.newest.keys().for_each(|(key, _)| known.add(*key));
+        self.known = known;
+    }
+
+    /// Goes on with what another one knew of the same tables.
+    pub(super) fn know_as(&mut self, other: &mut Self) {
+        self.known = std::mem::take(&mut other.known);
     }
 
     /// Whether this message was seen with this content (true) or with another one (false).
@@ -120,6 +135,7 @@ impl Transaction<'_> {
         self.appended += 1;
         self.changed = true;
         if let Some(number) = number {
+            self.cache.seen.known.add(number.0);
             self.cache.seen.newest.insert(number, event.received_at);
         }
         let event_id = self.cache.event_id(seq);
@@ -127,7 +143,7 @@ impl Transaction<'_> {
     }
 
     /// Whether the event's message was kept before, with whatever content.
-    pub(crate) fn knows(&self, event: &NewEvent) -> rusqlite::Result<bool> {
+    pub(crate) fn knows(&mut self, event: &NewEvent) -> rusqlite::Result<bool> {
         match event.digest.zip(event.message_ref_id.as_ref()) {
             Some((digest, message)) => {
                 self.seen(number(&event.account_id, message, &digest)).map(|seen| seen.is_some())
@@ -136,7 +152,10 @@ impl Transaction<'_> {
         }
     }
 
-    fn seen(&self, number: Number) -> rusqlite::Result<Option<bool>> {
+    fn seen(&mut self, number: Number) -> rusqlite::Result<Option<bool>> {
+        if !self.cache.seen.known.may_have(number.0) {
+            return Ok(None);
+        }
         let lately = self.cache.seen.find(number);
         if lately == Some(true) {
             return Ok(lately);

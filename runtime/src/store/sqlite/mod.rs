@@ -1,16 +1,19 @@
 //! The embedded store: one SQLite file, one writer thread, group commit.
 //!
 //! Every operation goes to the writer thread through a bounded channel. The writer takes all that
-//! waits into one transaction, commits it with a sync (`synchronous=FULL`), and only then answers:
-//! so each answer follows the sync that covers it, and a slow disk costs one sync per batch, not
-//! one per event. Nothing is ever answered from a transaction that was not committed.
+//! waits into one transaction and commits it to the log; another thread syncs the log and only then
+//! answers, while the writer is at the next transaction: so each answer follows the sync that covers
+//! it, and a slow disk costs one sync per batch, not one per event. Nothing is ever answered from a
+//! transaction that was not synced; what a connection for reading sees may not be synced yet.
 
 mod append;
 mod deliveries;
 mod feed;
+mod known;
 mod lookup;
 mod migrate;
 mod retention;
+mod sync;
 mod transaction;
 mod writer;
 
@@ -103,7 +106,7 @@ impl SqliteStore {
         .map_err(|_| closed())??;
         let (messages, queue) = mpsc::channel(QUEUE);
         let (changed, changes) = watch::channel(());
-        let writer = Writer::new(path.clone(), limits, connection, Handle::current(), changed)?;
+        let writer = Writer::new(path.clone(), &limits, connection, Handle::current(), changed)?;
         // It logs to where its runtime does, which need not be the process's own place.
         let log = tracing::dispatcher::get_default(Clone::clone);
         let writer = std::thread::Builder::new()

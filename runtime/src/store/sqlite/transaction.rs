@@ -65,6 +65,14 @@ impl Cache {
         })
     }
 
+    /// Loads it again, after a transaction of which nothing counts.
+    pub(super) fn reload(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut fresh = Self::load(connection, &self.limits)?;
+        fresh.seen.know_as(&mut self.seen);
+        *self = fresh;
+        Ok(())
+    }
+
     pub(super) fn event_id(&self, seq: i64) -> String {
         format!("{}-{seq}", self.store_id)
     }
@@ -122,7 +130,7 @@ impl<'a> Transaction<'a> {
             self.tx.prepare_cached("ROLLBACK TO work")?.execute([])?;
             self.cache.scopes.clear();
             if self.appended != appended {
-                *self.cache = Cache::load(&self.tx, &self.cache.limits)?;
+                self.cache.reload(&self.tx)?;
             }
         }
         self.tx.prepare_cached("RELEASE work")?.execute([])?;

@@ -1,5 +1,7 @@
 //! The thread that owns the connection.
 
+use super::known::Known;
+use super::sync::{Committed, Log, Syncer, answer};
 use super::transaction::{Cache, Transaction};
 use super::{Limits, connect, error, rewrite_log};
 use crate::store::closed;
@@ -13,9 +15,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 const BATCH: usize = 256;
 /// How often at most the processor is left to others before a batch that is smaller than usual.
 const GATHERING: usize = 4;
-/// Up to so many answers are given by the writer itself, more by one task for them all: to wake a
-/// task from outside of the asynchronous runtime costs much more than from inside.
-const ANSWERED_HERE: usize = 2;
 
 /// A part of a transaction that somebody waits for.
 pub(super) trait Operation: Send {
@@ -73,28 +72,32 @@ where
 }
 
 pub(super) struct Writer {
+    /// Before the connection, so that it ends first.
+    syncer: Syncer,
     path: PathBuf,
     /// Gone after a failure, until it can be opened again.
     connection: Option<Connection>,
-    limits: Limits,
+    log: Log,
     cache: Cache,
     /// Where the askers live.
     askers: Handle,
-    /// For those who wait until something is ready.
-    changed: watch::Sender<()>,
 }
 
 impl Writer {
     pub(super) fn new(
         path: PathBuf,
-        limits: Limits,
+        limits: &Limits,
         connection: Connection,
         askers: Handle,
         changed: watch::Sender<()>,
     ) -> Result<Self> {
         Transaction::release_all(&connection).map_err(error)?;
-        let cache = Cache::load(&connection, &limits).map_err(error)?;
-        Ok(Self { path, limits, connection: Some(connection), cache, askers, changed })
+        let known = Known::start(&path)?;
+        let mut cache = Cache::load(&connection, limits).map_err(error)?;
+        cache.seen.know(known);
+        let log = Log::open(&connection, 1)?;
+        let syncer = Syncer::start(askers.clone(), changed)?;
+        Ok(Self { syncer, path, connection: Some(connection), log, cache, askers })
     }
 
     /// Works until the store is closed or dropped. There is no timer: a batch is what waits.
@@ -132,63 +135,55 @@ impl Writer {
                         Message::Close(done) => drop(done.send(())),
                     }
                 }
-                // Closed before the caller learns of it, so that the file can be opened again.
-                self.connection = None;
+                // Synced, answered and closed before the caller learns of it, so that the file can be
+                // opened again.
+                drop(self);
                 let _ = done.send(());
                 return;
             }
         }
     }
 
-    /// One transaction, and the answers to those who asked for it.
+    /// One transaction, whose askers are answered once it is synced, or has failed.
     fn work(&mut self, mut batch: Vec<Box<dyn Operation>>) {
-        let committed = self.reopened().and_then(|reopened| Ok(self.commit(&mut batch)? || reopened));
-        let failure = match committed {
-            Ok(false) => None,
-            Ok(true) => {
-                self.changed.send_replace(());
-                None
+        match self.reopened().and_then(|reopened| Ok((reopened, self.commit(&mut batch)?))) {
+            Ok((reopened, (wrote, changed))) => {
+                let (log, changed) = (self.log.clone(), changed || reopened);
+                self.syncer.sync(Committed { log, batch, wrote, changed });
             }
-            Err(failure) => Some(failure),
-        };
-        if let Some(failure) = &failure {
-            tracing::warn!(kind = failure.kind().name(), error = %failure, "the store could not commit");
-            self.recover(failure);
-        }
-        let together = batch.len() > ANSWERED_HERE;
-        let answer = move || batch.into_iter().for_each(|operation| operation.answer(failure.as_ref()));
-        if together {
-            self.askers.spawn(async { answer() });
-        } else {
-            answer();
+            Err(failure) => {
+                tracing::warn!(kind = failure.kind().name(), error = %failure, "the store could not commit");
+                self.recover(&failure);
+                answer(&self.askers, batch, Some(failure));
+            }
         }
     }
 
-    fn commit(&mut self, batch: &mut [Box<dyn Operation>]) -> Result<bool> {
+    /// Says whether anything was written, and whether something may be ready now that was not.
+    fn commit(&mut self, batch: &mut [Box<dyn Operation>]) -> Result<(bool, bool)> {
         let connection = self.connection.as_ref().ok_or_else(closed)?;
+        let before = connection.total_changes();
         let mut transaction = Transaction::begin(connection, &mut self.cache).map_err(error)?;
         for operation in batch {
             operation.apply(&mut transaction).map_err(error)?;
         }
-        transaction.commit().map_err(error)
+        let changed = transaction.commit().map_err(error)?;
+        Ok((connection.total_changes() != before, changed))
     }
 
     /// After a failed transaction nothing of it counts, and what was cached may be wrong.
     fn recover(&mut self, failure: &Error) {
-        // A full disk leaves the connection sound. After anything else it is opened anew, so that
-        // a failed sync is never taken for a good one.
-        let reloaded = match (&self.connection, failure.kind()) {
-            (Some(connection), ErrorKind::StoreFull) => Cache::load(connection, &self.limits).ok(),
-            _ => None,
-        };
-        match reloaded {
-            Some(cache) => self.cache = cache,
-            None => self.connection = None,
-        }
+        // A full disk leaves the connection sound. After anything else it is opened anew.
+        let sound = failure.kind() == ErrorKind::StoreFull;
+        let kept = self.connection.take().filter(|connection| sound && self.cache.reload(connection).is_ok());
+        self.connection = kept;
     }
 
     /// Opens what a failure has closed; says whether it was.
     fn reopened(&mut self) -> Result<bool> {
+        if self.syncer.failed(&self.log) {
+            self.connection = None;
+        }
         let closed = self.connection.is_none();
         if closed {
             let connection = connect(&self.path)?;
@@ -196,7 +191,8 @@ impl Writer {
             // The failed transaction may be in the log after all. What it leased is nobody's, so
             // all leases end here; a settlement under one of them is lost and says so.
             Transaction::release_all(&connection).map_err(error)?;
-            self.cache = Cache::load(&connection, &self.limits).map_err(error)?;
+            self.cache.reload(&connection).map_err(error)?;
+            self.log = Log::open(&connection, self.log.number() + 1)?;
             self.connection = Some(connection);
             tracing::info!("the store is open again");
         }
