@@ -3,8 +3,9 @@
 use super::{ApiRequest, segment};
 use crate::error::{Error, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId, UserId, UserRefId};
-use crate::message::{filled, wire};
-use serde::{Deserialize, Serialize};
+use crate::message::filled;
+use crate::strict::{self, Field, Problem, wire};
+use serde_json::Value;
 
 /// A client is typing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,19 +18,16 @@ pub struct Typing {
     pub duration_ms: Option<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireTyping {
-    conversation_id: String,
-    sender: TypingSender,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duration_ms: Option<u32>,
-}
+wire! {
+    struct WireTyping {
+        conversation_id: String,
+        sender: TypingSender,
+        duration_ms: Option<u32>,
+    }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TypingSender {
-    id: String,
+    struct TypingSender {
+        id: String,
+    }
 }
 
 impl Typing {
@@ -51,7 +49,7 @@ impl Typing {
     /// field, as the vendor names it, and the rule.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate()?;
-        Ok(wire::to_vec(&WireTyping {
+        Ok(strict::to_vec(WireTyping {
             conversation_id: self.conversation_id.to_string(),
             sender: TypingSender { id: self.user_id.to_string() },
             duration_ms: self.duration_ms,
@@ -63,7 +61,7 @@ impl Typing {
     /// # Errors
     /// As [`Typing::to_json`].
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let WireTyping { conversation_id, sender, duration_ms } = wire::from_slice(json)?;
+        let WireTyping { conversation_id, sender, duration_ms } = strict::from_slice(json)?;
         let typing = Self { conversation_id: conversation_id.into(), user_id: sender.id.into(), duration_ms };
         typing.validate()?;
         Ok(typing)
@@ -99,8 +97,7 @@ pub struct Reaction {
 }
 
 /// Whether a reaction comes or goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReactionKind {
     /// It comes.
     React,
@@ -108,31 +105,38 @@ pub enum ReactionKind {
     Unreact,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireReaction {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_ref_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msgid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    user: WireUser,
-    #[serde(rename = "type")]
-    kind: ReactionKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    emoji: Option<String>,
+wire! {
+    struct WireReaction {
+        conversation_id: Option<String>,
+        conversation_ref_id: Option<String>,
+        msgid: Option<String>,
+        id: Option<String>,
+        user: WireUser,
+        kind as "type": ReactionKind,
+        emoji: Option<String>,
+    }
+
+    struct WireUser {
+        id: Option<String>,
+        ref_id: Option<String>,
+    }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireUser {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ref_id: Option<String>,
+impl Field for ReactionKind {
+    fn read(value: Value) -> Result<Self, Problem> {
+        match value.as_str() {
+            Some("react") => Ok(Self::React),
+            Some("unreact") => Ok(Self::Unreact),
+            _ => Err(Problem::new("must be `react` or `unreact`")),
+        }
+    }
+
+    fn write(self) -> Option<Value> {
+        Some(match self {
+            Self::React => "react".into(),
+            Self::Unreact => "unreact".into(),
+        })
+    }
 }
 
 impl Reaction {
@@ -172,7 +176,7 @@ impl Reaction {
     /// field, as the vendor names it, and the rule.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate()?;
-        Ok(wire::to_vec(&WireReaction {
+        Ok(strict::to_vec(WireReaction {
             conversation_id: self.conversation_id.as_ref().map(ToString::to_string),
             conversation_ref_id: self.conversation_ref_id.as_ref().map(ToString::to_string),
             msgid: self.message_id.as_ref().map(ToString::to_string),
@@ -191,7 +195,7 @@ impl Reaction {
     /// # Errors
     /// As [`Reaction::to_json`].
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let wire: WireReaction = wire::from_slice(json)?;
+        let wire: WireReaction = strict::from_slice(json)?;
         let reaction = Self {
             conversation_id: wire.conversation_id.map(Into::into),
             conversation_ref_id: wire.conversation_ref_id.map(Into::into),

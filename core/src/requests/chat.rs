@@ -4,8 +4,9 @@ use super::{ApiRequest, answer, segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId};
 use crate::lenient;
-use crate::message::wire::{self, Person, Source};
+use crate::message::wire::{Person, Source};
 use crate::message::{Sender, filled, source_external_id};
+use crate::strict::{self, wire};
 use crate::webhook::Participant;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,13 +36,12 @@ pub struct CreateChat {
     pub user: Sender,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireChat {
-    conversation_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Source>,
-    user: Person,
+wire! {
+    struct WireChat {
+        conversation_id: String,
+        source: Option<Source>,
+        user: Person,
+    }
 }
 
 impl CreateChat {
@@ -57,7 +57,7 @@ impl CreateChat {
     /// rule.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate()?;
-        Ok(wire::to_vec(&WireChat {
+        Ok(strict::to_vec(WireChat {
             conversation_id: self.conversation_id.to_string(),
             source: self.source_external_id.clone().map(|external_id| Source { external_id }),
             user: Person::of(&self.user),
@@ -69,7 +69,7 @@ impl CreateChat {
     /// # Errors
     /// As [`CreateChat::to_json`].
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let WireChat { conversation_id, source, user } = wire::from_slice(json)?;
+        let WireChat { conversation_id, source, user } = strict::from_slice(json)?;
         let chat = Self {
             conversation_id: conversation_id.into(),
             source_external_id: source.map(|source| source.external_id),
