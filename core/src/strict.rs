@@ -37,81 +37,60 @@ impl From<Problem> for Error {
 }
 
 /// What can stand in a field.
-pub(crate) trait Field: Sized {
-    fn read(value: Value) -> Result<Self, Problem>;
+pub(crate) trait Field: Default {
+    /// Whether the field must be there.
+    const REQUIRED: bool = true;
 
-    /// What it is where there is no such field.
-    fn absent() -> Result<Self, Problem> {
-        Err(Problem::new("is required"))
-    }
+    fn read(&mut self, value: Value) -> Result<(), Problem>;
 
-    /// As it is written; nothing leaves the field out.
-    fn write(self) -> Option<Value>;
+    /// As it is written; nothing leaves the field out. What was written is gone.
+    fn write(&mut self) -> Option<Value>;
 }
 
 /// May be left out, and so may be `null`.
 impl<T: Field> Field for Option<T> {
-    fn read(value: Value) -> Result<Self, Problem> {
-        if value.is_null() { Ok(None) } else { T::read(value).map(Some) }
+    const REQUIRED: bool = false;
+
+    fn read(&mut self, value: Value) -> Result<(), Problem> {
+        if value.is_null() { Ok(()) } else { self.insert(T::default()).read(value) }
     }
 
-    fn absent() -> Result<Self, Problem> {
-        Ok(None)
-    }
-
-    fn write(self) -> Option<Value> {
-        self.and_then(T::write)
+    fn write(&mut self) -> Option<Value> {
+        self.as_mut()?.write()
     }
 }
 
 impl Field for String {
-    fn read(value: Value) -> Result<Self, Problem> {
-        match value {
-            Value::String(text) => Ok(text),
-            _ => Err(Problem::new("must be a string")),
-        }
+    fn read(&mut self, value: Value) -> Result<(), Problem> {
+        let Value::String(text) = value else { return Err(Problem::new("must be a string")) };
+        *self = text;
+        Ok(())
     }
 
-    fn write(self) -> Option<Value> {
-        Some(self.into())
-    }
-}
-
-impl Field for bool {
-    fn read(value: Value) -> Result<Self, Problem> {
-        value.as_bool().ok_or(Problem::new("must be true or false"))
-    }
-
-    fn write(self) -> Option<Value> {
-        Some(self.into())
+    fn write(&mut self) -> Option<Value> {
+        Some(std::mem::take(self).into())
     }
 }
 
-impl Field for f64 {
-    fn read(value: Value) -> Result<Self, Problem> {
-        value.as_f64().ok_or(Problem::new("must be a number"))
-    }
-
-    fn write(self) -> Option<Value> {
-        Some(self.into())
-    }
-}
-
-macro_rules! whole_numbers {
+macro_rules! plain_fields {
     ($($type:ty, $get:ident, $rule:literal;)*) => {$(
         impl Field for $type {
-            fn read(value: Value) -> Result<Self, Problem> {
-                value.$get().and_then(|number| number.try_into().ok()).ok_or(Problem::new($rule))
+            fn read(&mut self, value: Value) -> Result<(), Problem> {
+                let number = value.$get().and_then(|number| number.try_into().ok());
+                *self = number.ok_or(Problem::new($rule))?;
+                Ok(())
             }
 
-            fn write(self) -> Option<Value> {
-                Some(self.into())
+            fn write(&mut self) -> Option<Value> {
+                Some((*self).into())
             }
         }
     )*};
 }
 
-whole_numbers! {
+plain_fields! {
+    bool, as_bool, "must be true or false";
+    f64, as_f64, "must be a number";
     i64, as_i64, "must be a whole number";
     u64, as_u64, "must be a whole number from 0 on";
     u32, as_u64, "must be a whole number from 0 to 4294967295";
@@ -119,51 +98,69 @@ whole_numbers! {
 }
 
 impl<T: Field> Field for Vec<T> {
-    fn read(value: Value) -> Result<Self, Problem> {
+    fn read(&mut self, value: Value) -> Result<(), Problem> {
         let Value::Array(items) = value else { return Err(Problem::new("must be a list")) };
-        let items = items.into_iter().enumerate();
-        items.map(|(at, item)| T::read(item).map_err(|problem| problem.within(&format!("[{at}]")))).collect()
+        for (at, item) in items.into_iter().enumerate() {
+            let mut read = T::default();
+            read.read(item).map_err(|problem| problem.within(&format!("[{at}]")))?;
+            self.push(read);
+        }
+        Ok(())
     }
 
-    fn write(self) -> Option<Value> {
-        Some(self.into_iter().filter_map(T::write).collect())
+    fn write(&mut self) -> Option<Value> {
+        Some(self.iter_mut().filter_map(T::write).collect())
     }
 }
 
-/// The fields of an object, to be taken out one by one.
-pub(crate) struct Object(Map<String, Value>);
+/// An object of named fields. One list of them serves to read and to write.
+pub(crate) trait Wire {
+    fn each(&mut self, fields: &mut Fields);
+}
 
-impl Object {
-    pub(crate) fn open(value: Value) -> Result<Self, Problem> {
-        match value {
-            Value::Object(fields) => Ok(Self(fields)),
-            _ => Err(Problem::new("must be an object")),
+/// The fields of an object on their way, in the one direction or the other.
+pub(crate) struct Fields {
+    map: Map<String, Value>,
+    writing: bool,
+    problem: Option<Problem>,
+}
+
+impl Fields {
+    /// Reads or writes the next field. Of several that cannot be read the first counts.
+    pub(crate) fn field<T: Field>(&mut self, name: &str, field: &mut T) {
+        if self.writing {
+            if let Some(value) = field.write() {
+                self.map.insert(name.to_owned(), value);
+            }
+            return;
         }
-    }
-
-    /// Refuses a field of another name, so that a typing error does not lose one.
-    pub(crate) fn only(&self, names: &[&str]) -> Result<(), Problem> {
-        match self.0.keys().find(|name| !names.contains(&name.as_str())) {
-            Some(unknown) => Err(Problem::new("is not a field of this request").within(unknown)),
+        let read = match self.map.shift_remove(name) {
+            Some(value) => field.read(value),
+            None if T::REQUIRED => Err(Problem::new("is required")),
             None => Ok(()),
+        };
+        if let Err(problem) = read {
+            self.problem.get_or_insert(problem.within(name));
         }
-    }
-
-    pub(crate) fn take<T: Field>(&mut self, name: &str) -> Result<T, Problem> {
-        let read = self.0.shift_remove(name).map_or_else(T::absent, T::read);
-        read.map_err(|problem| problem.within(name))
-    }
-
-    /// What was not taken.
-    pub(crate) fn rest(self) -> Map<String, Value> {
-        self.0
     }
 }
 
-pub(crate) fn put(fields: &mut Map<String, Value>, name: &str, value: Option<Value>) {
-    if let Some(value) = value {
-        fields.insert(name.to_owned(), value);
+/// Reads an object. A field of another name is refused, so that a typing error does not lose one.
+pub(crate) fn read(object: &mut dyn Wire, value: Value) -> Result<(), Problem> {
+    let Value::Object(map) = value else { return Err(Problem::new("must be an object")) };
+    let mut fields = Fields { map, writing: false, problem: None };
+    object.each(&mut fields);
+    if let Some(unknown) = fields.map.keys().next() {
+        return Err(Problem::new("is not a field of this request").within(unknown));
     }
+    fields.problem.map_or(Ok(()), Err)
+}
+
+/// Writes an object.
+pub(crate) fn write(object: &mut dyn Wire) -> Value {
+    let mut fields = Fields { map: Map::new(), writing: true, problem: None };
+    object.each(&mut fields);
+    fields.map.into()
 }
 
 /// Reads a request's JSON as a tree.
@@ -176,12 +173,19 @@ pub(crate) fn parse(json: &[u8]) -> Result<Value> {
 
 /// Reads a request's JSON.
 pub(crate) fn from_slice<T: Field>(json: &[u8]) -> Result<T> {
-    Ok(T::read(parse(json)?)?)
+    of_tree(parse(json)?)
+}
+
+/// Reads a request from a tree.
+pub(crate) fn of_tree<T: Field>(value: Value) -> Result<T> {
+    let mut request = T::default();
+    request.read(value)?;
+    Ok(request)
 }
 
 /// Writes a request's JSON, compact.
-pub(crate) fn to_vec(request: impl Field) -> Vec<u8> {
-    bytes(&request.write().unwrap_or_default())
+pub(crate) fn to_vec(mut request: impl Wire) -> Vec<u8> {
+    bytes(&write(&mut request))
 }
 
 /// Compact JSON; the one place where a request becomes bytes.
@@ -196,21 +200,24 @@ macro_rules! wire {
         $($(#[$field_meta:meta])* $field_vis:vis $field:ident $(as $key:literal)?: $type:ty,)*
     })*) => {$(
         $(#[$meta])*
+        #[derive(Default)]
         $vis struct $name {
             $($(#[$field_meta])* $field_vis $field: $type,)*
         }
 
+        impl $crate::strict::Wire for $name {
+            fn each(&mut self, fields: &mut $crate::strict::Fields) {
+                $(fields.field(wire!(@name $field $($key)?), &mut self.$field);)*
+            }
+        }
+
         impl $crate::strict::Field for $name {
-            fn read(value: serde_json::Value) -> Result<Self, $crate::strict::Problem> {
-                let mut object = $crate::strict::Object::open(value)?;
-                object.only(&[$(wire!(@name $field $($key)?),)*])?;
-                Ok(Self { $($field: object.take(wire!(@name $field $($key)?))?,)* })
+            fn read(&mut self, value: serde_json::Value) -> Result<(), $crate::strict::Problem> {
+                $crate::strict::read(self, value)
             }
 
-            fn write(self) -> Option<serde_json::Value> {
-                let mut fields = serde_json::Map::new();
-                $($crate::strict::put(&mut fields, wire!(@name $field $($key)?), self.$field.write());)*
-                Some(fields.into())
+            fn write(&mut self) -> Option<serde_json::Value> {
+                Some($crate::strict::write(self))
             }
         }
     )*};

@@ -56,14 +56,15 @@ wire! {
 }
 
 /// A type of its own, so that another event is refused by its name, before its payload is looked at.
+#[derive(Default)]
 struct EditMessageEvent;
 
 impl Field for EditMessageEvent {
-    fn read(value: Value) -> Result<Self, Problem> {
-        if value == "edit_message" { Ok(Self) } else { Err(Problem::new("must be `edit_message`")) }
+    fn read(&mut self, value: Value) -> Result<(), Problem> {
+        if value == "edit_message" { Ok(()) } else { Err(Problem::new("must be `edit_message`")) }
     }
 
-    fn write(self) -> Option<Value> {
+    fn write(&mut self) -> Option<Value> {
         Some("edit_message".into())
     }
 }

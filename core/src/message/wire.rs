@@ -47,7 +47,6 @@ wire! {
         email: Option<String>,
     }
 
-    #[derive(Default)]
     pub(super) struct Body {
         kind as "type": String,
         text: Option<String>,
@@ -106,7 +105,6 @@ wire! {
         conversation_id: Option<String>,
     }
 
-    #[derive(Default)]
     struct Embedded {
         id: Option<String>,
         msgid: Option<String>,
@@ -122,7 +120,6 @@ wire! {
         sender: Option<EmbeddedSender>,
     }
 
-    #[derive(Default)]
     struct EmbeddedSender {
         id: Option<String>,
         ref_id: Option<String>,
@@ -131,14 +128,15 @@ wire! {
 }
 
 /// A type of its own, so that another event is refused by its name, before its payload is looked at.
+#[derive(Default)]
 struct NewMessageEvent;
 
 impl Field for NewMessageEvent {
-    fn read(value: Value) -> Result<Self, Problem> {
-        if value == "new_message" { Ok(Self) } else { Err(Problem::new("must be `new_message`")) }
+    fn read(&mut self, value: Value) -> Result<(), Problem> {
+        if value == "new_message" { Ok(()) } else { Err(Problem::new("must be `new_message`")) }
     }
 
-    fn write(self) -> Option<Value> {
+    fn write(&mut self) -> Option<Value> {
         Some("new_message".into())
     }
 }

@@ -4,8 +4,7 @@ use super::{ApiRequest, segment};
 use crate::error::{Error, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId, UserId, UserRefId};
 use crate::message::filled;
-use crate::strict::{self, Field, Problem, wire};
-use serde_json::Value;
+use crate::strict::{self, wire};
 
 /// A client is typing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +104,24 @@ pub enum ReactionKind {
     Unreact,
 }
 
+impl ReactionKind {
+    /// `react` or `unreact`, as on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::React => "react",
+            Self::Unreact => "unreact",
+        }
+    }
+
+    fn of(word: &str) -> Result<Self> {
+        match word {
+            "react" => Ok(Self::React),
+            "unreact" => Ok(Self::Unreact),
+            _ => Err(Error::invalid("type", "must be `react` or `unreact`")),
+        }
+    }
+}
+
 wire! {
     struct WireReaction {
         conversation_id: Option<String>,
@@ -112,30 +129,13 @@ wire! {
         msgid: Option<String>,
         id: Option<String>,
         user: WireUser,
-        kind as "type": ReactionKind,
+        kind as "type": String,
         emoji: Option<String>,
     }
 
     struct WireUser {
         id: Option<String>,
         ref_id: Option<String>,
-    }
-}
-
-impl Field for ReactionKind {
-    fn read(value: Value) -> Result<Self, Problem> {
-        match value.as_str() {
-            Some("react") => Ok(Self::React),
-            Some("unreact") => Ok(Self::Unreact),
-            _ => Err(Problem::new("must be `react` or `unreact`")),
-        }
-    }
-
-    fn write(self) -> Option<Value> {
-        Some(match self {
-            Self::React => "react".into(),
-            Self::Unreact => "unreact".into(),
-        })
     }
 }
 
@@ -185,7 +185,7 @@ impl Reaction {
                 id: self.user_id.as_ref().map(ToString::to_string),
                 ref_id: self.user_ref_id.as_ref().map(ToString::to_string),
             },
-            kind: self.kind,
+            kind: self.kind.as_str().into(),
             emoji: self.emoji.clone(),
         }))
     }
@@ -203,7 +203,7 @@ impl Reaction {
             message_ref_id: wire.id.map(Into::into),
             user_id: wire.user.id.map(Into::into),
             user_ref_id: wire.user.ref_id.map(Into::into),
-            kind: wire.kind,
+            kind: ReactionKind::of(&wire.kind)?,
             emoji: wire.emoji,
         };
         reaction.validate()?;

@@ -4,7 +4,7 @@ use super::{ApiRequest, segment};
 use crate::error::{Error, Result};
 use crate::ids::{MessageRefId, ScopeId};
 use crate::message::filled;
-use crate::strict::{self, Field, wire};
+use crate::strict::{self, wire};
 
 /// What became of a message from the CRM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,9 +145,9 @@ impl DeliveryStatus {
     pub fn from_json(json: &[u8]) -> Result<Self> {
         let json = strict::parse(json)?;
         if json.get("delivery_status").is_some_and(|status| !status.is_null()) {
-            return Ok(Self::of_old_wire(OldWireStatus::read(json)?)?.1);
+            return Ok(Self::of_old_wire(strict::of_tree(json)?)?.1);
         }
-        Self::of_wire(WireStatus::read(json)?, "")
+        Self::of_wire(strict::of_tree(json)?, "")
     }
 
     pub(super) fn to_old_json(&self, message: &MessageRefId) -> Result<Vec<u8>> {
