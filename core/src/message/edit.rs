@@ -60,11 +60,11 @@ wire! {
 struct EditMessageEvent;
 
 impl Field for EditMessageEvent {
-    fn read(&mut self, value: Value) -> Result<(), Problem> {
-        if value == "edit_message" { Ok(()) } else { Err(Problem::new("must be `edit_message`")) }
+    fn read(value: Value) -> Result<Self, Problem> {
+        if value == "edit_message" { Ok(Self) } else { Err(Problem::new("must be `edit_message`")) }
     }
 
-    fn write(&mut self) -> Option<Value> {
+    fn write(&self) -> Option<Value> {
         Some("edit_message".into())
     }
 }
@@ -111,7 +111,7 @@ impl EditMessage {
         self.validate()?;
         let mut message = Body::of(&self.content);
         message.delivery_status = self.delivery_status.as_ref().map(DeliveryStatus::to_wire);
-        Ok(strict::to_vec(Envelope {
+        Ok(strict::to_vec(&Envelope {
             event_type: EditMessageEvent,
             payload: Payload {
                 timestamp: self.edited_at_msec / 1000,

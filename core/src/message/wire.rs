@@ -132,11 +132,11 @@ wire! {
 struct NewMessageEvent;
 
 impl Field for NewMessageEvent {
-    fn read(&mut self, value: Value) -> Result<(), Problem> {
-        if value == "new_message" { Ok(()) } else { Err(Problem::new("must be `new_message`")) }
+    fn read(value: Value) -> Result<Self, Problem> {
+        if value == "new_message" { Ok(Self) } else { Err(Problem::new("must be `new_message`")) }
     }
 
-    fn write(&mut self) -> Option<Value> {
+    fn write(&self) -> Option<Value> {
         Some("new_message".into())
     }
 }
@@ -181,7 +181,7 @@ pub(super) fn encode(message: &NewMessage) -> Vec<u8> {
             }),
         },
     };
-    strict::to_vec(envelope)
+    strict::to_vec(&envelope)
 }
 
 pub(super) fn decode(json: &[u8]) -> Result<NewMessage> {

@@ -48,7 +48,7 @@ impl Typing {
     /// field, as the vendor names it, and the rule.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate()?;
-        Ok(strict::to_vec(WireTyping {
+        Ok(strict::to_vec(&WireTyping {
             conversation_id: self.conversation_id.to_string(),
             sender: TypingSender { id: self.user_id.to_string() },
             duration_ms: self.duration_ms,
@@ -176,7 +176,7 @@ impl Reaction {
     /// field, as the vendor names it, and the rule.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate()?;
-        Ok(strict::to_vec(WireReaction {
+        Ok(strict::to_vec(&WireReaction {
             conversation_id: self.conversation_id.as_ref().map(ToString::to_string),
             conversation_ref_id: self.conversation_ref_id.as_ref().map(ToString::to_string),
             msgid: self.message_id.as_ref().map(ToString::to_string),

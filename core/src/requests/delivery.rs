@@ -133,7 +133,7 @@ impl DeliveryStatus {
     /// where the code demands them.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate("")?;
-        Ok(strict::to_vec(self.to_wire()))
+        Ok(strict::to_vec(&self.to_wire()))
     }
 
     /// Reads the vendor's form: the current one, and the one from before 2025
@@ -155,7 +155,7 @@ impl DeliveryStatus {
         filled(message.as_str(), "msgid")?;
         let WireStatus { status_code, error_code, error } = self.to_wire();
         let msgid = message.to_string();
-        Ok(strict::to_vec(OldWireStatus { msgid, delivery_status: status_code, error_code, error }))
+        Ok(strict::to_vec(&OldWireStatus { msgid, delivery_status: status_code, error_code, error }))
     }
 
     pub(super) fn from_old_json(json: &[u8]) -> Result<(MessageRefId, Self)> {
