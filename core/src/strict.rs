@@ -27,10 +27,9 @@ impl Problem {
         self.path.insert_str(0, name);
         self
     }
-}
 
-impl From<Problem> for Error {
-    fn from(Problem { path, rule }: Problem) -> Self {
+    fn into_error(self) -> Error {
+        let Self { path, rule } = self;
         if path.is_empty() {
             return Error::new(ErrorKind::InvalidArgument, format!("the request {rule}"));
         }
@@ -249,7 +248,7 @@ pub(crate) fn from_slice<T: Field>(json: &[u8]) -> Result<T> {
 
 /// Reads a request from a tree.
 pub(crate) fn of_tree<T: Field>(value: Value) -> Result<T> {
-    Ok(T::read(value)?)
+    T::read(value).map_err(Problem::into_error)
 }
 
 /// Writes a request's JSON, compact.
