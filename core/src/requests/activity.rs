@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId, UserId, UserRefId};
 use crate::message::filled;
 use crate::strict::{self, wire};
+use serde::{Deserialize, Serialize};
 
 /// A client is typing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +97,8 @@ pub struct Reaction {
 }
 
 /// Whether a reaction comes or goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReactionKind {
     /// It comes.
     React,

@@ -244,9 +244,12 @@ impl HistoryPage {
         if json.is_empty() {
             return Ok(Self::default());
         }
-        let mut map: Map<String, Value> = answer(json, "history")?;
+        let unexpected = |said| Error::new(ErrorKind::UnexpectedResponse, said);
+        let Value::Object(mut map) = answer(json, "history")? else {
+            return Err(unexpected("the answer to history is not an object"));
+        };
         let Some(Value::Array(messages)) = map.shift_remove("messages") else {
-            return Err(Error::new(ErrorKind::UnexpectedResponse, "the answer to history has no messages"));
+            return Err(unexpected("the answer to history has no messages"));
         };
         Ok(Self { messages: messages.into_iter().map(HistoryMessage::of).collect(), extra: map })
     }
