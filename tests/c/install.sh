@@ -7,8 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 root=$PWD
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
-# In bytes, stripped. About a third is what Rust's own library needs to print a backtrace.
-small_limit=790000
+# In bytes, stripped. ffi/src/lib.rs says what they go for.
+small_limit=550000
 
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
