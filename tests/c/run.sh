@@ -208,7 +208,7 @@ if command -v clang >/dev/null; then
     tests/c/fuzz.c -o "$temp/fuzz" "${shared[@]}"
   # It writes into the first folder.
   mkdir "$temp/corpus"
-  check "hostile arguments" "$temp/fuzz" -runs=20000 -seed=7 -timeout=10 -artifact_prefix="$temp/" "$temp/corpus" fuzz/seeds/parse_webhook fuzz/seeds/messages
+  check "hostile arguments" "$temp/fuzz" -runs=5000 -seed=7 -timeout=120 -artifact_prefix="$temp/" "$temp/corpus" fuzz/seeds/parse_webhook fuzz/seeds/messages
 else
   echo "C: hostile arguments (apt-get install clang)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
 fi
