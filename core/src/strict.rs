@@ -1,8 +1,8 @@
 //! Objects of JSON with one list of their fields, to read and to write by. Reading is strict: every field
 //! has its type, and none is unknown.
 //!
-//! [`wire!`] makes a struct of such a list, [`objects!`] gives serde what has one. What serde derives would
-//! be as strict, but comes to more code than all the rest of the crate, and a C library without the channel
+//! [`wire!`] makes a struct of such a list, [`serialize!`] and [`deserialize!`] give it to serde. What serde
+//! derives would be as strict, but comes to more code than all the rest of the crate, and a C library without the channel
 //! has to be small.
 
 use crate::error::{Error, ErrorKind, Result};
@@ -194,9 +194,9 @@ impl Writer {
         self.put(name, field.write());
     }
 
-    pub(crate) fn list<T: Field>(&mut self, name: &str, field: &Vec<T>) {
+    pub(crate) fn list<T: Field>(&mut self, name: &str, field: &[T]) {
         if !field.is_empty() {
-            self.field(name, field);
+            self.put(name, Some(field.iter().filter_map(T::write).collect()));
         }
     }
 
