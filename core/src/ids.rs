@@ -6,8 +6,10 @@
 //! does not compile.
 
 use crate::error::{Error, Result};
+use crate::strict::{Field, Problem};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 
 macro_rules! ids {
@@ -56,6 +58,16 @@ macro_rules! ids {
         impl From<$name> for String {
             fn from(id: $name) -> Self {
                 id.0
+            }
+        }
+
+        impl Field for $name {
+            fn read(value: Value) -> Result<Self, Problem> {
+                String::read(value).map(Self)
+            }
+
+            fn write(&self) -> Option<Value> {
+                self.0.write()
             }
         }
 

@@ -5,8 +5,8 @@
 
 pub(crate) mod field;
 
+use crate::strict::Field;
 use crate::webhook::Participant;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// Takes the object at `key` apart; what is left of it stays.
@@ -60,15 +60,10 @@ fn whole_number(value: &Value) -> Option<i64> {
 }
 
 /// Takes a whole value where it has the documented shape.
-pub(crate) fn typed<T: DeserializeOwned>(map: &mut Map<String, Value>, key: &str) -> Option<T> {
-    let value = map.get(key)?;
-    if value.is_null() {
-        map.shift_remove(key);
-        return None;
-    }
-    let parsed = T::deserialize(value).ok()?;
+pub(crate) fn typed<T: Field>(map: &mut Map<String, Value>, key: &str) -> Option<T> {
+    let parsed = Option::read(map.get(key)?.clone()).ok()?;
     map.shift_remove(key);
-    Some(parsed)
+    parsed
 }
 
 /// Takes a person apart, as webhooks, the history and create-chat write one.

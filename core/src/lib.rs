@@ -60,6 +60,7 @@ mod lenient;
 mod message;
 mod requests;
 mod signing;
+mod strict;
 mod webhook;
 
 #[cfg(feature = "client")]

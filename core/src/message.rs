@@ -454,8 +454,8 @@ impl Content {
                 filled(phone, &format!("{path}.contact.phone"))
             }
             Self::Location { lon, lat, .. } => {
-                degrees(*lon, 180.0, &format!("{path}.location.lon"))?;
-                degrees(*lat, 90.0, &format!("{path}.location.lat"))
+                degrees(*lon, 180, &format!("{path}.location.lon"))?;
+                degrees(*lat, 90, &format!("{path}.location.lat"))
             }
             _ => Ok(()),
         }
@@ -520,8 +520,8 @@ fn address(url: &str, path: &str) -> Result<()> {
     }
 }
 
-fn degrees(value: f64, limit: f64, path: &str) -> Result<()> {
-    if value.abs() <= limit {
+fn degrees(value: f64, limit: u8, path: &str) -> Result<()> {
+    if value.abs() <= f64::from(limit) {
         Ok(())
     } else {
         Err(Error::invalid(path, format!("must be -{limit} to {limit} degrees")))

@@ -12,6 +12,23 @@
 //! - With the feature `runtime` there are objects at work, with threads of their own (`engine.rs`): a
 //!   channel, its consumers, clients. Their pointers are looked at first (`handle.rs`). C is called back
 //!   through `completion.rs`, `consumer.rs` and `log.rs` alone.
+//!
+//! # Size
+//! Without `runtime` the library is 547 KB stripped (x86-64, the profile `small`). An empty one that
+//! catches a panic is 266 KB: std prints a backtrace when anything panics, and its readers of debug
+//! information come along, which only a std built anew could leave out. Code and constants by owner:
+//!
+//! | | KB |
+//! |---|---|
+//! | std: reading debug information for backtraces | 172 |
+//! | the rest of std | 55 |
+//! | `amochats` and this crate | 133 |
+//! | JSON: `serde_json`, its maps, exact floating point | 39 |
+//! | SHA-1, MD5, HMAC | 7 |
+//!
+//! Beside them are 70 KB of tables for unwinding, which keep a panic from crossing, and 22 KB that the
+//! dynamic linker reads. What counts most is one reader for all types (`strict.rs` in the core), not one
+//! of serde's for each.
 #![expect(non_camel_case_types, reason = "types are named as C knows them")]
 #![expect(clippy::doc_markdown, reason = "backticks would get into the header")]
 

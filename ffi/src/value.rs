@@ -67,6 +67,10 @@ impl amochats_value {
         Box::into_raw(Box::new(value.into()))
     }
 
+    pub(crate) fn json(&self) -> &str {
+        self.json.get_or_init(|| serde_json::to_string(self).expect("JSON values can be written as JSON"))
+    }
+
     fn leaf(&self) -> Option<&Value> {
         match &self.node {
             Node::Leaf(leaf) => Some(leaf),
@@ -166,12 +170,7 @@ fn write<T>(found: Option<T>, output: Option<&mut MaybeUninit<T>>) -> bool {
 /// Returns it as JSON, with all that is in it; nothing for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn amochats_value_json(any: Option<&amochats_value>) -> amochats_slice<'_> {
-    value(amochats_slice::ABSENT, || {
-        any.map(|any| {
-            any.json.get_or_init(|| serde_json::to_string(any).expect("JSON values can be written as JSON"))
-        })
-        .into()
-    })
+    value(amochats_slice::ABSENT, || any.map(amochats_value::json).into())
 }
 
 /// Frees a value that belongs to the caller; NULL is nothing to do.

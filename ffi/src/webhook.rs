@@ -35,7 +35,6 @@ pub struct amochats_webhook {
     event: WebhookEvent,
     sender: Option<amochats_participant>,
     receiver: Option<amochats_participant>,
-    json: OnceLock<String>,
     fields: OnceLock<amochats_value>,
 }
 
@@ -62,6 +61,10 @@ pub extern "C" fn amochats_webhook_parse(
 }
 
 impl amochats_webhook {
+    fn fields(&self) -> &amochats_value {
+        self.fields.get_or_init(|| self.event.to_json().into())
+    }
+
     #[cfg(feature = "runtime")]
     pub(crate) fn kind_name(&self) -> &'static str {
         self.event.kind.name()
@@ -78,7 +81,6 @@ impl From<WebhookEvent> for amochats_webhook {
             event,
             sender: sender.map(amochats_participant),
             receiver: receiver.map(amochats_participant),
-            json: OnceLock::new(),
             fields: OnceLock::new(),
         }
     }
@@ -94,12 +96,7 @@ pub extern "C" fn amochats_webhook_free(webhook: Option<Box<amochats_webhook>>) 
 /// command line and Python show. What was not understood is under "extra".
 #[unsafe(no_mangle)]
 pub extern "C" fn amochats_webhook_json(webhook: Option<&amochats_webhook>) -> amochats_slice<'_> {
-    text(webhook, |webhook| {
-        Some(webhook.json.get_or_init(|| {
-            serde_json::to_string(&webhook.event)
-                .expect("maps with text keys and finite numbers can be written")
-        }))
-    })
+    text(webhook, |webhook| Some(webhook.fields().json()))
 }
 
 /// Returns the same as values, for what has no function of its own: "tag", "markup" with its buttons,
@@ -107,13 +104,7 @@ pub extern "C" fn amochats_webhook_json(webhook: Option<&amochats_webhook>) -> a
 /// ends with the webhook.
 #[unsafe(no_mangle)]
 pub extern "C" fn amochats_webhook_value(webhook: Option<&amochats_webhook>) -> Option<&amochats_value> {
-    value(None, || {
-        let webhook = webhook?;
-        Some(webhook.fields.get_or_init(|| {
-            let json = serde_json::to_value(&webhook.event);
-            json.expect("maps with text keys and finite numbers can be written").into()
-        }))
-    })
+    value(None, || webhook.map(amochats_webhook::fields))
 }
 
 /// Returns what the webhook is about; AMOCHATS_KIND_UNKNOWN for NULL.

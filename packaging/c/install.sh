@@ -27,6 +27,8 @@ if [[ -n ${SMALL:-} ]]; then
   # Apart, so that the two libraries do not take turns in one place.
   target=$target/small
   build+=(--no-default-features --target-dir "$target")
+  # With them the tables for unwinding are a quarter smaller.
+  export RUSTFLAGS="${RUSTFLAGS:-} -C force-frame-pointers=yes"
 fi
 ${CARGO:-cargo} build --quiet "${build[@]}"
 built=$target/${profile/#dev/debug}

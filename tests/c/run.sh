@@ -101,6 +101,12 @@ example() {
   [[ $status == 2 ]]
 }
 
+reports_a_race() {
+  local status=0
+  "${drd[@]}" "$temp/race" || status=$?
+  [[ $status == 9 ]] && grep -q 'Conflicting .* by thread' "$temp/log"
+}
+
 compilers=("$CC $CXX")
 if command -v clang++ >/dev/null; then
   compilers+=("clang clang++")
@@ -186,8 +192,12 @@ if command -v valgrind >/dev/null; then
   # What a child of fork() leaves behind is no leak: it may not touch it.
   memcheck=(valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=9)
   suite memcheck env CHECK_WITHOUT_FORK=1 "${memcheck[@]}" "$temp/channel-plain"
-  # Not helgrind or drd: Rust's locks are futexes without the calls that these tools know, so each of the
-  # thousands of accesses behind one is reported, and what the library would be suppressed for is all it does.
+  # What the program and the library's threads share, see drd.supp. A planted race shows that drd would tell.
+  check "build threads" "$CC" -std=c11 "${strict[@]}" -g -pthread tests/c/threads.c -o "$temp/threads" "${shared[@]}"
+  check "build threads with a race" "$CC" -std=c11 "${strict[@]}" -g -pthread -DRACE tests/c/threads.c -o "$temp/race" "${shared[@]}"
+  drd=(valgrind --quiet --tool=drd --suppressions=tests/c/drd.supp --error-exitcode=9)
+  suite drd "${drd[@]}" "$temp/threads"
+  check "drd reports a race" reports_a_race
 else
   echo "C: the channel under Valgrind (apt-get install valgrind)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
 fi
@@ -198,7 +208,7 @@ if command -v clang >/dev/null; then
     tests/c/fuzz.c -o "$temp/fuzz" "${shared[@]}"
   # It writes into the first folder.
   mkdir "$temp/corpus"
-  check "hostile arguments" "$temp/fuzz" -runs=20000 -seed=7 -timeout=10 -artifact_prefix="$temp/" "$temp/corpus" fuzz/seeds/parse_webhook fuzz/seeds/messages
+  check "hostile arguments" "$temp/fuzz" -runs=5000 -seed=7 -timeout=120 -artifact_prefix="$temp/" "$temp/corpus" fuzz/seeds/parse_webhook fuzz/seeds/messages
 else
   echo "C: hostile arguments (apt-get install clang)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
 fi

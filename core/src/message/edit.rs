@@ -1,11 +1,12 @@
 //! Edits: `edit_message` of the chats API.
 
-use super::wire::{self, Body};
+use super::wire::{Body, moment};
 use super::{Content, address, filled, time};
 use crate::error::{Error, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId};
 use crate::requests::{DeliveryStatus, one_of};
-use serde::{Deserialize, Serialize};
+use crate::strict::{self, Field, Problem, wire};
+use serde_json::Value;
 
 /// A change of a message that was sent before. It never notifies anybody.
 ///
@@ -35,37 +36,37 @@ pub struct EditMessage {
     pub delivery_status: Option<DeliveryStatus>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope {
-    event_type: EventType,
-    payload: Payload,
+wire! {
+    struct Envelope {
+        event_type: EditMessageEvent,
+        payload: Payload,
+    }
+
+    struct Payload {
+        timestamp: i64,
+        msec_timestamp: Option<i64>,
+        id: Option<String>,
+        msgid: Option<String>,
+        conversation_id: String,
+        conversation_ref_id: Option<String>,
+        message: Body,
+        /// Has no effect on an edit: ignored.
+        silent: Option<bool>,
+    }
 }
 
-#[derive(Serialize, Deserialize)]
-enum EventType {
-    #[serde(rename = "edit_message")]
-    EditMessage,
-}
+/// A type of its own, so that another event is refused by its name, before its payload is looked at.
+#[derive(Default)]
+struct EditMessageEvent;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Payload {
-    timestamp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msec_timestamp: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msgid: Option<String>,
-    conversation_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_ref_id: Option<String>,
-    message: Body,
-    /// Has no effect on an edit: ignored.
-    #[serde(default, skip_serializing)]
-    #[expect(dead_code, reason = "accepted, not used")]
-    silent: bool,
+impl Field for EditMessageEvent {
+    fn read(value: Value) -> Result<Self, Problem> {
+        if value == "edit_message" { Ok(Self) } else { Err(Problem::new("must be `edit_message`")) }
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some("edit_message".into())
+    }
 }
 
 impl EditMessage {
@@ -110,8 +111,8 @@ impl EditMessage {
         self.validate()?;
         let mut message = Body::of(&self.content);
         message.delivery_status = self.delivery_status.as_ref().map(DeliveryStatus::to_wire);
-        Ok(wire::to_vec(&Envelope {
-            event_type: EventType::EditMessage,
+        Ok(strict::to_vec(&Envelope {
+            event_type: EditMessageEvent,
             payload: Payload {
                 timestamp: self.edited_at_msec / 1000,
                 msec_timestamp: Some(self.edited_at_msec),
@@ -120,7 +121,7 @@ impl EditMessage {
                 conversation_id: self.conversation_id.to_string(),
                 conversation_ref_id: self.conversation_ref_id.as_ref().map(ToString::to_string),
                 message,
-                silent: false,
+                silent: None,
             },
         }))
     }
@@ -130,7 +131,7 @@ impl EditMessage {
     /// # Errors
     /// As [`EditMessage::to_json`].
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let Envelope { payload, .. } = wire::from_slice(json)?;
+        let Envelope { payload, .. } = strict::from_slice(json)?;
         let mut body = payload.message;
         for (given, field) in [
             (body.post.is_some(), "post"),
@@ -143,7 +144,7 @@ impl EditMessage {
         }
         let status = body.delivery_status.take();
         let edit = Self {
-            edited_at_msec: wire::moment(payload.timestamp, payload.msec_timestamp, "payload")?,
+            edited_at_msec: moment(payload.timestamp, payload.msec_timestamp, "payload")?,
             message_id: payload.msgid.map(Into::into),
             message_ref_id: payload.id.map(Into::into),
             conversation_id: payload.conversation_id.into(),

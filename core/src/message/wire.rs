@@ -5,211 +5,140 @@ use super::{
     CommentedPost, Content, DescribedMessage, Forward, Media, NewMessage, QuotedMessage, QuotedSender,
     Sender, SharedPost,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::requests::WireStatus;
-use serde::{Deserialize, Serialize};
+use crate::strict::{self, Field, Problem, wire};
+use serde_json::Value;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope {
-    event_type: EventType,
-    payload: Payload,
-    /// In examples of 2020 only, never described: ignored.
-    #[serde(default, skip_serializing)]
-    #[expect(dead_code, reason = "accepted, not used")]
-    account_id: Option<String>,
+wire! {
+    struct Envelope {
+        event_type: NewMessageEvent,
+        payload: Payload,
+        /// In examples of 2020 only, never described: ignored.
+        account_id: Option<String>,
+    }
+
+    struct Payload {
+        timestamp: i64,
+        msec_timestamp: Option<i64>,
+        msgid: String,
+        conversation_id: String,
+        conversation_ref_id: Option<String>,
+        sender: Person,
+        receiver: Option<Person>,
+        message: Body,
+        silent: Option<bool>,
+        source: Option<Source>,
+        reply_to: Option<ReplyTo>,
+        forwards: Option<Forwards>,
+    }
+
+    pub(crate) struct Person {
+        id: String,
+        ref_id: Option<String>,
+        name: String,
+        avatar: Option<String>,
+        profile: Option<Profile>,
+        profile_link: Option<String>,
+    }
+
+    struct Profile {
+        phone: Option<String>,
+        email: Option<String>,
+    }
+
+    pub(super) struct Body {
+        kind as "type": String,
+        text: Option<String>,
+        media: Option<String>,
+        file_name: Option<String>,
+        file_size: Option<u64>,
+        media_duration: Option<u64>,
+        sticker_id: Option<String>,
+        location: Option<Location>,
+        contact: Option<Contact>,
+        pub(super) callback_data: Option<String>,
+        pub(super) shared_post: Option<WireSharedPost>,
+        pub(super) post: Option<WirePost>,
+        /// Only in edits.
+        pub(super) delivery_status: Option<WireStatus>,
+    }
+
+    struct Location {
+        lon: f64,
+        lat: f64,
+    }
+
+    struct Contact {
+        name: String,
+        phone: String,
+    }
+
+    pub(super) struct WireSharedPost {
+        url: String,
+        preview_link: Option<String>,
+        preview_permalink: Option<String>,
+        kind as "type": String,
+        site_name: Option<String>,
+    }
+
+    pub(super) struct WirePost {
+        id: String,
+        url: String,
+        preview_url: Option<String>,
+        preview_permalink: Option<String>,
+        username: Option<String>,
+        caption: Option<String>,
+    }
+
+    pub(crate) struct Source {
+        pub(crate) external_id: String,
+    }
+
+    struct ReplyTo {
+        message: Embedded,
+    }
+
+    struct Forwards {
+        messages: Vec<Embedded>,
+        conversation_ref_id: Option<String>,
+        conversation_id: Option<String>,
+    }
+
+    struct Embedded {
+        id: Option<String>,
+        msgid: Option<String>,
+        kind as "type": Option<String>,
+        text: Option<String>,
+        file_name: Option<String>,
+        file_size: Option<u64>,
+        media_duration: Option<u64>,
+        location: Option<Location>,
+        contact: Option<Contact>,
+        timestamp: Option<i64>,
+        msec_timestamp: Option<i64>,
+        sender: Option<EmbeddedSender>,
+    }
+
+    struct EmbeddedSender {
+        id: Option<String>,
+        ref_id: Option<String>,
+        name: Option<String>,
+    }
 }
 
 /// A type of its own, so that another event is refused by its name, before its payload is looked at.
-#[derive(Serialize, Deserialize)]
-enum EventType {
-    #[serde(rename = "new_message")]
-    NewMessage,
-}
+#[derive(Default)]
+struct NewMessageEvent;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Payload {
-    timestamp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msec_timestamp: Option<i64>,
-    msgid: String,
-    conversation_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_ref_id: Option<String>,
-    sender: Person,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receiver: Option<Person>,
-    message: Body,
-    #[serde(default)]
-    silent: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Source>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reply_to: Option<ReplyTo>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    forwards: Option<Forwards>,
-}
+impl Field for NewMessageEvent {
+    fn read(value: Value) -> Result<Self, Problem> {
+        if value == "new_message" { Ok(Self) } else { Err(Problem::new("must be `new_message`")) }
+    }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Person {
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ref_id: Option<String>,
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    avatar: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<Profile>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    profile_link: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Profile {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phone: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<String>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Body {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    media: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    media_duration: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sticker_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    location: Option<Location>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contact: Option<Contact>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) callback_data: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) shared_post: Option<WireSharedPost>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) post: Option<WirePost>,
-    /// Only in edits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) delivery_status: Option<WireStatus>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Location {
-    lon: f64,
-    lat: f64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Contact {
-    name: String,
-    phone: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WireSharedPost {
-    url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preview_link: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preview_permalink: Option<String>,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    site_name: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WirePost {
-    id: String,
-    url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preview_url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preview_permalink: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caption: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Source {
-    pub(crate) external_id: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReplyTo {
-    message: Embedded,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Forwards {
-    messages: Vec<Embedded>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_ref_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_id: Option<String>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Embedded {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msgid: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    media_duration: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    location: Option<Location>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contact: Option<Contact>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msec_timestamp: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender: Option<EmbeddedSender>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EmbeddedSender {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ref_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    fn write(&self) -> Option<Value> {
+        Some("new_message".into())
+    }
 }
 
 pub(super) fn encode(message: &NewMessage) -> Vec<u8> {
@@ -231,7 +160,7 @@ pub(super) fn encode(message: &NewMessage) -> Vec<u8> {
         caption: post.caption.clone(),
     });
     let envelope = Envelope {
-        event_type: EventType::NewMessage,
+        event_type: NewMessageEvent,
         account_id: None,
         payload: Payload {
             timestamp: message.sent_at_msec / 1000,
@@ -242,7 +171,7 @@ pub(super) fn encode(message: &NewMessage) -> Vec<u8> {
             sender: Person::of(&message.sender),
             receiver: message.receiver.as_ref().map(Person::of),
             message: body,
-            silent: message.silent,
+            silent: Some(message.silent),
             source: message.source_external_id.clone().map(|external_id| Source { external_id }),
             reply_to: message.reply_to.as_ref().map(|quoted| ReplyTo { message: Embedded::of(quoted) }),
             forwards: message.forward.as_ref().map(|forward| Forwards {
@@ -252,11 +181,11 @@ pub(super) fn encode(message: &NewMessage) -> Vec<u8> {
             }),
         },
     };
-    to_vec(&envelope)
+    strict::to_vec(&envelope)
 }
 
 pub(super) fn decode(json: &[u8]) -> Result<NewMessage> {
-    let Envelope { payload, .. } = from_slice(json)?;
+    let Envelope { payload, .. } = strict::from_slice(json)?;
     let sent_at_msec = moment(payload.timestamp, payload.msec_timestamp, "payload")?;
     let forward = payload.forwards.map(forward).transpose()?;
     let reply_to =
@@ -294,7 +223,7 @@ pub(super) fn decode(json: &[u8]) -> Result<NewMessage> {
         receiver: payload.receiver.map(Person::into_sender),
         callback_data: body.callback_data.take(),
         content: body.into_content("payload.message")?,
-        silent: payload.silent,
+        silent: payload.silent.unwrap_or(false),
         source_external_id: payload.source.map(|source| source.external_id),
         reply_to,
         forward,
@@ -522,40 +451,4 @@ pub(super) fn moment(seconds: i64, msec: Option<i64>, path: &str) -> Result<i64>
             .checked_mul(1000)
             .ok_or_else(|| Error::invalid(format!("{path}.timestamp"), "is too large")),
     }
-}
-
-/// Reads a request's JSON strictly.
-pub(crate) fn from_slice<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let mut path = error.path().to_string();
-        let inner = error.into_inner();
-        let said = inner.to_string();
-        if inner.is_data() {
-            // "missing field `x`" and "unknown field `x`" quote names; "invalid type" and "invalid
-            // value" quote what was sent, which must not get into a log: only what was expected is
-            // passed on.
-            let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _position)| said);
-            if let Some(field) = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'))
-            {
-                path = if path == "." { field.to_owned() } else { format!("{path}.{field}") };
-                return Error::invalid(path, "is required");
-            }
-            if said.starts_with("unknown field") {
-                return Error::invalid(path, "is not a field of this request");
-            }
-            let expected = said.rsplit_once("expected ").map_or("another type", |(_sent, expected)| expected);
-            return Error::invalid(path, format!("must be {expected}"));
-        }
-        Error::new(ErrorKind::InvalidArgument, format!("the request is not JSON: {said}"))
-    })?;
-    deserializer.end().map_err(|error| {
-        Error::new(ErrorKind::InvalidArgument, format!("the request is not JSON: {error}"))
-    })?;
-    Ok(value)
-}
-
-/// Writes compact JSON; the one place where a request becomes bytes.
-pub(crate) fn to_vec(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("maps with text keys and finite numbers can be written")
 }

@@ -3,7 +3,8 @@
 use super::{ApiRequest, segment};
 use crate::error::{Error, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId, UserId, UserRefId};
-use crate::message::{filled, wire};
+use crate::message::filled;
+use crate::strict::{self, wire};
 use serde::{Deserialize, Serialize};
 
 /// A client is typing.
@@ -17,19 +18,16 @@ pub struct Typing {
     pub duration_ms: Option<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireTyping {
-    conversation_id: String,
-    sender: TypingSender,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duration_ms: Option<u32>,
-}
+wire! {
+    struct WireTyping {
+        conversation_id: String,
+        sender: TypingSender,
+        duration_ms: Option<u32>,
+    }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TypingSender {
-    id: String,
+    struct TypingSender {
+        id: String,
+    }
 }
 
 impl Typing {
@@ -51,7 +49,7 @@ impl Typing {
     /// field, as the vendor names it, and the rule.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate()?;
-        Ok(wire::to_vec(&WireTyping {
+        Ok(strict::to_vec(&WireTyping {
             conversation_id: self.conversation_id.to_string(),
             sender: TypingSender { id: self.user_id.to_string() },
             duration_ms: self.duration_ms,
@@ -63,7 +61,7 @@ impl Typing {
     /// # Errors
     /// As [`Typing::to_json`].
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let WireTyping { conversation_id, sender, duration_ms } = wire::from_slice(json)?;
+        let WireTyping { conversation_id, sender, duration_ms } = strict::from_slice(json)?;
         let typing = Self { conversation_id: conversation_id.into(), user_id: sender.id.into(), duration_ms };
         typing.validate()?;
         Ok(typing)
@@ -108,31 +106,39 @@ pub enum ReactionKind {
     Unreact,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireReaction {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation_ref_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msgid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    user: WireUser,
-    #[serde(rename = "type")]
-    kind: ReactionKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    emoji: Option<String>,
+impl ReactionKind {
+    /// `react` or `unreact`, as on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::React => "react",
+            Self::Unreact => "unreact",
+        }
+    }
+
+    fn of(word: &str) -> Result<Self> {
+        match word {
+            "react" => Ok(Self::React),
+            "unreact" => Ok(Self::Unreact),
+            _ => Err(Error::invalid("type", "must be `react` or `unreact`")),
+        }
+    }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireUser {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ref_id: Option<String>,
+wire! {
+    struct WireReaction {
+        conversation_id: Option<String>,
+        conversation_ref_id: Option<String>,
+        msgid: Option<String>,
+        id: Option<String>,
+        user: WireUser,
+        kind as "type": String,
+        emoji: Option<String>,
+    }
+
+    struct WireUser {
+        id: Option<String>,
+        ref_id: Option<String>,
+    }
 }
 
 impl Reaction {
@@ -172,7 +178,7 @@ impl Reaction {
     /// field, as the vendor names it, and the rule.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate()?;
-        Ok(wire::to_vec(&WireReaction {
+        Ok(strict::to_vec(&WireReaction {
             conversation_id: self.conversation_id.as_ref().map(ToString::to_string),
             conversation_ref_id: self.conversation_ref_id.as_ref().map(ToString::to_string),
             msgid: self.message_id.as_ref().map(ToString::to_string),
@@ -181,7 +187,7 @@ impl Reaction {
                 id: self.user_id.as_ref().map(ToString::to_string),
                 ref_id: self.user_ref_id.as_ref().map(ToString::to_string),
             },
-            kind: self.kind,
+            kind: self.kind.as_str().into(),
             emoji: self.emoji.clone(),
         }))
     }
@@ -191,7 +197,7 @@ impl Reaction {
     /// # Errors
     /// As [`Reaction::to_json`].
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let wire: WireReaction = wire::from_slice(json)?;
+        let wire: WireReaction = strict::from_slice(json)?;
         let reaction = Self {
             conversation_id: wire.conversation_id.map(Into::into),
             conversation_ref_id: wire.conversation_ref_id.map(Into::into),
@@ -199,7 +205,7 @@ impl Reaction {
             message_ref_id: wire.id.map(Into::into),
             user_id: wire.user.id.map(Into::into),
             user_ref_id: wire.user.ref_id.map(Into::into),
-            kind: wire.kind,
+            kind: ReactionKind::of(&wire.kind)?,
             emoji: wire.emoji,
         };
         reaction.validate()?;

@@ -4,10 +4,11 @@ use super::{ApiRequest, answer, segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId};
 use crate::lenient;
-use crate::message::wire::{self, Person, Source};
+use crate::message::wire::{Person, Source};
 use crate::message::{Sender, filled, source_external_id};
+use crate::strict::{self, deserialize, serialize, wire};
 use crate::webhook::Participant;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// The most messages that one page of the history holds.
@@ -35,13 +36,12 @@ pub struct CreateChat {
     pub user: Sender,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireChat {
-    conversation_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Source>,
-    user: Person,
+wire! {
+    struct WireChat {
+        conversation_id: String,
+        source: Option<Source>,
+        user: Person,
+    }
 }
 
 impl CreateChat {
@@ -57,7 +57,7 @@ impl CreateChat {
     /// rule.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate()?;
-        Ok(wire::to_vec(&WireChat {
+        Ok(strict::to_vec(&WireChat {
             conversation_id: self.conversation_id.to_string(),
             source: self.source_external_id.clone().map(|external_id| Source { external_id }),
             user: Person::of(&self.user),
@@ -69,7 +69,7 @@ impl CreateChat {
     /// # Errors
     /// As [`CreateChat::to_json`].
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let WireChat { conversation_id, source, user } = wire::from_slice(json)?;
+        let WireChat { conversation_id, source, user } = strict::from_slice(json)?;
         let chat = Self {
             conversation_id: conversation_id.into(),
             source_external_id: source.map(|source| source.external_id),
@@ -158,87 +158,81 @@ impl History {
     }
 }
 
-/// A page of the history of a chat.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct HistoryPage {
-    /// The messages, the newest first; none where there is no such chat or nothing more in it.
-    pub messages: Vec<HistoryMessage>,
-    /// Fields that are not documented, in their places.
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub extra: Map<String, Value>,
+wire! {
+    /// A page of the history of a chat.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct HistoryPage {
+        /// The messages, the newest first; none where there is no such chat or nothing more in it.
+        pub messages: Vec<HistoryMessage>,
+        /// Fields that are not documented, in their places.
+        pub extra: Map<String, Value>,
+    }
 }
 
-/// A message of the history (chats API, "chat history").
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct HistoryMessage {
-    /// The message, by the integration's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<MessageId>,
-    /// The message, by amoCRM's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_ref_id: Option<MessageRefId>,
-    /// When it was written, in Unix seconds. The vendor's example has a second more than was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamp: Option<i64>,
-    /// When it was written, in Unix milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub msec_timestamp: Option<i64>,
-    /// Who wrote it. Only people outside of the CRM have an id of the integration.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sender: Option<Participant>,
-    /// To whom; a message from a client has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub receiver: Option<Participant>,
-    /// One of the nine types, or a type of the future.
-    #[serde(rename = "type")]
-    pub message_type: String,
-    /// The text; a caption where there is media.
-    pub text: String,
-    /// Where the attachment can be fetched; the link may expire.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub media: Option<String>,
-    /// Where a small form of a picture or video can be fetched.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub thumbnail: Option<String>,
-    /// The attachment's file name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_name: Option<String>,
-    /// The attachment's size in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_size: Option<i64>,
-    /// Shared by the attachments that were sent together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub media_group_id: Option<String>,
-    /// The place, of the type `location`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub location: Option<HistoryLocation>,
-    /// The card, of the type `contact`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub contact: Option<HistoryContact>,
-    /// What is not documented, in its place; `null` where there is nothing.
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub extra: Value,
+wire! {
+    /// A message of the history (chats API, "chat history").
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct HistoryMessage {
+        /// The message, by the integration's id.
+        pub message_id: Option<MessageId>,
+        /// The message, by amoCRM's id.
+        pub message_ref_id: Option<MessageRefId>,
+        /// When it was written, in Unix seconds. The vendor's example has a second more than was sent.
+        pub timestamp: Option<i64>,
+        /// When it was written, in Unix milliseconds.
+        pub msec_timestamp: Option<i64>,
+        /// Who wrote it. Only people outside of the CRM have an id of the integration.
+        pub sender: Option<Participant>,
+        /// To whom; a message from a client has none.
+        pub receiver: Option<Participant>,
+        /// One of the nine types, or a type of the future.
+        pub message_type as "type": String,
+        /// The text; a caption where there is media.
+        pub text: String,
+        /// Where the attachment can be fetched; the link may expire.
+        pub media: Option<String>,
+        /// Where a small form of a picture or video can be fetched.
+        pub thumbnail: Option<String>,
+        /// The attachment's file name.
+        pub file_name: Option<String>,
+        /// The attachment's size in bytes.
+        pub file_size: Option<i64>,
+        /// Shared by the attachments that were sent together.
+        pub media_group_id: Option<String>,
+        /// The place, of the type `location`.
+        pub location: Option<HistoryLocation>,
+        /// The card, of the type `contact`.
+        pub contact: Option<HistoryContact>,
+        /// What is not documented, in its place; `null` where there is nothing.
+        pub extra: Value,
+    }
 }
 
-/// A place in the history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HistoryLocation {
-    /// Degrees east.
-    pub lon: f64,
-    /// Degrees north.
-    pub lat: f64,
+wire! {
+    /// A place in the history.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    pub struct HistoryLocation {
+        /// Degrees east.
+        pub lon: f64,
+        /// Degrees north.
+        pub lat: f64,
+    }
 }
 
-/// A contact card in the history.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HistoryContact {
-    /// The name on the card.
-    pub name: String,
-    /// The phone on the card.
-    pub phone: String,
+wire! {
+    /// A contact card in the history.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct HistoryContact {
+        /// The name on the card.
+        pub name: String,
+        /// The phone on the card.
+        pub phone: String,
+    }
 }
+
+serialize! { HistoryPage HistoryMessage HistoryLocation HistoryContact }
+
+deserialize! { HistoryLocation HistoryContact }
 
 impl HistoryPage {
     /// Reads the answer. No body at all is an empty page: the service answers 204 where there is
@@ -250,9 +244,12 @@ impl HistoryPage {
         if json.is_empty() {
             return Ok(Self::default());
         }
-        let mut map: Map<String, Value> = answer(json, "history")?;
+        let unexpected = |said| Error::new(ErrorKind::UnexpectedResponse, said);
+        let Value::Object(mut map) = answer(json, "history")? else {
+            return Err(unexpected("the answer to history is not an object"));
+        };
         let Some(Value::Array(messages)) = map.shift_remove("messages") else {
-            return Err(Error::new(ErrorKind::UnexpectedResponse, "the answer to history has no messages"));
+            return Err(unexpected("the answer to history has no messages"));
         };
         Ok(Self { messages: messages.into_iter().map(HistoryMessage::of).collect(), extra: map })
     }

@@ -3,8 +3,8 @@
 use super::{ApiRequest, segment};
 use crate::error::{Error, Result};
 use crate::ids::{MessageRefId, ScopeId};
-use crate::message::{filled, wire};
-use serde::{Deserialize, Serialize};
+use crate::message::filled;
+use crate::strict::{self, wire};
 
 /// What became of a message from the CRM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,27 +38,21 @@ pub enum DeliveryErrorCode {
     Other = 905,
 }
 
-/// The vendor's spelling since 2025.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WireStatus {
-    status_code: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
+wire! {
+    /// The vendor's spelling since 2025.
+    pub(crate) struct WireStatus {
+        status_code: i64,
+        error_code: Option<u16>,
+        error: Option<String>,
+    }
 
-/// The spelling before 2025: other names, and the id of the path once more.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OldWireStatus {
-    msgid: String,
-    delivery_status: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    /// The spelling before 2025: other names, and the id of the path once more.
+    struct OldWireStatus {
+        msgid: String,
+        delivery_status: i64,
+        error_code: Option<u16>,
+        error: Option<String>,
+    }
 }
 
 impl ApiRequest {
@@ -139,7 +133,7 @@ impl DeliveryStatus {
     /// where the code demands them.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         self.validate("")?;
-        Ok(wire::to_vec(&self.to_wire()))
+        Ok(strict::to_vec(&self.to_wire()))
     }
 
     /// Reads the vendor's form: the current one, and the one from before 2025
@@ -149,13 +143,11 @@ impl DeliveryStatus {
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) with the path of the field
     /// and the rule.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Dialect {
-            delivery_status: Option<serde::de::IgnoredAny>,
+        let json = strict::parse(json)?;
+        if json.get("delivery_status").is_some_and(|status| !status.is_null()) {
+            return Ok(Self::of_old_wire(strict::of_tree(json)?)?.1);
         }
-        let is_old =
-            serde_json::from_slice(json).is_ok_and(|Dialect { delivery_status }| delivery_status.is_some());
-        if is_old { Ok(Self::from_old_json(json)?.1) } else { Self::of_wire(wire::from_slice(json)?, "") }
+        Self::of_wire(strict::of_tree(json)?, "")
     }
 
     pub(super) fn to_old_json(&self, message: &MessageRefId) -> Result<Vec<u8>> {
@@ -163,11 +155,15 @@ impl DeliveryStatus {
         filled(message.as_str(), "msgid")?;
         let WireStatus { status_code, error_code, error } = self.to_wire();
         let msgid = message.to_string();
-        Ok(wire::to_vec(&OldWireStatus { msgid, delivery_status: status_code, error_code, error }))
+        Ok(strict::to_vec(&OldWireStatus { msgid, delivery_status: status_code, error_code, error }))
     }
 
     pub(super) fn from_old_json(json: &[u8]) -> Result<(MessageRefId, Self)> {
-        let OldWireStatus { msgid, delivery_status, error_code, error } = wire::from_slice(json)?;
+        Self::of_old_wire(strict::from_slice(json)?)
+    }
+
+    fn of_old_wire(wire: OldWireStatus) -> Result<(MessageRefId, Self)> {
+        let OldWireStatus { msgid, delivery_status, error_code, error } = wire;
         let wire = WireStatus { status_code: delivery_status, error_code, error };
         // The rule is the same, the field has another name.
         let status = Self::of_wire(wire, "").map_err(|error| match error.field() {

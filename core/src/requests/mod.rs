@@ -20,8 +20,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{
     AccountId, ChannelId, ChannelSecret, ConversationRefId, MessageId, MessageRefId, ScopeId, UserRefId,
 };
-use crate::message::{EditMessage, NewMessage, filled, wire};
+use crate::message::{EditMessage, NewMessage, filled};
 use crate::signing::{CONTENT_TYPE, SignedHeaders, sign_request};
+use crate::strict;
 use crate::webhook::HookVersion;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +50,7 @@ impl ApiRequest {
         if let Some(title) = &connect.title {
             filled(title, "title")?;
         }
-        Ok(Self::new("POST", [segment("channel_id", channel.as_str())?, "connect"], wire::to_vec(connect)))
+        Ok(Self::new("POST", [segment("channel_id", channel.as_str())?, "connect"], strict::bytes(connect)))
     }
 
     /// Disconnects the channel from an account. The body is required although it is a `DELETE`.
@@ -58,7 +59,7 @@ impl ApiRequest {
     /// [`ErrorKind::InvalidArgument`] for ids that cannot stand in a path.
     pub fn disconnect(channel: &ChannelId, account: &AccountId) -> Result<Self> {
         filled(account.as_str(), "account_id")?;
-        let body = wire::to_vec(&serde_json::json!({ "account_id": account }));
+        let body = strict::bytes(&serde_json::json!({ "account_id": account }));
         Ok(Self::new("DELETE", [segment("channel_id", channel.as_str())?, "disconnect"], body))
     }
 

@@ -40,6 +40,9 @@ fn main() {
     if wanted("c") {
         c::through_c();
     }
+    if wanted("soak") {
+        c::soaked();
+    }
     if wanted("listening") {
         runtime.block_on(listening());
     }

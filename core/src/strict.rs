@@ -1,0 +1,327 @@
+//! Objects of JSON with one list of their fields, to read and to write by. Reading is strict: every field
+//! has its type, and none is unknown.
+//!
+//! [`wire!`] makes a struct of such a list, [`serialize!`] and [`deserialize!`] give it to serde. What serde
+//! derives would be as strict, but comes to more code than all the rest of the crate, and a C library without the channel
+//! has to be small.
+
+use crate::error::{Error, ErrorKind, Result};
+use serde_json::{Map, Value};
+
+/// Why a value cannot be read, never quoting it. The path of the field at fault grows on the way out.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    path: String,
+    rule: &'static str,
+}
+
+impl Problem {
+    pub(crate) fn new(rule: &'static str) -> Self {
+        Self { path: String::new(), rule }
+    }
+
+    fn within(mut self, name: &str) -> Self {
+        if !self.path.is_empty() && !self.path.starts_with('[') {
+            self.path.insert(0, '.');
+        }
+        self.path.insert_str(0, name);
+        self
+    }
+
+    fn into_error(self) -> Error {
+        let Self { path, rule } = self;
+        if path.is_empty() {
+            return Error::new(ErrorKind::InvalidArgument, format!("the request {rule}"));
+        }
+        Error::invalid(path, rule)
+    }
+}
+
+/// What can stand in a field.
+pub(crate) trait Field: Sized {
+    fn read(value: Value) -> Result<Self, Problem>;
+
+    /// What it is where it is left out.
+    fn absent() -> Result<Self, Problem> {
+        Err(Problem::new("is required"))
+    }
+
+    /// As it is written; nothing leaves the field out.
+    fn write(&self) -> Option<Value>;
+}
+
+/// May be left out, and so may be `null`.
+impl<T: Field> Field for Option<T> {
+    fn read(value: Value) -> Result<Self, Problem> {
+        if value.is_null() { Ok(None) } else { T::read(value).map(Some) }
+    }
+
+    fn absent() -> Result<Self, Problem> {
+        Ok(None)
+    }
+
+    fn write(&self) -> Option<Value> {
+        self.as_ref()?.write()
+    }
+}
+
+impl Field for String {
+    fn read(value: Value) -> Result<Self, Problem> {
+        match value {
+            Value::String(text) => Ok(text),
+            _ => Err(Problem::new("must be a string")),
+        }
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some(self.clone().into())
+    }
+}
+
+macro_rules! plain_fields {
+    ($($type:ty, $get:ident, $rule:literal;)*) => {$(
+        impl Field for $type {
+            fn read(value: Value) -> Result<Self, Problem> {
+                value.$get().and_then(|plain| plain.try_into().ok()).ok_or(Problem::new($rule))
+            }
+
+            fn write(&self) -> Option<Value> {
+                Some((*self).into())
+            }
+        }
+    )*};
+}
+
+plain_fields! {
+    bool, as_bool, "must be true or false";
+    f64, as_f64, "must be a number";
+    i64, as_i64, "must be a whole number";
+    u64, as_u64, "must be a whole number from 0 on";
+    u32, as_u64, "must be a whole number from 0 to 4294967295";
+    u16, as_u64, "must be a whole number from 0 to 65535";
+}
+
+impl<T: Field> Field for Vec<T> {
+    fn read(value: Value) -> Result<Self, Problem> {
+        let Value::Array(items) = value else { return Err(Problem::new("must be a list")) };
+        let mut read = Vec::with_capacity(items.len());
+        for (at, item) in items.into_iter().enumerate() {
+            read.push(T::read(item).map_err(|problem| problem.within(&format!("[{at}]")))?);
+        }
+        Ok(read)
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some(self.iter().filter_map(T::write).collect())
+    }
+}
+
+/// Whatever the service says.
+impl Field for Value {
+    fn read(value: Value) -> Result<Self, Problem> {
+        Ok(value)
+    }
+
+    fn absent() -> Result<Self, Problem> {
+        Ok(Value::Null)
+    }
+
+    fn write(&self) -> Option<Value> {
+        (!self.is_null()).then(|| self.clone())
+    }
+}
+
+impl Field for Map<String, Value> {
+    fn read(value: Value) -> Result<Self, Problem> {
+        match value {
+            Value::Object(map) => Ok(map),
+            _ => Err(Problem::new("must be an object")),
+        }
+    }
+
+    fn absent() -> Result<Self, Problem> {
+        Ok(Map::new())
+    }
+
+    fn write(&self) -> Option<Value> {
+        (!self.is_empty()).then(|| self.clone().into())
+    }
+}
+
+/// An object of named fields; [`wire!`] writes both functions from one list.
+pub(crate) trait Wire {
+    fn read_fields(&mut self, fields: &mut Reader);
+    fn write_fields(&self, fields: &mut Writer);
+}
+
+/// The fields of an object that are still to be read. Of several that cannot be the first counts.
+pub(crate) struct Reader {
+    map: Map<String, Value>,
+    problem: Option<Problem>,
+}
+
+impl Reader {
+    pub(crate) fn field<T: Field>(&mut self, name: &str, field: &mut T) {
+        match self.map.shift_remove(name).map_or_else(T::absent, T::read) {
+            Ok(read) => *field = read,
+            Err(problem) => self.note(problem.within(name)),
+        }
+    }
+
+    /// A list that is left out where it is empty.
+    pub(crate) fn list<T: Field>(&mut self, name: &str, field: &mut Vec<T>) {
+        let mut list = None;
+        self.field(name, &mut list);
+        *field = list.unwrap_or_default();
+    }
+
+    /// The fields that have no name here.
+    pub(crate) fn rest(&mut self, _name: &str, rest: &mut Map<String, Value>) {
+        *rest = std::mem::take(&mut self.map);
+    }
+
+    fn note(&mut self, problem: Problem) {
+        self.problem.get_or_insert(problem);
+    }
+}
+
+/// The fields of an object that were written.
+#[derive(Default)]
+pub(crate) struct Writer(Map<String, Value>);
+
+impl Writer {
+    pub(crate) fn field(&mut self, name: &str, field: &impl Field) {
+        self.put(name, field.write());
+    }
+
+    pub(crate) fn list<T: Field>(&mut self, name: &str, field: &[T]) {
+        if !field.is_empty() {
+            self.put(name, Some(field.iter().filter_map(T::write).collect()));
+        }
+    }
+
+    pub(crate) fn rest(&mut self, _name: &str, rest: &Map<String, Value>) {
+        self.0.append(&mut rest.clone());
+    }
+
+    fn put(&mut self, name: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.0.insert(name.to_owned(), value);
+        }
+    }
+
+    pub(crate) fn into_value(self) -> Value {
+        self.0.into()
+    }
+}
+
+/// Reads an object. A field of another name is refused, so that a typing error does not lose one.
+pub(crate) fn read(object: &mut dyn Wire, value: Value) -> Result<(), Problem> {
+    let Value::Object(map) = value else { return Err(Problem::new("must be an object")) };
+    let mut fields = Reader { map, problem: None };
+    object.read_fields(&mut fields);
+    if let Some(unknown) = fields.map.keys().next() {
+        return Err(Problem::new("is not a field of this request").within(unknown));
+    }
+    fields.problem.map_or(Ok(()), Err)
+}
+
+/// Writes an object.
+pub(crate) fn write(object: &dyn Wire) -> Value {
+    let mut fields = Writer::default();
+    object.write_fields(&mut fields);
+    fields.into_value()
+}
+
+/// Reads a request's JSON as a tree.
+pub(crate) fn parse(json: &[u8]) -> Result<Value> {
+    serde_json::from_slice(json).map_err(|error| {
+        // Only syntax errors arise here; they name positions, never contents.
+        Error::new(ErrorKind::InvalidArgument, format!("the request is not JSON: {error}"))
+    })
+}
+
+/// Reads a request's JSON.
+pub(crate) fn from_slice<T: Field>(json: &[u8]) -> Result<T> {
+    of_tree(parse(json)?)
+}
+
+/// Reads a request from a tree.
+pub(crate) fn of_tree<T: Field>(value: Value) -> Result<T> {
+    T::read(value).map_err(Problem::into_error)
+}
+
+/// Writes a request's JSON, compact.
+pub(crate) fn to_vec(request: &dyn Wire) -> Vec<u8> {
+    bytes(&write(request))
+}
+
+/// Compact JSON; the one place where a request becomes bytes.
+pub(crate) fn bytes(request: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(request).expect("maps with text keys and finite numbers can be written")
+}
+
+/// Structs of which each field is one of the object in JSON, under its own name or the one after `as`, in this
+/// order. `by list` and `by rest` are the ways of [`Reader`] and [`Writer`].
+macro_rules! wire {
+    ($($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field_vis:vis $field:ident $(as $key:literal)? $(by $way:ident)?: $type:ty,)*
+    })*) => {$(
+        $(#[$meta])*
+        #[derive(Default)]
+        $vis struct $name {
+            $($(#[$field_meta])* $field_vis $field: $type,)*
+        }
+
+        impl $crate::strict::Wire for $name {
+            fn read_fields(&mut self, fields: &mut $crate::strict::Reader) {
+                $(wire!(@way fields, wire!(@name $field $($key)?), &mut self.$field $(, $way)?);)*
+            }
+
+            fn write_fields(&self, fields: &mut $crate::strict::Writer) {
+                $(wire!(@way fields, wire!(@name $field $($key)?), &self.$field $(, $way)?);)*
+            }
+        }
+
+        impl $crate::strict::Field for $name {
+            fn read(value: serde_json::Value) -> Result<Self, $crate::strict::Problem> {
+                let mut object = Self::default();
+                $crate::strict::read(&mut object, value).map(|()| object)
+            }
+
+            fn write(&self) -> Option<serde_json::Value> {
+                Some($crate::strict::write(self))
+            }
+        }
+    )*};
+    (@way $fields:ident, $name:expr, $field:expr) => { $fields.field($name, $field) };
+    (@way $fields:ident, $name:expr, $field:expr, $way:ident) => { $fields.$way($name, $field) };
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $key:literal) => { $key };
+}
+pub(crate) use wire;
+
+/// Gives serde what [`wire!`] made.
+macro_rules! serialize {
+    ($($name:ident)*) => {$(
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&$crate::strict::write(self), serializer)
+            }
+        }
+    )*};
+}
+pub(crate) use serialize;
+
+/// The same for reading.
+macro_rules! deserialize {
+    ($($name:ident)*) => {$(
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let value = serde_json::Value::deserialize(deserializer)?;
+                $crate::strict::of_tree(value).map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+pub(crate) use deserialize;
