@@ -11,7 +11,7 @@
 //!   the type. All that is left to unsafe code is to read the text and bytes of C, in `slice.rs`.
 //! - With the feature `runtime` there are objects at work, with threads of their own (`engine.rs`): a
 //!   channel, its consumers, clients. Their pointers are looked at first (`handle.rs`). C is called back
-//!   through `completion.rs`, `consumer.rs` and `log.rs` alone.
+//!   through `completion.rs`, `consumer.rs`, `log.rs`, `widget.rs` and `crm/client.rs` alone.
 #![expect(non_camel_case_types, reason = "types are named as C knows them")]
 #![expect(clippy::doc_markdown, reason = "backticks would get into the header")]
 
@@ -90,9 +90,18 @@ mod media;
 mod widget;
 
 #[cfg(feature = "runtime")]
+mod admin;
+
+#[cfg(feature = "runtime")]
+mod look;
+
+#[cfg(feature = "runtime")]
+mod crm;
+
+#[cfg(feature = "runtime")]
 pub use self::{
-    call::*, channel::*, client::*, completion::*, config::*, consumer::*, delivery::*, engine::*, event::*,
-    inbox::*, log::*, media::*, outbox::*, widget::*,
+    admin::*, call::*, channel::*, client::*, completion::*, config::*, consumer::*, crm::*, delivery::*,
+    engine::*, event::*, inbox::*, log::*, look::*, media::*, outbox::*, widget::*,
 };
 pub use buffer::*;
 pub use builder::*;
@@ -123,6 +132,8 @@ const _: () = {
 const _: () = {
     const fn any_thread<T: Send + Sync>() {}
     any_thread::<amochats_call>();
+    any_thread::<amochats_crm_call>();
+    any_thread::<amochats_crm_integration>();
     any_thread::<amochats_event>();
     any_thread::<amochats_filter>();
     any_thread::<channel::Channel>();
