@@ -2816,19 +2816,19 @@ amochats_result amochats_crm_call_close_talk(int64_t id,
                                              amochats_error **error);
 
 /**
- * Subscribes an address to the CRM's own webhooks; `settings` is ["add_message", ...]. The answer is the
- * subscription.
+ * Subscribes an address to the CRM's own webhooks: `subscription` is {"destination", "settings": ["add_message",
+ * ...], "sort"}, the last only where its place among the others matters. The answer is {"id", "destination",
+ * "settings", "disabled"}.
  */
-amochats_result amochats_crm_call_subscribe(amochats_slice destination,
-                                            amochats_slice settings,
+amochats_result amochats_crm_call_subscribe(amochats_slice subscription,
                                             amochats_crm_call **call,
                                             amochats_error **error);
 
 /**
- * Reads the subscriptions to the CRM's own webhooks, a page of [{"id", "destination", "settings",
- * "disabled"}].
+ * Reads the subscriptions to the CRM's own webhooks, a page of what amochats_crm_call_subscribe() gives.
  */
-amochats_result amochats_crm_call_subscriptions(amochats_crm_call **call, amochats_error **error);
+amochats_result amochats_crm_call_subscriptions(amochats_crm_call **call,
+                                                amochats_error **error);
 
 /**
  * Ends the subscription of an address. There is no answer.

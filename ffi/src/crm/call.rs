@@ -404,29 +404,22 @@ pub extern "C" fn amochats_crm_call_close_talk(
     boundary(error, || made(call, nothing, || Ok(Request::close_talk(id, force))))
 }
 
-/// Subscribes an address to the CRM's own webhooks; `settings` is ["add_message", ...]. The answer is the
-/// subscription.
+/// Subscribes an address to the CRM's own webhooks: `subscription` is {"destination", "settings": ["add_message",
+/// ...], "sort"}, the last only where its place among the others matters. The answer is {"id", "destination",
+/// "settings", "disabled"}.
 #[unsafe(no_mangle)]
 pub extern "C" fn amochats_crm_call_subscribe(
-    destination: amochats_slice<'_>,
-    settings: amochats_slice<'_>,
+    subscription: amochats_slice<'_>,
     call: Option<&mut MaybeUninit<*mut amochats_crm_call>>,
     error: Option<&mut MaybeUninit<*mut amochats_error>>,
 ) -> amochats_result {
     let read: Read = |body| Ok(Some(shown(&Subscription::from_json(body)?)));
     boundary(error, || {
-        made(call, read, || {
-            Request::subscribe(&NewSubscription {
-                destination: destination.text("destination")?.to_owned(),
-                settings: of_json(settings, "settings")?,
-                sort: None,
-            })
-        })
+        made(call, read, || Request::subscribe(&of_json::<NewSubscription>(subscription, "subscription")?))
     })
 }
 
-/// Reads the subscriptions to the CRM's own webhooks, a page of [{"id", "destination", "settings",
-/// "disabled"}].
+/// Reads the subscriptions to the CRM's own webhooks, a page of what amochats_crm_call_subscribe() gives.
 #[unsafe(no_mangle)]
 pub extern "C" fn amochats_crm_call_subscriptions(
     call: Option<&mut MaybeUninit<*mut amochats_crm_call>>,
