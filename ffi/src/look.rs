@@ -14,7 +14,7 @@ use amochats_runtime::outbox::Item;
 use amochats_runtime::store::{EventSummary, Filter, SummaryQuery};
 use amochats_runtime::{Event, Outbox};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -45,9 +45,10 @@ struct Wanted {
 impl Query {
     fn read(json: amochats_slice<'_>) -> Result<Self> {
         let Some(json) = given(json, "query")? else { return Ok(Self::default()) };
-        serde_json::from_str(json).map_err(|error| {
-            let said = "must be a JSON object of what amochats_inbox_list_summaries() names";
-            Error::invalid("query", format!("{said}; see column {}", error.column()))
+        // By way of a map: of a list the fields would be taken by their order.
+        let object = serde_json::from_str::<Map<String, Value>>(json);
+        object.and_then(|object| serde_json::from_value(object.into())).map_err(|_| {
+            Error::invalid("query", "must be a JSON object of what amochats_inbox_list_summaries() names")
         })
     }
 }
