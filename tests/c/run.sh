@@ -152,7 +152,9 @@ for kind in shared static; do
   build "channel-$label" tests/c/channel.c "${library[@]}"
   suite "channel-$label" "$temp/channel-$label"
   build "linking-$label" tests/c/linking.c "${library[@]}"
-  suite "linking-$label" env LINKING_TOKEN_1="$(python3 tests/c/token.py 1)" LINKING_TOKEN_2="$(python3 tests/c/token.py 2)" "$temp/linking-$label"
+  LINKING_TOKEN_1=$(python3 tests/c/token.py 1) LINKING_TOKEN_2=$(python3 tests/c/token.py 2)
+  export LINKING_TOKEN_1 LINKING_TOKEN_2
+  suite "linking-$label" "$temp/linking-$label"
   for program in crm admin; do
     build "$program-$label" "tests/c/$program.c" "${library[@]}"
     suite "$program-$label" with_sandbox "$temp/$program-$label"
@@ -160,7 +162,9 @@ for kind in shared static; do
   build "embedded-$label" ffi/examples/channel.c "${library[@]}"
   label=c++17-$kind
   build "wrapper-$label" tests/c/wrapper.cpp "${library[@]}"
-  suite "wrapper-$label" with_sandbox "$temp/wrapper-$label"
+  suite "wrapper-$label" "$temp/wrapper-$label"
+  build "admin-$label" tests/c/admin.cpp "${library[@]}"
+  suite "admin-$label" with_sandbox "$temp/admin-$label"
   build "vectors-$label" tests/c/vectors.cpp "${library[@]}" -ljansson
   suite "vectors-$label" vectors "$temp/vectors-$label"
   build "example-$label" ffi/examples/verify.cpp "${library[@]}"
