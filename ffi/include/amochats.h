@@ -16,7 +16,7 @@
  * Functions that take a const pointer may run on any number of threads at once; those that take
  * any other pointer need the object for themselves. Errors hold no secrets and no message texts.
  *
- * Channels, clients, consumers, deliveries and tokens are marked: where a pointer is to another of
+ * Channels, clients (also of the CRM), consumers, deliveries and tokens are marked: where a pointer is to another of
  * them, or to one that was freed, AMOCHATS_RESULT_MISUSE says so. Of freed ones that cannot be
  * promised, since their memory may be something else's by then; to close, and to free later, can.
  *
