@@ -21,7 +21,9 @@ PATIENCE = 60
 class Sandbox:
     def __init__(self, amochats: str, *arguments: str) -> None:
         command = [amochats, "sandbox", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        # What other tests set would be options of this command.
+        clean = {name: text for name, text in os.environ.items() if not name.startswith("AMOCHATS_")}
+        self.process = subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.ready = json.loads(self.process.stdout.readline())
         self.account = self.ready["accounts"][0]
         self._http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
