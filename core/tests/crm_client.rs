@@ -668,9 +668,12 @@ async fn a_refresh_goes_on_without_its_caller() {
     caller.abort();
     assert!(caller.await.expect_err("aborted").is_cancelled());
     drop(go_on);
-    // It waits for the refresh to end. This peer refuses the new token, too.
-    client.account().await.expect_err("refused");
+    // It waits for the refresh to end.
+    client.close().await;
     assert_eq!(store.load().await.expect("kept").access_token, token("access-2"));
+    // This peer refuses the new token, too, and a refresh does not begin any more.
+    let error = client.account().await.expect_err("refused");
+    assert_eq!((error.kind(), store.stored.load(Ordering::SeqCst)), (ErrorKind::Closed, 1));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@
  * Functions that take a const pointer may run on any number of threads at once; those that take
  * any other pointer need the object for themselves. Errors hold no secrets and no message texts.
  *
- * Channels, clients, consumers, deliveries and tokens are marked: where a pointer is to another of
+ * Channels, clients (also of the CRM), consumers, deliveries and tokens are marked: where a pointer is to another of
  * them, or to one that was freed, AMOCHATS_RESULT_MISUSE says so. Of freed ones that cannot be
  * promised, since their memory may be something else's by then; to close, and to free later, can.
  *
@@ -449,6 +449,46 @@ typedef struct amochats_consumer amochats_consumer;
 typedef struct amochats_consumer_options amochats_consumer_options;
 
 /**
+ * A call of the CRM's API. Made by a function for each call, freed by the caller with
+ * amochats_crm_call_free(). Any thread may use it, and more than once.
+ *
+ * amochats_crm_client_call() and amochats_crm_client_call_async() make it. A program with an HTTP stack of its
+ * own sends amochats_crm_call_method(), amochats_crm_call_path() and amochats_crm_call_body() to the account's
+ * host, and reads the answer with amochats_crm_call_parse().
+ *
+ * Lists of things go in as JSON with the names of the vendor's pages. An answer that is a list is a page,
+ * {"items": [...], "has_next"}; fields that the vendor added since are in it.
+ */
+typedef struct amochats_crm_call amochats_crm_call;
+
+/**
+ * Calls the CRM's API for one account, with threads of its own. Made by amochats_crm_client_open(), ended by
+ * amochats_crm_client_close(), freed by the caller with amochats_crm_client_free(). Any thread may use it. After
+ * a fork() it works in the parent alone.
+ *
+ * What only reads is sent again where that may help; nothing else is, since it would be done twice. A call that
+ * is answered 401 is sent once more with new tokens, where there is a token store.
+ */
+typedef struct amochats_crm_client amochats_crm_client;
+
+/**
+ * An integration, as OAuth knows it. Made by amochats_crm_integration_new(), freed by the caller with
+ * amochats_crm_integration_free(). Never changes: any thread may use it.
+ */
+typedef struct amochats_crm_integration amochats_crm_integration;
+
+/**
+ * Where an account is, what opens it and how to call it. Made by amochats_crm_options_new(), freed by the
+ * caller with amochats_crm_options_free(). Not for several threads at once.
+ */
+typedef struct amochats_crm_options amochats_crm_options;
+
+/**
+ * Takes the tokens that a token store kept, see amochats_crm_tokens_give(). It ends with the callback.
+ */
+typedef struct amochats_crm_tokens amochats_crm_tokens;
+
+/**
  * An event, handed out to one consumer until it is settled or its lease ends. Made by
  * amochats_consumer_next() or given to a handler, freed with amochats_delivery_free().
  *
@@ -593,6 +633,19 @@ typedef uint32_t (*amochats_handler)(void *user_data, amochats_delivery *deliver
  * password are both refused, and should take the same time.
  */
 typedef uint32_t (*amochats_authorizer)(void *user_data, const amochats_value *attempt);
+
+/**
+ * Gives back what was kept last: passes it to amochats_crm_tokens_give(), and returns whether it could. Called
+ * on threads of the library; it may wait, but not for the library: that is AMOCHATS_RESULT_MISUSE.
+ */
+typedef bool (*amochats_crm_load)(void *user_data, amochats_crm_tokens *tokens);
+
+/**
+ * Keeps tokens durably, in place of the last, and returns whether it could: they are used only then, and
+ * otherwise given to it again with the next call that needs them. `tokens` is JSON, which ends with the callback
+ * and lets who has it act for the integration. Called as amochats_crm_load is.
+ */
+typedef bool (*amochats_crm_store)(void *user_data, amochats_slice tokens);
 
 #ifdef __cplusplus
 extern "C" {
@@ -2370,6 +2423,664 @@ amochats_result amochats_channel_widget_handle(const amochats_channel *channel,
                                                int64_t timeout_ms,
                                                amochats_value **answer,
                                                amochats_error **error);
+
+/**
+ * Adds a channel, or replaces the one of the same id with all that belongs to it. `json` is what a [[channel]]
+ * of the configuration says, as {"id": ..., "secret": ..., "region": "ru"}. It holds until the channel is closed
+ * or amochats_channel_reload() sets all of them anew, as everything that is set here does.
+ *
+ * AMOCHATS_RESULT_CONFIG_INVALID, with the key; then nothing has changed.
+ */
+amochats_result amochats_channel_set_channel(const amochats_channel *channel,
+                                             amochats_slice json,
+                                             int64_t timeout_ms,
+                                             amochats_error **error);
+
+/**
+ * Removes a channel: its webhooks are answered 404 from now on, its events are handed out as before, and what
+ * is in the outbox for it waits.
+ *
+ * AMOCHATS_RESULT_UNKNOWN_CHANNEL; AMOCHATS_RESULT_CONFIG_INVALID for the only one.
+ */
+amochats_result amochats_channel_remove_channel(const amochats_channel *channel,
+                                                amochats_slice channel_id,
+                                                int64_t timeout_ms,
+                                                amochats_error **error);
+
+/**
+ * Signs with another secret from now on. Webhooks under the one before are accepted until `until`, a time such
+ * as "2026-12-01T00:00:00Z"; where it is empty, until the next rotation names one. `channel_id` may be empty
+ * where one channel is configured.
+ *
+ * AMOCHATS_RESULT_UNKNOWN_CHANNEL; AMOCHATS_RESULT_CONFIG_INVALID for a secret or a time that cannot be one.
+ */
+amochats_result amochats_channel_rotate_secret(const amochats_channel *channel,
+                                               amochats_slice channel_id,
+                                               amochats_slice secret,
+                                               amochats_slice until,
+                                               int64_t timeout_ms,
+                                               amochats_error **error);
+
+/**
+ * Adds an account to a channel, or replaces what was set of it. `json` is what a [[channel.account]] of the
+ * configuration says, as {"id": ..., "connect": true, "title": ..., "hook_version": "v2", "crm_account_id": 7};
+ * with "connect" it is connected and kept so. `channel_id` may be empty where one channel is configured.
+ *
+ * AMOCHATS_RESULT_UNKNOWN_CHANNEL; AMOCHATS_RESULT_CONFIG_INVALID, with the key.
+ */
+amochats_result amochats_channel_set_account(const amochats_channel *channel,
+                                             amochats_slice channel_id,
+                                             amochats_slice json,
+                                             int64_t timeout_ms,
+                                             amochats_error **error);
+
+/**
+ * Forgets what was set of an account. It stays connected, and its webhooks are kept, until it is disconnected
+ * (amochats_call_disconnect()). `channel_id` may be empty where one channel is configured.
+ *
+ * AMOCHATS_RESULT_UNKNOWN_CHANNEL; AMOCHATS_RESULT_NOT_FOUND for an account that was not set.
+ */
+amochats_result amochats_channel_remove_account(const amochats_channel *channel,
+                                                amochats_slice channel_id,
+                                                amochats_slice account_id,
+                                                int64_t timeout_ms,
+                                                amochats_error **error);
+
+/**
+ * Goes on with another configuration: channels, secrets, accounts and limits change under way. Writes the keys
+ * whose change needs a restart, a list of text; `restart` may be NULL.
+ *
+ * AMOCHATS_RESULT_CONFIG_INVALID, with the key; then nothing has changed.
+ */
+amochats_result amochats_channel_reload(const amochats_channel *channel,
+                                        const amochats_config *config,
+                                        int64_t timeout_ms,
+                                        amochats_value **restart,
+                                        amochats_error **error);
+
+/**
+ * Writes events that are kept, without their bodies, a list of {"event_id", "channel_id", "account_id", "scope_id",
+ * "kind", "received_at_msec", "origin", "conflicting_duplicate", "conversation_ref_id", "conversation_id",
+ * "message_ref_id", "size"}.
+ *
+ * `query` is empty, or an object in JSON: "filter" is {"accounts", "scopes", "kinds", "conversations"}, each a
+ * list of text of which one must fit where it is not empty; "newest_first"; "since_msec" and "until_msec", Unix
+ * milliseconds, of the times of receiving; "after", the event_id that the last page ended with; "limit", at most
+ * 1000.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT for another query, and for an event of another store.
+ */
+amochats_result amochats_inbox_list_summaries(const amochats_channel *channel,
+                                              amochats_slice query,
+                                              int64_t timeout_ms,
+                                              amochats_value **summaries,
+                                              amochats_error **error);
+
+/**
+ * Writes an event that is kept, and where it is in each subscription: {"summary", "event", "deliveries":
+ * [{"subscription", "state", "attempts", "again", "place", "until_msec"}]}. The summary is as of
+ * amochats_inbox_list_summaries(), the event as amochats_event_json() shows it.
+ *
+ * AMOCHATS_RESULT_NOT_FOUND where there is none of this id, or not any more.
+ */
+amochats_result amochats_inbox_event_life(const amochats_channel *channel,
+                                          amochats_slice event_id,
+                                          int64_t timeout_ms,
+                                          amochats_value **life,
+                                          amochats_error **error);
+
+/**
+ * Waits until an item of the outbox has ended: sent, rejected, unknown, expired or cancelled. Writes it, see
+ * amochats_outbox_enqueue(); `item` may be NULL. A program that handles many has the ends as events instead:
+ * amochats_filter_add_kind() with "outbox".
+ *
+ * AMOCHATS_RESULT_NOT_FOUND; AMOCHATS_RESULT_TIMEOUT where it has not ended by then; it goes on.
+ */
+amochats_result amochats_outbox_wait(const amochats_channel *channel,
+                                     amochats_slice item_id,
+                                     int64_t timeout_ms,
+                                     amochats_value **item,
+                                     amochats_error **error);
+
+/**
+ * Writes message events that were settled without a delivery status, for a program that reports late: a list of
+ * what amochats_event_json() shows, at most `limit`, after the event `after` where that is not empty. Reports
+ * that were made past the outbox are not known here.
+ */
+amochats_result amochats_backfill_unreported(const amochats_channel *channel,
+                                             amochats_slice after,
+                                             uint32_t limit,
+                                             int64_t timeout_ms,
+                                             amochats_value **events,
+                                             amochats_error **error);
+
+/**
+ * Returns whether a path, without its query, is one that the widget calls, for a program that has its own HTTP
+ * server and passes such calls to amochats_channel_widget_handle().
+ */
+bool amochats_channel_widget_serves(const amochats_channel *channel,
+                                    amochats_slice path);
+
+/**
+ * Makes an integration of what its page in the CRM shows: `client_id` is its UUID, `client_secret` its secret
+ * key, which is not the secret of a channel, and `redirect_uri` the address as it is registered.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT for a secret that is empty or holds blanks or line feeds.
+ */
+amochats_result amochats_crm_integration_new(amochats_slice client_id,
+                                             amochats_slice client_secret,
+                                             amochats_slice redirect_uri,
+                                             amochats_crm_integration **integration,
+                                             amochats_error **error);
+
+/**
+ * Frees an integration and wipes its secret; NULL is nothing to do.
+ */
+void amochats_crm_integration_free(amochats_crm_integration *integration);
+
+/**
+ * Checks the one-time token of a widget's call (the header X-Auth-Token) and writes what it says: {"iss",
+ * "aud", "jti", "iat", "nbf", "exp", "account_id", "user_id", "subdomain", "client_uuid", "is_admin"}, the
+ * last three not always. `origin` is the header Origin, nothing where there was none; `issuer` one more
+ * address to take as that of an account, such as a sandbox's, or nothing; `now_sec` the time in Unix seconds,
+ * or 0 for the clock's.
+ *
+ * It proves the account and the user of the CRM, and that alone. **Whether it was seen before is the
+ * caller's to check**: keep "jti" until "exp", and refuse it the second time.
+ *
+ * AMOCHATS_RESULT_UNAUTHENTICATED with the part at fault as its field: "token", "alg", "signature", or a
+ * claim. AMOCHATS_RESULT_INVALID_ARGUMENT for an integration without an address.
+ */
+amochats_result amochats_crm_verify_one_time_token(const amochats_crm_integration *integration,
+                                                   amochats_slice token,
+                                                   amochats_slice origin,
+                                                   amochats_slice issuer,
+                                                   uint64_t now_sec,
+                                                   amochats_value **claims,
+                                                   amochats_error **error);
+
+/**
+ * Checks the disable hook: the GET that the CRM sends when an account switches the integration off.
+ * `account_id`, the number of the account in the CRM, and `signature` are as they stand in its query, whose
+ * client_uuid must be the integration's. The hook carries no time, so that it can be sent again.
+ *
+ * AMOCHATS_RESULT_SIGNATURE_MISSING without a signature of 64 hex digits;
+ * AMOCHATS_RESULT_SIGNATURE_MISMATCH where it belongs to something else.
+ */
+amochats_result amochats_crm_verify_disable_hook(const amochats_crm_integration *integration,
+                                                 amochats_slice account_id,
+                                                 amochats_slice signature,
+                                                 amochats_error **error);
+
+/**
+ * Reads a webhook of the CRM itself, a form that is not signed, and writes {"events": [...]}, each event with
+ * its "kind": "message_added", "talk_added", "talk_updated", "template_review" or "unknown". Those of a
+ * channel are for amochats_webhook_parse().
+ *
+ * AMOCHATS_RESULT_MALFORMED_WEBHOOK where it is no form; AMOCHATS_RESULT_BODY_TOO_LARGE.
+ */
+amochats_result amochats_crm_webhook_parse(amochats_slice body,
+                                           amochats_value **webhook,
+                                           amochats_error **error);
+
+/**
+ * Reads what the CRM says where it refuses a call, for a program with an HTTP stack of its own: {"title",
+ * "detail", "status", "errors": [{"request_id", "code", "path", "detail"}]}. NULL is written where the body is of
+ * another form. It may quote what was sent: show it to people, never log it.
+ */
+amochats_result amochats_crm_problem_parse(amochats_slice body,
+                                           amochats_value **problem,
+                                           amochats_error **error);
+
+/**
+ * Reads the answer to the call of the chats API that connects an account, as amochats_call_connect() gives
+ * it, for a program with an HTTP stack of its own.
+ *
+ * AMOCHATS_RESULT_UNEXPECTED_RESPONSE where it is of another form.
+ */
+amochats_result amochats_connected_parse(amochats_slice answer,
+                                         amochats_value **connected,
+                                         amochats_error **error);
+
+/**
+ * Reads the account: {"id", "amojo_id", ...}; "amojo_id" is the account_id of the chats API.
+ */
+amochats_result amochats_crm_call_account(amochats_crm_call **call, amochats_error **error);
+
+/**
+ * Reads the account in the first generation's way, with a user's login and API key in place of a token.
+ */
+amochats_result amochats_crm_call_legacy_account(amochats_slice login,
+                                                 amochats_slice api_key,
+                                                 amochats_crm_call **call,
+                                                 amochats_error **error);
+
+/**
+ * Reads a page of the users, the first of which is 1: [{"id", "name", "amojo_id", ...}]. Go on while the
+ * answer "has_next".
+ */
+amochats_result amochats_crm_call_users(uint32_t page_number,
+                                        amochats_crm_call **call,
+                                        amochats_error **error);
+
+/**
+ * Reads one user.
+ */
+amochats_result amochats_crm_call_user(int64_t id,
+                                       amochats_crm_call **call,
+                                       amochats_error **error);
+
+/**
+ * Links chats to contacts: `links` is [{"contact_id", "chat_id"}], where chat_id is amoCRM's id of the chat, the
+ * conversation_ref_id. The answer is a page of [{"id", "contact_id", "chat_id"}].
+ */
+amochats_result amochats_crm_call_link_chats(amochats_slice links,
+                                             amochats_crm_call **call,
+                                             amochats_error **error);
+
+/**
+ * Reads what is linked to contacts, by their numbers, or else to chats: `chats` is ["...", ...], amoCRM's ids of
+ * them, and is asked for where `count` is 0. The answer is as of amochats_crm_call_link_chats().
+ *
+ * # Safety
+ * `contact_ids` must be NULL or point to `count` numbers.
+ */
+amochats_result amochats_crm_call_linked_chats(const int64_t *contact_ids,
+                                               size_t count,
+                                               amochats_slice chats,
+                                               amochats_crm_call **call,
+                                               amochats_error **error);
+
+/**
+ * Makes contacts: `contacts` is [{"name", "first_name", "last_name", ...}]. The answer is a page of [{"id",
+ * "request_id"}].
+ */
+amochats_result amochats_crm_call_add_contacts(amochats_slice contacts,
+                                               amochats_crm_call **call,
+                                               amochats_error **error);
+
+/**
+ * Reads the integration's sources: all, at most 100, or those with these ids of its own, ["...", ...]; nothing
+ * is all. The answer is a page of [{"id", "name", "external_id", "pipeline_id", "default", ...}].
+ */
+amochats_result amochats_crm_call_sources(amochats_slice external_ids,
+                                          amochats_crm_call **call,
+                                          amochats_error **error);
+
+/**
+ * Reads one source. There is no answer where there is none.
+ */
+amochats_result amochats_crm_call_source(int64_t id,
+                                         amochats_crm_call **call,
+                                         amochats_error **error);
+
+/**
+ * Makes sources: `sources` is [{"name", "external_id", "pipeline_id", "default", ...}]. The answer is as of
+ * amochats_crm_call_sources().
+ */
+amochats_result amochats_crm_call_add_sources(amochats_slice sources,
+                                              amochats_crm_call **call,
+                                              amochats_error **error);
+
+/**
+ * Changes sources: `changes` is [{"id", ...}] with what is to be another. The answer is as of
+ * amochats_crm_call_sources().
+ */
+amochats_result amochats_crm_call_update_sources(amochats_slice changes,
+                                                 amochats_crm_call **call,
+                                                 amochats_error **error);
+
+/**
+ * Deletes sources. There is no answer.
+ *
+ * # Safety
+ * `ids` must be NULL or point to `count` numbers.
+ */
+amochats_result amochats_crm_call_delete_sources(const int64_t *ids,
+                                                 size_t count,
+                                                 amochats_crm_call **call,
+                                                 amochats_error **error);
+
+/**
+ * Reads a page of the templates with their reviews, the first of which is 1; those with this id of the
+ * integration's own, where `external_id` is not empty. Go on while the answer "has_next".
+ */
+amochats_result amochats_crm_call_templates(uint32_t page_number,
+                                            amochats_slice external_id,
+                                            amochats_crm_call **call,
+                                            amochats_error **error);
+
+/**
+ * Reads one template with its reviews.
+ */
+amochats_result amochats_crm_call_template(int64_t id,
+                                           amochats_crm_call **call,
+                                           amochats_error **error);
+
+/**
+ * Makes templates: `templates` is [{"name", "content", ...}]. The answer is a page of templates.
+ */
+amochats_result amochats_crm_call_add_templates(amochats_slice templates,
+                                                amochats_crm_call **call,
+                                                amochats_error **error);
+
+/**
+ * Changes templates: `changes` is [{"id", ...}] with what is to be another. The answer is a page of templates.
+ */
+amochats_result amochats_crm_call_update_templates(amochats_slice changes,
+                                                   amochats_crm_call **call,
+                                                   amochats_error **error);
+
+/**
+ * Deletes templates. There is no answer.
+ *
+ * # Safety
+ * `ids` must be NULL or point to `count` numbers.
+ */
+amochats_result amochats_crm_call_delete_templates(const int64_t *ids,
+                                                   size_t count,
+                                                   amochats_crm_call **call,
+                                                   amochats_error **error);
+
+/**
+ * Hands a template in for review: the answer is a page of reviews, one for each source of WhatsApp.
+ */
+amochats_result amochats_crm_call_submit_template(int64_t id,
+                                                  amochats_crm_call **call,
+                                                  amochats_error **error);
+
+/**
+ * Reports what became of a review: `status` is "approved", "paused" or "rejected", the last with a reason. The
+ * answer is the review.
+ */
+amochats_result amochats_crm_call_set_review_status(int64_t template_id,
+                                                    int64_t review_id,
+                                                    amochats_slice status,
+                                                    amochats_slice reject_reason,
+                                                    amochats_crm_call **call,
+                                                    amochats_error **error);
+
+/**
+ * Reads one talk.
+ */
+amochats_result amochats_crm_call_talk(int64_t id,
+                                       amochats_crm_call **call,
+                                       amochats_error **error);
+
+/**
+ * Closes a talk, with `force` without asking the client how it was. There is no answer.
+ */
+amochats_result amochats_crm_call_close_talk(int64_t id,
+                                             bool force,
+                                             amochats_crm_call **call,
+                                             amochats_error **error);
+
+/**
+ * Subscribes an address to the CRM's own webhooks: `subscription` is {"destination", "settings": ["add_message",
+ * ...], "sort"}, the last only where its place among the others matters. The answer is {"id", "destination",
+ * "settings", "disabled"}.
+ */
+amochats_result amochats_crm_call_subscribe(amochats_slice subscription,
+                                            amochats_crm_call **call,
+                                            amochats_error **error);
+
+/**
+ * Reads the subscriptions to the CRM's own webhooks, a page of what amochats_crm_call_subscribe() gives.
+ */
+amochats_result amochats_crm_call_subscriptions(amochats_crm_call **call,
+                                                amochats_error **error);
+
+/**
+ * Ends the subscription of an address. There is no answer.
+ */
+amochats_result amochats_crm_call_unsubscribe(amochats_slice destination,
+                                              amochats_crm_call **call,
+                                              amochats_error **error);
+
+/**
+ * Trades the code of an installation for tokens: {"access_token", "refresh_token", "expires_in",
+ * "server_time"}, the third in seconds and the last in Unix seconds. A code lives 20 minutes and works once.
+ * Keep the tokens where amochats_crm_options_set_token_store() loads them.
+ */
+amochats_result amochats_crm_call_exchange_code(const amochats_crm_integration *integration,
+                                                amochats_slice code,
+                                                amochats_crm_call **call,
+                                                amochats_error **error);
+
+/**
+ * Trades a refresh token, which works once, for a new pair: see amochats_crm_call_exchange_code(). A client with
+ * a token store does so itself.
+ */
+amochats_result amochats_crm_call_refresh_tokens(const amochats_crm_integration *integration,
+                                                 amochats_slice refresh_token,
+                                                 amochats_crm_call **call,
+                                                 amochats_error **error);
+
+/**
+ * Trades a user's API key of the old kind for a code, which goes to the redirect URI with `state`, where that is
+ * not empty; once in 5 minutes. There is no answer.
+ */
+amochats_result amochats_crm_call_exchange_api_key(const amochats_crm_integration *integration,
+                                                   amochats_slice login,
+                                                   amochats_slice api_key,
+                                                   amochats_slice state,
+                                                   amochats_crm_call **call,
+                                                   amochats_error **error);
+
+/**
+ * Asks where the account of a refresh token is now, which may have got another name: {"id", "subdomain",
+ * "domain", "top_level_domain"}. The token is not used up.
+ */
+amochats_result amochats_crm_call_current_domain(amochats_slice refresh_token,
+                                                 amochats_crm_call **call,
+                                                 amochats_error **error);
+
+/**
+ * Makes the call one in the name of another user of the account, by the number in the CRM. It works with a
+ * token that an administrator granted.
+ */
+void amochats_crm_call_as_user(amochats_crm_call *call,
+                               int64_t user_id);
+
+/**
+ * Returns the call's method: "GET", "POST", "PATCH" or "DELETE".
+ */
+amochats_slice amochats_crm_call_method(const amochats_crm_call *call);
+
+/**
+ * Returns the call's path with its query string, to be put behind the account's host.
+ */
+amochats_slice amochats_crm_call_path(const amochats_crm_call *call);
+
+/**
+ * Returns the call's body, JSON, to be sent as application/json; empty where it has none.
+ */
+amochats_slice amochats_crm_call_body(const amochats_crm_call *call);
+
+/**
+ * Returns the call's headers beside those, an object; Authorization with the token is not in it.
+ */
+const amochats_value *amochats_crm_call_headers(const amochats_crm_call *call);
+
+/**
+ * Returns whether the call goes with "Authorization: Bearer ...". OAuth carries a proof of its own.
+ */
+bool amochats_crm_call_needs_token(const amochats_crm_call *call);
+
+/**
+ * Reads the body of the answer, with a status of 200 to 299, to a call that another HTTP stack made. NULL is
+ * written where there is no answer.
+ *
+ * AMOCHATS_RESULT_UNEXPECTED_RESPONSE where it is of another form.
+ */
+amochats_result amochats_crm_call_parse(const amochats_crm_call *call,
+                                        amochats_slice body,
+                                        amochats_value **answer,
+                                        amochats_error **error);
+
+/**
+ * Frees a call; what was begun with it goes on. NULL is nothing to do.
+ */
+void amochats_crm_call_free(amochats_crm_call *call);
+
+/**
+ * Gives a token store's tokens to the client that asks for them: the JSON that was kept, or {"access_token",
+ * "refresh_token"} with what amochats_crm_call_exchange_code() answered.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT where it is not that.
+ */
+amochats_result amochats_crm_tokens_give(amochats_crm_tokens *tokens,
+                                         amochats_slice json,
+                                         amochats_error **error);
+
+/**
+ * Makes options with the defaults, without an account and without a token.
+ */
+amochats_crm_options *amochats_crm_options_new(void);
+
+/**
+ * Says which account: `region` is "ru", "kommo" or "com", `subdomain` the first label of the account's host.
+ */
+amochats_result amochats_crm_options_set_account(amochats_crm_options *options,
+                                                 amochats_slice region,
+                                                 amochats_slice subdomain,
+                                                 amochats_error **error);
+
+/**
+ * Says where the account is, in place of amochats_crm_options_set_account(): "https://" and the referer of an
+ * installation, or a sandbox.
+ */
+amochats_result amochats_crm_options_set_base_url(amochats_crm_options *options,
+                                                  amochats_slice base_url,
+                                                  amochats_error **error);
+
+/**
+ * Calls with a token that does not change: a long-lived one.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT for what cannot be one.
+ */
+amochats_result amochats_crm_options_set_token(amochats_crm_options *options,
+                                               amochats_slice token,
+                                               amochats_error **error);
+
+/**
+ * Calls with tokens that the caller keeps, in a file or a database, and that are refreshed for this
+ * integration: on a 401, once however many calls meet it, the tokens are loaded; where another process has not
+ * refreshed them, they are traded, stored, and only then used. Several clients, also of several processes, may
+ * share a store. A refresh token works once, so store durably.
+ *
+ * The callbacks are called until amochats_crm_client_close() has returned.
+ */
+amochats_result amochats_crm_options_set_token_store(amochats_crm_options *options,
+                                                     const amochats_crm_integration *integration,
+                                                     amochats_crm_load load,
+                                                     amochats_crm_store store,
+                                                     void *user_data,
+                                                     amochats_error **error);
+
+/**
+ * Sets how long one request may take; 10 s unless set.
+ */
+void amochats_crm_options_set_timeout_ms(amochats_crm_options *options, uint64_t timeout_ms);
+
+/**
+ * Sets how long a call may take with all its waiting and repeats; 30 s unless set.
+ */
+void amochats_crm_options_set_deadline_ms(amochats_crm_options *options, uint64_t deadline_ms);
+
+/**
+ * Sets how far apart requests go out; a seventh of a second unless set. The CRM counts what all programs of an
+ * integration send, so that several need longer ones.
+ */
+void amochats_crm_options_set_request_interval_ms(amochats_crm_options *options,
+                                                  uint64_t interval_ms);
+
+/**
+ * Trusts one more root certificate, in PEM, such as a proxy's.
+ */
+amochats_result amochats_crm_options_add_root_certificate(amochats_crm_options *options,
+                                                          amochats_slice pem,
+                                                          amochats_error **error);
+
+/**
+ * Sets how many threads work, 1 to 64; 1 unless set.
+ */
+amochats_result amochats_crm_options_set_threads(amochats_crm_options *options,
+                                                 uint32_t threads,
+                                                 amochats_error **error);
+
+/**
+ * Sends the log there, see amochats_config_set_log().
+ */
+void amochats_crm_options_set_log(amochats_crm_options *options,
+                                  uint32_t level,
+                                  amochats_log_callback callback,
+                                  void *user_data);
+
+/**
+ * Frees options and wipes the token; NULL is nothing to do.
+ */
+void amochats_crm_options_free(amochats_crm_options *options);
+
+/**
+ * Makes a client. Nothing is sent yet.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT where no account is set or the address is none. Without a token the calls of
+ * OAuth can be made and amochats_crm_call_legacy_account().
+ */
+amochats_result amochats_crm_client_open(const amochats_crm_options *options,
+                                         amochats_crm_client **client,
+                                         amochats_error **error);
+
+/**
+ * Makes a call and waits for the answer, which is described at the function that made the call. `answer` may be
+ * NULL; NULL is written where there is none.
+ *
+ * AMOCHATS_RESULT_REJECTED and the others from 200 on as the CRM says, with the first field at fault;
+ * AMOCHATS_RESULT_STORE_FAILED where a token store could not; after AMOCHATS_RESULT_TIMEOUT and
+ * AMOCHATS_RESULT_TRANSPORT the call may have had its effect.
+ */
+amochats_result amochats_crm_client_call(const amochats_crm_client *client,
+                                         const amochats_crm_call *call,
+                                         int64_t timeout_ms,
+                                         amochats_value **answer,
+                                         amochats_error **error);
+
+/**
+ * Makes a call without waiting, see amochats_client_call_async(). After amochats_crm_client_close() has returned
+ * no callback comes.
+ */
+amochats_result amochats_crm_client_call_async(const amochats_crm_client *client,
+                                               const amochats_crm_call *call,
+                                               amochats_callback callback,
+                                               void *user_data,
+                                               amochats_token **token,
+                                               amochats_error **error);
+
+/**
+ * Sends the completions of calls that do not wait to a consumer, whose descriptor tells of them, see
+ * amochats_channel_set_dispatcher().
+ */
+amochats_result amochats_crm_client_set_dispatcher(const amochats_crm_client *client,
+                                                   const amochats_consumer *consumer,
+                                                   amochats_error **error);
+
+/**
+ * Ends the client: calls that do not wait are called back with AMOCHATS_RESULT_CANCELLED, a refresh of tokens
+ * that is under way is waited for, since the new pair would be lost, and no thread of it remains. From now on
+ * its calls return AMOCHATS_RESULT_CLOSED. Closed before, it is AMOCHATS_RESULT_OK.
+ *
+ * AMOCHATS_RESULT_TIMEOUT where something was cut off; AMOCHATS_RESULT_MISUSE inside a callback.
+ */
+amochats_result amochats_crm_client_close(const amochats_crm_client *client,
+                                          int64_t timeout_ms,
+                                          amochats_error **error);
+
+/**
+ * Closes the client within 5 s where it is not closed, and frees it. In a callback it does nothing, since it
+ * would wait for itself. NULL is nothing to do.
+ */
+void amochats_crm_client_free(amochats_crm_client *client);
 
 #ifdef __cplusplus
 }  // extern "C"

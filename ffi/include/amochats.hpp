@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "amochats.h"
 
@@ -99,11 +100,40 @@ class error : public std::runtime_error {
 
 namespace detail {
 
+// An argument as the C interface takes it: texts as slices, times in milliseconds.
+inline amochats_slice plain(std::string_view text) noexcept { return slice(text); }
+inline amochats_slice plain(optional_text text) noexcept { return slice(text); }
+inline std::int64_t plain(std::chrono::milliseconds time) noexcept { return time.count(); }
+template <typename T>
+T plain(T other) noexcept {
+  return other;
+}
+
 // Calls a function of the C interface with an error for its last argument.
 template <typename Function, typename... Arguments>
 void call(Function function, Arguments... arguments) {
   amochats_error *raw = nullptr;
-  if (function(arguments..., &raw) != AMOCHATS_RESULT_OK) throw error(raw);
+  if (function(plain(arguments)..., &raw) != AMOCHATS_RESULT_OK) throw error(raw);
+}
+
+// As call(), for a function that writes an object before the error.
+template <typename T, typename Function, typename... Arguments>
+T *made(Function function, Arguments... arguments) {
+  T *raw = nullptr;
+  call(function, arguments..., &raw);
+  return raw;
+}
+
+// As made(), of text.
+template <typename Function, typename... Arguments>
+std::string text(Function function, Arguments... arguments) {
+  const handle<amochats_buffer, amochats_buffer_free> buffer(made<amochats_buffer>(function, arguments...));
+  return std::string(view(amochats_buffer_slice(buffer.get())));
+}
+
+// A time that the C interface takes without a sign.
+inline std::uint64_t unsigned_ms(std::chrono::milliseconds time) noexcept {
+  return static_cast<std::uint64_t>(time.count());
 }
 
 }  // namespace detail
@@ -121,7 +151,7 @@ struct signed_headers {
 
 inline std::string sign_body(std::string_view secret, std::string_view body) {
   char signature[AMOCHATS_SIGNATURE_SIZE];
-  detail::call(amochats_sign_body, detail::slice(secret), detail::slice(body), &signature);
+  detail::call(amochats_sign_body, secret, body, &signature);
   return signature;
 }
 
@@ -129,8 +159,7 @@ inline signed_headers sign_request(std::string_view secret, std::string_view met
                                    std::string_view content_type, std::string_view date,
                                    std::string_view body) {
   amochats_signed_headers *raw = nullptr;
-  detail::call(amochats_sign_request, detail::slice(secret), detail::slice(method), detail::slice(path),
-               detail::slice(content_type), detail::slice(date), detail::slice(body), &raw);
+  detail::call(amochats_sign_request, secret, method, path, content_type, date, body, &raw);
   const detail::handle<amochats_signed_headers, amochats_signed_headers_free> headers(raw);
   return {
       std::string(detail::view(amochats_signed_headers_date(raw))),
@@ -142,26 +171,17 @@ inline signed_headers sign_request(std::string_view secret, std::string_view met
 
 // Checks a new message and writes the body to sign and send.
 inline std::string encode_message(std::string_view json) {
-  amochats_buffer *raw = nullptr;
-  detail::call(amochats_message_encode, detail::slice(json), &raw);
-  const detail::handle<amochats_buffer, amochats_buffer_free> body(raw);
-  return std::string(detail::view(amochats_buffer_slice(raw)));
+  return detail::text(amochats_message_encode, json);
 }
 
 // Checks a request of the chats API and writes the body to sign and send; amochats.h names the calls.
 inline std::string encode_request(std::string_view call, std::string_view json) {
-  amochats_buffer *raw = nullptr;
-  detail::call(amochats_request_encode, detail::slice(call), detail::slice(json), &raw);
-  const detail::handle<amochats_buffer, amochats_buffer_free> body(raw);
-  return std::string(detail::view(amochats_buffer_slice(raw)));
+  return detail::text(amochats_request_encode, call, json);
 }
 
 // Reads the answer to a call of the history, as stable JSON.
 inline std::string parse_history(std::string_view answer) {
-  amochats_buffer *raw = nullptr;
-  detail::call(amochats_history_parse, detail::slice(answer), &raw);
-  const detail::handle<amochats_buffer, amochats_buffer_free> page(raw);
-  return std::string(detail::view(amochats_buffer_slice(raw)));
+  return detail::text(amochats_history_parse, answer);
 }
 
 // Checks the signatures of webhooks.
@@ -174,18 +194,18 @@ class verifier {
   }
 
   void add_secret(std::string_view secret) {
-    detail::call(amochats_verifier_add_secret, raw_.get(), detail::slice(secret));
+    detail::call(amochats_verifier_add_secret, raw_.get(), secret);
   }
 
   // Throws where the signature is not genuine; std::nullopt means that there was no such header.
   void verify(std::string_view body, optional_text signature) const {
-    detail::call(amochats_verifier_verify, raw_.get(), detail::slice(body), detail::slice(signature));
+    detail::call(amochats_verifier_verify, raw_.get(), body, signature);
   }
 
   // Says what a signature turned out to be. For developers, never for the answer to a webhook.
   std::string_view diagnose(std::string_view body, optional_text signature) const {
     amochats_slice verdict;
-    detail::call(amochats_verifier_diagnose, raw_.get(), detail::slice(body), detail::slice(signature),
+    detail::call(amochats_verifier_diagnose, raw_.get(), body, signature,
                  &verdict);
     return detail::view(verdict);
   }
@@ -317,9 +337,7 @@ class webhook : public webhook_view {
  public:
   // First verify it.
   static webhook parse(std::string_view body) {
-    amochats_webhook *raw = nullptr;
-    detail::call(amochats_webhook_parse, detail::slice(body), &raw);
-    return webhook(raw);
+    return webhook(detail::made<amochats_webhook>(amochats_webhook_parse, body));
   }
 
  private:
@@ -387,7 +405,7 @@ class user {
  private:
   template <typename Function>
   user &set(Function function, std::string_view to) {
-    detail::call(function, raw_.get(), detail::slice(to));
+    detail::call(function, raw_.get(), to);
     return *this;
   }
 
@@ -417,7 +435,7 @@ class message {
   message &callback_data(std::string_view data) { return set(amochats_message_set_callback_data, data); }
   message &text(std::string_view text) { return set(amochats_message_set_text, text); }
   message &media(amochats_media kind, std::string_view url) {
-    return call(amochats_message_set_media, static_cast<std::uint32_t>(kind), detail::slice(url));
+    return call(amochats_message_set_media, static_cast<std::uint32_t>(kind), url);
   }
   message &file_name(std::string_view name) { return set(amochats_message_set_file_name, name); }
   message &file_size(std::uint64_t bytes) { return call(amochats_message_set_file_size, bytes); }
@@ -430,18 +448,17 @@ class message {
     return call(amochats_message_set_location, longitude, latitude);
   }
   message &contact(std::string_view name, std::string_view phone) {
-    return call(amochats_message_set_contact, detail::slice(name), detail::slice(phone));
+    return call(amochats_message_set_contact, name, phone);
   }
   message &reply_to(std::string_view message_id, std::string_view message_ref_id = {}) {
-    return call(amochats_message_set_reply_to, detail::slice(message_id), detail::slice(message_ref_id));
+    return call(amochats_message_set_reply_to, message_id, message_ref_id);
   }
   message &reply_to(const message &described) {
     return call(amochats_message_set_reply_to_described, described.raw());
   }
   message &forward(std::string_view message_id, std::string_view message_ref_id = {},
                    std::string_view conversation_id = {}, std::string_view conversation_ref_id = {}) {
-    return call(amochats_message_set_forward, detail::slice(message_id), detail::slice(message_ref_id),
-                detail::slice(conversation_id), detail::slice(conversation_ref_id));
+    return call(amochats_message_set_forward, message_id, message_ref_id, conversation_id, conversation_ref_id);
   }
   message &forward(const message &described) {
     return call(amochats_message_set_forward_described, described.raw());
@@ -449,21 +466,16 @@ class message {
   message &post(std::string_view id, std::string_view url, std::string_view preview_url = {},
                 std::string_view preview_permalink = {}, std::string_view username = {},
                 std::string_view caption = {}) {
-    return call(amochats_message_set_post, detail::slice(id), detail::slice(url), detail::slice(preview_url),
-                detail::slice(preview_permalink), detail::slice(username), detail::slice(caption));
+    return call(amochats_message_set_post, id, url, preview_url, preview_permalink, username, caption);
   }
   message &shared_post(std::string_view url, std::string_view preview_link = {},
                        std::string_view preview_permalink = {}, std::string_view site_name = {}) {
-    return call(amochats_message_set_shared_post, detail::slice(url), detail::slice(preview_link),
-                detail::slice(preview_permalink), detail::slice(site_name));
+    return call(amochats_message_set_shared_post, url, preview_link, preview_permalink, site_name);
   }
 
   // The body to sign and send.
   std::string json() const {
-    amochats_buffer *raw = nullptr;
-    detail::call(amochats_message_json, raw_.get(), &raw);
-    const detail::handle<amochats_buffer, amochats_buffer_free> body(raw);
-    return std::string(detail::view(amochats_buffer_slice(raw)));
+    return detail::text(amochats_message_json, raw_.get());
   }
 
   const amochats_message *raw() const noexcept { return raw_.get(); }
@@ -476,7 +488,7 @@ class message {
   }
   template <typename Function>
   message &set(Function function, std::string_view to) {
-    return call(function, detail::slice(to));
+    return call(function, to);
   }
 
   detail::handle<amochats_message, amochats_message_free> raw_;
@@ -531,16 +543,9 @@ class call {
  private:
   explicit call(amochats_call *raw) noexcept : raw_(raw) {}
 
-  static amochats_slice plain(std::string_view text) noexcept { return detail::slice(text); }
-  template <typename T>
-  static T plain(T other) noexcept {
-    return other;
-  }
   template <typename Function, typename... Arguments>
   static call make(Function function, Arguments... arguments) {
-    amochats_call *raw = nullptr;
-    detail::call(function, plain(arguments)..., &raw);
-    return call(raw);
+    return call(detail::made<amochats_call>(function, arguments...));
   }
 
   detail::handle<amochats_call, amochats_call_free> raw_;
@@ -597,18 +602,14 @@ class client {
   // With threads of its own. `service` is "ru", "kommo", "com" or an address.
   client(std::string_view channel_id, std::string_view secret, std::string_view service) {
     const detail::handle<amochats_client_options, amochats_client_options_free> options(amochats_client_options_new());
-    detail::call(amochats_client_options_set_service, options.get(), detail::slice(service));
-    amochats_client *raw = nullptr;
-    detail::call(amochats_client_open, detail::slice(channel_id), detail::slice(secret),
-                 static_cast<const amochats_client_options *>(options.get()), &raw);
-    raw_.reset(raw);
+    detail::call(amochats_client_options_set_service, options.get(), service);
+    const amochats_client_options *raw = options.get();
+    raw_.reset(detail::made<amochats_client>(amochats_client_open, channel_id, secret, raw));
   }
   explicit client(amochats_client *raw) noexcept : raw_(raw) {}
 
   value make(const call &call, timeout timeout = forever) const {
-    amochats_value *answer = nullptr;
-    detail::call(amochats_client_call, raw_.get(), call.raw(), timeout.count(), &answer);
-    return value(answer);
+    return value(detail::made<amochats_value>(amochats_client_call, raw_.get(), call.raw(), timeout));
   }
   token make_async(const call &call, completion done) const {
     return detail::begin(std::move(done), amochats_client_call_async, raw_.get(), call.raw());
@@ -665,14 +666,14 @@ class delivery {
   // `status` other than 0 is reported to the CRM: 1 delivered, 2 read, -1 failed.
   void ack(std::int32_t status = 0, std::uint32_t error_code = 0, std::string_view error_text = {},
            timeout timeout = forever) const {
-    detail::call(amochats_delivery_ack, raw_.get(), status, error_code, detail::slice(error_text), timeout.count());
+    detail::call(amochats_delivery_ack, raw_.get(), status, error_code, error_text, timeout);
   }
   // Without a delay it grows with each attempt.
   void nack(std::optional<std::chrono::milliseconds> delay = std::nullopt, timeout timeout = forever) const {
-    detail::call(amochats_delivery_nack, raw_.get(), delay ? delay->count() : -1, timeout.count());
+    detail::call(amochats_delivery_nack, raw_.get(), delay ? delay->count() : -1, timeout);
   }
   void dead(timeout timeout = forever) const {
-    detail::call(amochats_delivery_dead, raw_.get(), timeout.count());
+    detail::call(amochats_delivery_dead, raw_.get(), timeout);
   }
   void extend(std::chrono::milliseconds lease) const {
     detail::call(amochats_delivery_extend, raw_.get(), static_cast<std::uint64_t>(lease.count()));
@@ -711,7 +712,7 @@ class consumer {
   // The next delivery, or nothing in time.
   std::optional<delivery> next(timeout timeout = forever) const {
     amochats_delivery *raw = nullptr;
-    detail::call(amochats_consumer_next, raw_.get(), timeout.count(), &raw);
+    detail::call(amochats_consumer_next, raw_.get(), timeout, &raw);
     if (raw == nullptr) return std::nullopt;
     return delivery(raw);
   }
@@ -728,7 +729,7 @@ class consumer {
     handler_ = std::move(state);
   }
   void close(timeout timeout = forever) const {
-    detail::call(amochats_consumer_close, raw_.get(), timeout.count());
+    detail::call(amochats_consumer_close, raw_.get(), timeout);
   }
 
   // Deliveries until the consumer is closed: for (auto &delivery : consumer) { ... delivery.ack(); }
@@ -792,13 +793,13 @@ class config {
 
   config() : raw_(amochats_config_new()) {}
 
-  config &toml(std::string_view toml) { return call(amochats_config_set_toml, detail::slice(toml)); }
-  config &load(std::string_view path) { return call(amochats_config_load, detail::slice(path)); }
+  config &toml(std::string_view toml) { return call(amochats_config_set_toml, toml); }
+  config &load(std::string_view path) { return call(amochats_config_load, path); }
   config &set(std::string_view key, std::string_view to) {
-    return call(amochats_config_set, detail::slice(key), detail::slice(to));
+    return call(amochats_config_set, key, to);
   }
   config &add_channel(std::string_view channel_id, std::string_view secret, std::string_view service) {
-    return call(amochats_config_add_channel, detail::slice(channel_id), detail::slice(secret), detail::slice(service));
+    return call(amochats_config_add_channel, channel_id, secret, service);
   }
   config &threads(std::uint32_t threads) { return call(amochats_config_set_threads, threads); }
   // Lines come on several threads at once.
@@ -830,16 +831,27 @@ class config {
   detail::handle<amochats_config, amochats_config_free> raw_;
 };
 
+namespace detail {
+
+inline std::uint32_t decide(void *data, const amochats_value *attempt) {
+  // An exception cannot cross the library.
+  try {
+    return (*static_cast<std::function<amochats_decision(value_view)> *>(data))(value_view(attempt));
+  } catch (...) {
+    return AMOCHATS_DECISION_UNAVAILABLE;
+  }
+}
+
+}  // namespace detail
+
 // The channel at work in this process. Its end closes it, within 5 s; close() says how that went.
 class channel {
  public:
   explicit channel(const config &config, timeout timeout = forever) : log_(config.log_function()) {
-    amochats_channel *raw = nullptr;
-    detail::call(amochats_channel_open, config.raw(), timeout.count(), &raw);
-    raw_.reset(raw);
+    raw_.reset(detail::made<amochats_channel>(amochats_channel_open, config.raw(), timeout));
   }
 
-  void close(timeout timeout = forever) const { detail::call(amochats_channel_close, raw_.get(), timeout.count()); }
+  void close(timeout timeout = forever) const { tell(amochats_channel_close, timeout); }
   std::string_view listener_address() const noexcept {
     return detail::view(amochats_channel_listener_address(raw_.get()));
   }
@@ -848,13 +860,11 @@ class channel {
   amochats_ingested ingest(std::string_view scope_id, optional_text signature, std::string_view body,
                            timeout timeout = std::chrono::seconds(4)) const {
     amochats_ingested ingested = AMOCHATS_INGESTED_KEPT;
-    detail::call(amochats_channel_ingest, raw_.get(), detail::slice(scope_id), detail::slice(signature),
-                 detail::slice(body), timeout.count(), &ingested);
+    detail::call(amochats_channel_ingest, raw_.get(), scope_id, signature, body, timeout, &ingested);
     return ingested;
   }
   token ingest_async(std::string_view scope_id, optional_text signature, std::string_view body, completion done) const {
-    return detail::begin(std::move(done), amochats_channel_ingest_async, raw_.get(), detail::slice(scope_id),
-                         detail::slice(signature), detail::slice(body));
+    return detail::begin(std::move(done), amochats_channel_ingest_async, raw_.get(), scope_id, signature, body);
   }
 
   consumer open_consumer(std::string_view subscription, const consumer_options &options = {},
@@ -867,74 +877,376 @@ class channel {
     amochats_consumer_options_set_temporary(raw_options.get(), options.temporary);
     amochats_consumer_options_set_live(raw_options.get(), options.live);
     amochats_consumer_options_set_dispatch(raw_options.get(), options.dispatch);
-    amochats_consumer *raw = nullptr;
-    detail::call(amochats_consumer_open, raw_.get(), detail::slice(subscription),
-                 static_cast<const amochats_consumer_options *>(raw_options.get()), timeout.count(), &raw);
-    return consumer(raw);
+    const amochats_consumer_options *raw = raw_options.get();
+    return consumer(
+        detail::made<amochats_consumer>(amochats_consumer_open, raw_.get(), subscription, raw, timeout));
   }
   // A client with the channel's secret; `channel_id` may be empty where there is one channel.
   client open_client(std::string_view channel_id = {}) const {
-    amochats_client *raw = nullptr;
-    detail::call(amochats_channel_client, raw_.get(), detail::slice(channel_id), &raw);
-    return client(raw);
+    return client(detail::made<amochats_client>(amochats_channel_client, raw_.get(), channel_id));
   }
   void set_dispatcher(const consumer &consumer) const {
-    detail::call(amochats_channel_set_dispatcher, raw_.get(), consumer.raw());
+    tell(amochats_channel_set_dispatcher, consumer.raw());
   }
 
   value enqueue(const call &call, std::string_view key = {}, std::chrono::milliseconds expires_in = {},
                 timeout timeout = forever) const {
-    amochats_value *item = nullptr;
-    detail::call(amochats_outbox_enqueue, raw_.get(), call.raw(), detail::slice(key),
-                 static_cast<std::uint64_t>(expires_in.count()), timeout.count(), &item);
-    return value(item);
+    return ask(amochats_outbox_enqueue, call.raw(), key, detail::unsigned_ms(expires_in), timeout);
   }
   value outbox_item(std::string_view item_id, timeout timeout = forever) const {
-    amochats_value *item = nullptr;
-    detail::call(amochats_outbox_get, raw_.get(), detail::slice(item_id), timeout.count(), &item);
-    return value(item);
+    return ask(amochats_outbox_get, item_id, timeout);
   }
   value cancel(std::string_view item_id, timeout timeout = forever) const {
-    amochats_value *item = nullptr;
-    detail::call(amochats_outbox_cancel, raw_.get(), detail::slice(item_id), timeout.count(), &item);
-    return value(item);
+    return ask(amochats_outbox_cancel, item_id, timeout);
   }
 
   value accounts() const {
-    amochats_value *list = nullptr;
-    detail::call(amochats_channel_accounts, raw_.get(), &list);
-    return value(list);
+    return ask(amochats_channel_accounts);
   }
   value subscriptions(timeout timeout = forever) const {
-    amochats_value *list = nullptr;
-    detail::call(amochats_subscription_list, raw_.get(), timeout.count(), &list);
-    return value(list);
+    return ask(amochats_subscription_list, timeout);
   }
   value dead_letters(std::string_view subscription, std::int64_t after = 0, std::uint32_t limit = 100,
                      timeout timeout = forever) const {
-    amochats_value *list = nullptr;
-    detail::call(amochats_dead_letters_list, raw_.get(), detail::slice(subscription), after, limit, timeout.count(),
-                 &list);
-    return value(list);
+    return ask(amochats_dead_letters_list, subscription, after, limit, timeout);
   }
   void check_health(timeout timeout = forever) const {
-    detail::call(amochats_channel_health, raw_.get(), timeout.count());
+    tell(amochats_channel_health, timeout);
   }
   std::string metrics(timeout timeout = forever) const {
-    amochats_buffer *raw = nullptr;
-    detail::call(amochats_channel_metrics, raw_.get(), timeout.count(), &raw);
-    const detail::handle<amochats_buffer, amochats_buffer_free> text(raw);
-    return std::string(detail::view(amochats_buffer_slice(raw)));
+    return detail::text(amochats_channel_metrics, raw_.get(), timeout);
+  }
+
+  // Waits for the end of an item of the outbox.
+  value wait_for(std::string_view item_id, timeout timeout = forever) const {
+    return ask(amochats_outbox_wait, item_id, timeout);
+  }
+
+  // Events that are kept, without their bodies; amochats.h says what a query may be.
+  value summaries(std::string_view query = {}, timeout timeout = forever) const {
+    return ask(amochats_inbox_list_summaries, query, timeout);
+  }
+  value event_life(std::string_view event_id, timeout timeout = forever) const {
+    return ask(amochats_inbox_event_life, event_id, timeout);
+  }
+  value backfill(timeout timeout = forever) const { return ask(amochats_backfill_start, timeout); }
+  value backfill_progress(timeout timeout = forever) const { return ask(amochats_backfill_progress, timeout); }
+  value unreported(std::string_view after = {}, std::uint32_t limit = 100, timeout timeout = forever) const {
+    return ask(amochats_backfill_unreported, after, limit, timeout);
+  }
+
+  // A link to a file, to be sent as the media of a message; without a time it expires as configured.
+  value attach(std::string_view file_name, std::string_view content_type, std::string_view bytes,
+               std::chrono::milliseconds expires_in = {}, timeout timeout = forever) const {
+    return ask(amochats_media_attach, file_name, content_type, bytes, detail::unsigned_ms(expires_in), timeout);
+  }
+  value attach_file(std::string_view path, std::string_view content_type, std::string_view file_name = {},
+                    std::chrono::milliseconds expires_in = {}, timeout timeout = forever) const {
+    return ask(amochats_media_attach_file, path, file_name, content_type, detail::unsigned_ms(expires_in), timeout);
+  }
+  value attachment(std::string_view event_id, timeout timeout = forever) const {
+    return ask(amochats_media_attachment, event_id, timeout);
+  }
+
+  // Decides who may connect an account with the widget, on threads of the library, several at once. After an
+  // exception the widget is told to try again.
+  using authorizer = std::function<amochats_decision(value_view attempt)>;
+  void set_authorizer(authorizer decide) {
+    auto state = std::make_unique<authorizer>(std::move(decide));
+    tell(amochats_channel_set_authorizer, amochats_authorizer{detail::decide}, static_cast<void *>(state.get()));
+    // The one before may be at work until the channel is closed.
+    authorizers_.push_back(std::move(state));
+  }
+  // Answers a call of the widget that another HTTP server received; `headers` is an object in JSON.
+  value widget_handle(std::string_view method, std::string_view path, std::string_view headers, std::string_view body,
+                      std::string_view peer, timeout timeout = forever) const {
+    return ask(amochats_channel_widget_handle, method, path, headers, body, peer, timeout);
+  }
+  bool widget_serves(std::string_view path) const noexcept {
+    return amochats_channel_widget_serves(raw_.get(), detail::slice(path));
+  }
+
+  // Channels and accounts while everything runs, until the channel is closed or reload() sets all of them anew.
+  // `channel_id` may be empty where there is one; `json` is what the configuration says of it.
+  void set_channel(std::string_view json, timeout timeout = forever) const {
+    tell(amochats_channel_set_channel, json, timeout);
+  }
+  void remove_channel(std::string_view channel_id, timeout timeout = forever) const {
+    tell(amochats_channel_remove_channel, channel_id, timeout);
+  }
+  // Until a time such as "2026-12-01T00:00:00Z" webhooks under the secret before are accepted.
+  void rotate_secret(std::string_view secret, std::string_view until = {}, std::string_view channel_id = {},
+                     timeout timeout = forever) const {
+    tell(amochats_channel_rotate_secret, channel_id, secret, until, timeout);
+  }
+  void set_account(std::string_view json, std::string_view channel_id = {}, timeout timeout = forever) const {
+    tell(amochats_channel_set_account, channel_id, json, timeout);
+  }
+  void remove_account(std::string_view account_id, std::string_view channel_id = {}, timeout timeout = forever) const {
+    tell(amochats_channel_remove_account, channel_id, account_id, timeout);
+  }
+  void forget_account(std::string_view scope_id, timeout timeout = forever) const {
+    tell(amochats_channel_forget_account, scope_id, timeout);
+  }
+  // The keys whose change needs a restart.
+  value reload(const config &config, timeout timeout = forever) const {
+    return ask(amochats_channel_reload, config.raw(), timeout);
   }
 
   // For the functions of amochats.h that have none here.
   const amochats_channel *raw() const noexcept { return raw_.get(); }
 
  private:
-  // Freed after the channel, which calls it.
+  template <typename Function, typename... Arguments>
+  value ask(Function function, Arguments... arguments) const {
+    return value(detail::made<amochats_value>(function, raw_.get(), arguments...));
+  }
+  template <typename Function, typename... Arguments>
+  void tell(Function function, Arguments... arguments) const {
+    detail::call(function, raw_.get(), arguments...);
+  }
+
+  // Freed after the channel, which calls them.
   std::shared_ptr<config::log> log_;
+  std::vector<std::unique_ptr<authorizer>> authorizers_;
   detail::handle<amochats_channel, amochats_channel_free> raw_;
 };
+
+// Reads the answer to the call that connects an account, for another HTTP stack.
+inline value parse_connected(std::string_view answer) {
+  return value(detail::made<amochats_value>(amochats_connected_parse, answer));
+}
+
+// The CRM's own API, as far as a channel needs it.
+namespace crm {
+
+// An integration, as OAuth knows it.
+class integration {
+ public:
+  integration(std::string_view client_id, std::string_view client_secret, std::string_view redirect_uri)
+      : raw_(detail::made<amochats_crm_integration>(amochats_crm_integration_new, client_id, client_secret,
+                                                    redirect_uri)) {}
+
+  // What a genuine one-time token says. Whether its "jti" was seen before is the caller's to check.
+  value verify_one_time_token(std::string_view token, optional_text origin = std::nullopt,
+                              std::string_view issuer = {}, std::chrono::seconds now = {}) const {
+    return value(detail::made<amochats_value>(amochats_crm_verify_one_time_token, raw(), token, origin, issuer,
+                                              static_cast<std::uint64_t>(now.count())));
+  }
+  // Throws where the hook is not genuine.
+  void verify_disable_hook(std::string_view account_id, optional_text signature) const {
+    detail::call(amochats_crm_verify_disable_hook, raw(), account_id, signature);
+  }
+
+  const amochats_crm_integration *raw() const noexcept { return raw_.get(); }
+
+ private:
+  detail::handle<amochats_crm_integration, amochats_crm_integration_free> raw_;
+};
+
+// A webhook of the CRM itself.
+inline value parse_webhook(std::string_view body) {
+  return value(detail::made<amochats_value>(amochats_crm_webhook_parse, body));
+}
+
+// What the CRM says where it refuses a call; empty where it says something else.
+inline value parse_problem(std::string_view body) {
+  return value(detail::made<amochats_value>(amochats_crm_problem_parse, body));
+}
+
+// A call of the CRM's API, to be made by a client or by another HTTP stack. Lists go in as JSON.
+class call {
+ public:
+  using ids = std::vector<std::int64_t>;
+
+  static call account() { return make(amochats_crm_call_account); }
+  static call legacy_account(std::string_view login, std::string_view api_key) {
+    return make(amochats_crm_call_legacy_account, login, api_key);
+  }
+  static call users(std::uint32_t page) { return make(amochats_crm_call_users, page); }
+  static call user(std::int64_t id) { return make(amochats_crm_call_user, id); }
+  static call link_chats(std::string_view links) { return make(amochats_crm_call_link_chats, links); }
+  static call linked_chats(const ids &contacts) {
+    return make(amochats_crm_call_linked_chats, contacts.data(), contacts.size(), std::string_view());
+  }
+  static call linked_chats(std::string_view chats) {
+    return make(amochats_crm_call_linked_chats, static_cast<const std::int64_t *>(nullptr), std::size_t{0}, chats);
+  }
+  static call add_contacts(std::string_view contacts) { return make(amochats_crm_call_add_contacts, contacts); }
+  static call sources(std::string_view external_ids = {}) { return make(amochats_crm_call_sources, external_ids); }
+  static call source(std::int64_t id) { return make(amochats_crm_call_source, id); }
+  static call add_sources(std::string_view sources) { return make(amochats_crm_call_add_sources, sources); }
+  static call update_sources(std::string_view changes) { return make(amochats_crm_call_update_sources, changes); }
+  static call delete_sources(const ids &sources) {
+    return make(amochats_crm_call_delete_sources, sources.data(), sources.size());
+  }
+  static call templates(std::uint32_t page, std::string_view external_id = {}) {
+    return make(amochats_crm_call_templates, page, external_id);
+  }
+  // `template` is a word of C++.
+  static call template_of(std::int64_t id) { return make(amochats_crm_call_template, id); }
+  static call add_templates(std::string_view templates) { return make(amochats_crm_call_add_templates, templates); }
+  static call update_templates(std::string_view changes) { return make(amochats_crm_call_update_templates, changes); }
+  static call delete_templates(const ids &templates) {
+    return make(amochats_crm_call_delete_templates, templates.data(), templates.size());
+  }
+  static call submit_template(std::int64_t id) { return make(amochats_crm_call_submit_template, id); }
+  static call set_review_status(std::int64_t template_id, std::int64_t review_id, std::string_view status,
+                                std::string_view reject_reason = {}) {
+    return make(amochats_crm_call_set_review_status, template_id, review_id, status, reject_reason);
+  }
+  static call talk(std::int64_t id) { return make(amochats_crm_call_talk, id); }
+  static call close_talk(std::int64_t id, bool force = false) { return make(amochats_crm_call_close_talk, id, force); }
+  static call subscribe(std::string_view subscription) { return make(amochats_crm_call_subscribe, subscription); }
+  static call subscriptions() { return make(amochats_crm_call_subscriptions); }
+  static call unsubscribe(std::string_view destination) { return make(amochats_crm_call_unsubscribe, destination); }
+  static call exchange_code(const integration &integration, std::string_view code) {
+    return make(amochats_crm_call_exchange_code, integration.raw(), code);
+  }
+  static call refresh_tokens(const integration &integration, std::string_view refresh_token) {
+    return make(amochats_crm_call_refresh_tokens, integration.raw(), refresh_token);
+  }
+  static call exchange_api_key(const integration &integration, std::string_view login, std::string_view api_key,
+                               std::string_view state = {}) {
+    return make(amochats_crm_call_exchange_api_key, integration.raw(), login, api_key, state);
+  }
+  static call current_domain(std::string_view refresh_token) {
+    return make(amochats_crm_call_current_domain, refresh_token);
+  }
+
+  // In the name of another user.
+  call &as_user(std::int64_t user_id) {
+    amochats_crm_call_as_user(raw_.get(), user_id);
+    return *this;
+  }
+
+  // For another HTTP stack.
+  std::string_view method() const noexcept { return detail::view(amochats_crm_call_method(raw())); }
+  std::string_view path() const noexcept { return detail::view(amochats_crm_call_path(raw())); }
+  std::string_view body() const noexcept { return detail::view(amochats_crm_call_body(raw())); }
+  value_view headers() const noexcept { return value_view(amochats_crm_call_headers(raw())); }
+  bool needs_token() const noexcept { return amochats_crm_call_needs_token(raw()); }
+  value parse(std::string_view body) const {
+    return value(detail::made<amochats_value>(amochats_crm_call_parse, raw(), body));
+  }
+
+  const amochats_crm_call *raw() const noexcept { return raw_.get(); }
+
+ private:
+  explicit call(amochats_crm_call *raw) noexcept : raw_(raw) {}
+
+  template <typename Function, typename... Arguments>
+  static call make(Function function, Arguments... arguments) {
+    return call(detail::made<amochats_crm_call>(function, arguments...));
+  }
+
+  detail::handle<amochats_crm_call, amochats_crm_call_free> raw_;
+};
+
+// Where tokens are kept: `load` gives the JSON that `store` got last, or nothing. Both are called on threads of
+// the library; an exception is a failure.
+struct token_store {
+  std::function<std::optional<std::string>()> load;
+  std::function<void(std::string_view tokens)> store;
+};
+
+// Where an account is and how to call it.
+class options {
+ public:
+  options() : raw_(amochats_crm_options_new()) {}
+
+  options &account(std::string_view region, std::string_view subdomain) {
+    return call(amochats_crm_options_set_account, region, subdomain);
+  }
+  options &base_url(std::string_view url) { return call(amochats_crm_options_set_base_url, url); }
+  options &token(std::string_view token) { return call(amochats_crm_options_set_token, token); }
+  options &tokens(const integration &integration, token_store store) {
+    store_ = std::make_shared<token_store>(std::move(store));
+    return call(amochats_crm_options_set_token_store, integration.raw(), amochats_crm_load{load},
+                amochats_crm_store{keep}, static_cast<void *>(store_.get()));
+  }
+  options &request_timeout(std::chrono::milliseconds timeout) {
+    return set(amochats_crm_options_set_timeout_ms, timeout);
+  }
+  options &deadline(std::chrono::milliseconds deadline) { return set(amochats_crm_options_set_deadline_ms, deadline); }
+  options &request_interval(std::chrono::milliseconds interval) {
+    return set(amochats_crm_options_set_request_interval_ms, interval);
+  }
+  options &add_root_certificate(std::string_view pem) { return call(amochats_crm_options_add_root_certificate, pem); }
+  options &threads(std::uint32_t threads) { return call(amochats_crm_options_set_threads, threads); }
+
+  const amochats_crm_options *raw() const noexcept { return raw_.get(); }
+  // What the client must keep alive.
+  std::shared_ptr<token_store> store() const noexcept { return store_; }
+
+ private:
+  template <typename Function, typename... Arguments>
+  options &call(Function function, Arguments... arguments) {
+    detail::call(function, raw_.get(), arguments...);
+    return *this;
+  }
+  template <typename Function>
+  options &set(Function function, std::chrono::milliseconds to) {
+    function(raw_.get(), detail::unsigned_ms(to));
+    return *this;
+  }
+  // Exceptions cannot cross the library.
+  static bool load(void *data, amochats_crm_tokens *tokens) {
+    try {
+      const auto kept = static_cast<token_store *>(data)->load();
+      return kept && amochats_crm_tokens_give(tokens, detail::plain(std::string_view(*kept)), nullptr) == AMOCHATS_RESULT_OK;
+    } catch (...) {
+      return false;
+    }
+  }
+  static bool keep(void *data, amochats_slice tokens) {
+    try {
+      static_cast<token_store *>(data)->store(detail::view(tokens));
+      return true;
+    } catch (...) {
+      return false;
+    }
+  }
+
+  std::shared_ptr<token_store> store_;
+  detail::handle<amochats_crm_options, amochats_crm_options_free> raw_;
+};
+
+// Calls the CRM's API for one account. Its end closes it, within 5 s.
+class client {
+ public:
+  explicit client(const options &options)
+      : store_(options.store()),
+        raw_(detail::made<amochats_crm_client>(amochats_crm_client_open, options.raw())) {}
+
+  value make(const call &call, timeout timeout = forever) const {
+    return value(detail::made<amochats_value>(amochats_crm_client_call, raw_.get(), call.raw(), timeout));
+  }
+  token make_async(const call &call, completion done) const {
+    return detail::begin(std::move(done), amochats_crm_client_call_async, raw_.get(), call.raw());
+  }
+  // Gives each item of a listing to `use`, page by page: each(call::users, [](value_view user) { ... });
+  template <typename Page, typename Use>
+  void each(Page page, Use use, timeout timeout = forever) const {
+    for (std::uint32_t number = 1;; number++) {
+      const auto answer = make(page(number), timeout);
+      const auto items = answer["items"];
+      for (std::size_t place = 0; place < items.size(); place++) use(items.at(place));
+      if (items.size() == 0 || !answer["has_next"].boolean().value_or(false)) return;
+    }
+  }
+  void set_dispatcher(const consumer &consumer) const {
+    detail::call(amochats_crm_client_set_dispatcher, raw_.get(), consumer.raw());
+  }
+  void close(timeout timeout = forever) const { detail::call(amochats_crm_client_close, raw_.get(), timeout); }
+
+ private:
+  // Freed after the client, which calls it.
+  std::shared_ptr<token_store> store_;
+  detail::handle<amochats_crm_client, amochats_crm_client_free> raw_;
+};
+
+}  // namespace crm
 
 }  // namespace amochats
 

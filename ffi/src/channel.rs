@@ -81,6 +81,19 @@ impl Channel {
         &self.channels
     }
 
+    pub(crate) fn backfill(&self) -> &Backfill {
+        &self.backfill
+    }
+
+    /// Asks the runtime, unless it is closed.
+    pub(crate) fn with_runtime<T, F>(&self, ask: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        F: FnOnce(&Runtime) -> Result<T> + Send + 'static,
+    {
+        let runtime = self.runtime.clone();
+        async move { ask(runtime.read().await.as_ref().ok_or_else(crate::engine::is_closed)?) }
+    }
+
     fn close(&self, timeout: Timeout) -> Result<()> {
         // What is for ever is long enough.
         let ends = timeout.ends().unwrap_or_else(|| Instant::now() + Duration::from_hours(24 * 365));

@@ -11,7 +11,7 @@
 //!   the type. All that is left to unsafe code is to read the text and bytes of C, in `slice.rs`.
 //! - With the feature `runtime` there are objects at work, with threads of their own (`engine.rs`): a
 //!   channel, its consumers, clients. Their pointers are looked at first (`handle.rs`). C is called back
-//!   through `completion.rs`, `consumer.rs` and `log.rs` alone.
+//!   through `completion.rs`, `consumer.rs`, `log.rs`, `widget.rs` and `crm/client.rs` alone.
 //!
 //! # Size
 //! Without `runtime` the library is 547 KB stripped (x86-64, the profile `small`). An empty one that
@@ -107,9 +107,18 @@ mod media;
 mod widget;
 
 #[cfg(feature = "runtime")]
+mod admin;
+
+#[cfg(feature = "runtime")]
+mod look;
+
+#[cfg(feature = "runtime")]
+mod crm;
+
+#[cfg(feature = "runtime")]
 pub use self::{
-    call::*, channel::*, client::*, completion::*, config::*, consumer::*, delivery::*, engine::*, event::*,
-    inbox::*, log::*, media::*, outbox::*, widget::*,
+    admin::*, call::*, channel::*, client::*, completion::*, config::*, consumer::*, crm::*, delivery::*,
+    engine::*, event::*, inbox::*, log::*, look::*, media::*, outbox::*, widget::*,
 };
 pub use buffer::*;
 pub use builder::*;
@@ -140,6 +149,8 @@ const _: () = {
 const _: () = {
     const fn any_thread<T: Send + Sync>() {}
     any_thread::<amochats_call>();
+    any_thread::<amochats_crm_call>();
+    any_thread::<amochats_crm_integration>();
     any_thread::<amochats_event>();
     any_thread::<amochats_filter>();
     any_thread::<channel::Channel>();

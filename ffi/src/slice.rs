@@ -93,6 +93,22 @@ impl<'a, T: AsRef<str> + ?Sized> From<Option<&'a T>> for amochats_slice<'a> {
     }
 }
 
+/// The numbers of the argument `name`; NULL is none.
+///
+/// # Safety
+/// `numbers` must be NULL or point to `count` numbers.
+#[cfg(feature = "runtime")]
+pub(crate) unsafe fn integers(numbers: *const i64, count: usize, name: &str) -> Result<Vec<i64>> {
+    if numbers.is_null() {
+        return Ok(Vec::new());
+    }
+    if !numbers.is_aligned() || count > isize::MAX.unsigned_abs() / size_of::<i64>() {
+        return Err(Error::invalid(name, "must point to as many numbers as count says"));
+    }
+    // SAFETY: as many can be read, the caller says.
+    Ok(unsafe { std::slice::from_raw_parts(numbers, count) }.to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,78 +1,18 @@
 /* The channel in this process: kept, handed out and settled; every promise on callbacks, descriptors,
  * threads, fork and misuse. Nothing outside of the process is needed: webhooks come by
  * amochats_channel_ingest(), signed here. */
-#define _GNU_SOURCE
-#include "check.h"
+#include "support.h"
 
-#include <amochats.h>
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #define SECRET "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 #define CHANNEL "a4490ccc-5d7f-11e7-907b-a6006ad3dba0"
 #define ACCOUNT "13fa84f7-6b61-4086-98ed-0a9de19ee15c"
 #define SCOPE CHANNEL "_" ACCOUNT
-#define LONG 60000 /* what must come comes by then, on any machine */
-
-static const amochats_slice none = {NULL, 0};
-
-static amochats_slice of(const char *text) { return amochats_slice_of(text); }
-
-static int is(amochats_slice slice, const char *text) {
-    return slice.data != NULL && slice.len == strlen(text) && memcmp(slice.data, text, slice.len) == 0;
-}
-
-static int has(amochats_slice slice, const char *text) {
-    return slice.data != NULL && memmem(slice.data, slice.len, text, strlen(text)) != NULL;
-}
-
-/* Whether a call failed so, with a sentence. Frees the error. */
-static int failed(amochats_result result, amochats_error **error, amochats_result expected) {
-    int as_expected = result == expected && amochats_error_code(*error) == expected &&
-                      amochats_error_message(*error).len > 10;
-    if (!as_expected) {
-        amochats_slice said = amochats_error_message(*error);
-        check_fail("%s, not %s: %.*s", amochats_result_name(result), amochats_result_name(expected),
-                   (int)said.len, said.data ? said.data : "");
-    }
-    amochats_error_free(*error);
-    *error = NULL;
-    return as_expected;
-}
-
-static int ok(amochats_result result, amochats_error *error) {
-    if (result != AMOCHATS_RESULT_OK) {
-        amochats_slice said = amochats_error_message(error);
-        check_fail("%s: %.*s", amochats_result_name(result), (int)said.len, said.data ? said.data : "");
-    }
-    amochats_error_free(error);
-    return result == AMOCHATS_RESULT_OK;
-}
-
-static char folder[256];
-
-static void fresh_folder(void) {
-    const char *temp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/amochats-XXXXXX", temp ? temp : "/tmp");
-    REQUIRE(mkdtemp(folder) != NULL);
-}
-
-static void remove_folder(void) {
-    char path[600];
-    DIR *open = opendir(folder);
-    for (struct dirent *entry; open != NULL && (entry = readdir(open)) != NULL;) {
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        unlink(path);
-    }
-    if (open != NULL) closedir(open);
-    rmdir(folder);
-}
 
 static amochats_config *config_for(const char *store) {
     char path[600];
@@ -830,28 +770,21 @@ static void two_channels_live_in_one_process(void) {
     close_channel(channels[1]);
 }
 
-#define IN_A_FOLDER(test) \
-    do { \
-        fresh_folder(); \
-        RUN(test); \
-        remove_folder(); \
-    } while (0)
-
 int main(void) {
-    IN_A_FOLDER(kept_handed_out_and_settled);
-    IN_A_FOLDER(what_is_not_genuine_is_refused);
-    IN_A_FOLDER(refused_given_up_and_requeued);
-    IN_A_FOLDER(the_descriptor_says_what_next_would_do);
-    IN_A_FOLDER(a_handler_gets_each_in_order_and_its_end_once);
-    IN_A_FOLDER(dispatch_runs_all_on_the_callers_thread);
-    IN_A_FOLDER(calls_back_exactly_once_also_when_cancelled_and_closed);
-    IN_A_FOLDER(a_callback_may_not_wait);
-    IN_A_FOLDER(misuse_is_an_error_with_a_sentence);
-    if (getenv("CHECK_WITHOUT_FORK") == NULL) IN_A_FOLDER(a_child_of_fork_is_refused);
-    IN_A_FOLDER(no_thread_remains_and_signals_are_as_they_were);
-    IN_A_FOLDER(logs_metrics_health_and_accounts);
-    IN_A_FOLDER(subscriptions_have_filters);
-    IN_A_FOLDER(the_outbox_keeps_lists_and_cancels);
-    IN_A_FOLDER(two_channels_live_in_one_process);
+    RUN_IN_FOLDER(kept_handed_out_and_settled);
+    RUN_IN_FOLDER(what_is_not_genuine_is_refused);
+    RUN_IN_FOLDER(refused_given_up_and_requeued);
+    RUN_IN_FOLDER(the_descriptor_says_what_next_would_do);
+    RUN_IN_FOLDER(a_handler_gets_each_in_order_and_its_end_once);
+    RUN_IN_FOLDER(dispatch_runs_all_on_the_callers_thread);
+    RUN_IN_FOLDER(calls_back_exactly_once_also_when_cancelled_and_closed);
+    RUN_IN_FOLDER(a_callback_may_not_wait);
+    RUN_IN_FOLDER(misuse_is_an_error_with_a_sentence);
+    if (getenv("CHECK_WITHOUT_FORK") == NULL) RUN_IN_FOLDER(a_child_of_fork_is_refused);
+    RUN_IN_FOLDER(no_thread_remains_and_signals_are_as_they_were);
+    RUN_IN_FOLDER(logs_metrics_health_and_accounts);
+    RUN_IN_FOLDER(subscriptions_have_filters);
+    RUN_IN_FOLDER(the_outbox_keeps_lists_and_cancels);
+    RUN_IN_FOLDER(two_channels_live_in_one_process);
     return check_result();
 }

@@ -1,39 +1,12 @@
 /* What a C program adds to the linking of accounts and to files: its own HTTP server passes the widget's
  * calls on, its own callback decides who may connect, and it attaches files. The one-time token, which
  * the CRM would have signed, comes from the environment (token.py). */
-#define _GNU_SOURCE
-#include "check.h"
+#include "support.h"
 
-#include <amochats.h>
 #include <stdatomic.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define SECRET "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 #define CHANNEL "a4490ccc-5d7f-11e7-907b-a6006ad3dba0"
-#define LONG 60000 /* what must come comes by then, on any machine */
-
-static char folder[256];
-
-static amochats_slice of(const char *text) { return amochats_slice_of(text); }
-
-static int ok(amochats_result result, amochats_error *error) {
-    if (result != AMOCHATS_RESULT_OK) {
-        amochats_slice said = amochats_error_message(error);
-        check_fail("%s: %.*s", amochats_result_name(result), (int)said.len, said.data ? said.data : "");
-    }
-    amochats_error_free(error);
-    return result == AMOCHATS_RESULT_OK;
-}
-
-static int is(amochats_slice slice, const char *text) {
-    return slice.data != NULL && slice.len == strlen(text) && memcmp(slice.data, text, slice.len) == 0;
-}
-
-static int has(amochats_slice slice, const char *text) {
-    return slice.data != NULL && memmem(slice.data, slice.len, text, strlen(text)) != NULL;
-}
 
 /* A channel whose integration has the secret with which the token was signed, or without linking. */
 static amochats_channel *open_channel(const char *linking) {

@@ -7,7 +7,6 @@ Each program is an example that shows what managers answer. It is killed with -9
 down during some, and ends with SIGTERM; nothing may be lost and the order must hold. A line per test.
 """
 
-import json
 import os
 import pathlib
 import signal
@@ -15,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-import urllib.request
 
-PATIENCE = 60
+from sandbox import PATIENCE, Sandbox
+
 ANSWERS = 30
 
 
@@ -57,34 +55,6 @@ class Program:
         return code
 
 
-class Sandbox:
-    def __init__(self, amochats: str) -> None:
-        self.process = subprocess.Popen([amochats, "sandbox"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.ready = json.loads(self.process.stdout.readline())
-        self.account = self.ready["accounts"][0]
-
-    def control(self, method: str, path: str, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.ready["page"] + path, data, headers, method=method)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-
-
-def until(condition, what: str):
-    """The sandbox has no way to wait for a change by a call, so it is asked again."""
-    ends = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        if time.monotonic() > ends:
-            raise AssertionError(f"did not happen: {what}")
-        time.sleep(0.02)
-    return found
-
-
 def main_job(amochats: str, program: str, folder: pathlib.Path) -> None:
     sandbox = Sandbox(amochats)
     shown: list[str] = []
@@ -120,12 +90,17 @@ def main_job(amochats: str, program: str, folder: pathlib.Path) -> None:
         running = start()
         if not speaks:
             # Somebody has to write first, which these programs do not.
+            def connected() -> bool:
+                accounts = sandbox.control("GET", "/api/state")["accounts"]
+                return any(account["connections"] for account in accounts)
+
+            sandbox.until(connected, "the account is connected")
             scope = f"{ready['channel_id']}_{sandbox.account}"
             environment = os.environ | {"AMOCHATS_SECRET": ready["secret"]}
             send = [amochats, "send", "--base-url", ready["api"], "--scope-id", scope, "--conversation-id", "c-1"]
             send += ["--user-id", "anna", "--name", "Anna", "--text", "Is my order ready?"]
-            until(lambda: subprocess.run(send, env=environment, capture_output=True).returncode == 0, "a message")
-        chat = until(lambda: sandbox.control("GET", "/api/chats")["chats"], "a chat")[0]["conversation_ref_id"]
+            subprocess.run(send, env=environment, capture_output=True, check=True)
+        chat = sandbox.until(lambda: sandbox.control("GET", "/api/chats")["chats"], "a chat")[0]["conversation_ref_id"]
 
         def answer(number: int) -> None:
             sandbox.control("POST", f"/api/chats/{chat}/messages", {"text": f"answer {number}"})
@@ -153,7 +128,7 @@ def main_job(amochats: str, program: str, folder: pathlib.Path) -> None:
                 mine = [one for one in page if one["content"]["text"].startswith("answer ")]
                 return len(mine) == ANSWERS and all(one["delivery"]["state"] == "delivered" for one in mine)
 
-            until(delivered, "every answer is reported as delivered")
+            sandbox.until(delivered, "every answer is reported as delivered")
         assert running.end(signal.SIGTERM) == 0, "SIGTERM ends it well"
         firsts = {}
         for place, line in enumerate(shown + running.out.lines):

@@ -23,6 +23,7 @@ if ! echo '#include <jansson.h>' | "$CC" -E - >/dev/null 2>&1; then
 fi
 
 cargo build --quiet --package amochats-ffi
+cargo build --quiet --package amochats-server
 built=${CARGO_TARGET_DIR:-target}/debug
 
 temp=$(mktemp -d)
@@ -130,9 +131,9 @@ check "the header's functions are exported" exports_the_header
 check "the shared library names its ABI and stays loaded" names_its_abi
 
 cases=()
-# Not the CRM's, which C does not have yet.
-while IFS= read -r case; do cases+=("$case"); done < <(cd tests/vectors && find . -name '*.json' -not -path './channel/*' -not -path './crm/*' -not -path './vendor/*' -printf '%P\n' | sort)
+while IFS= read -r case; do cases+=("$case"); done < <(cd tests/vectors && find . -name '*.json' -not -path './channel/*' -not -path './vendor/*' -printf '%P\n' | sort)
 vectors() { (cd tests/vectors && "$1" "${cases[@]}"); }
+with_sandbox() { python3 tests/c/sandbox.py "$built/amochats" "$@"; }
 
 # build PROGRAM SOURCE ARGUMENTS...: compiles without a warning.
 build() {
@@ -157,11 +158,21 @@ for kind in shared static; do
   build "channel-$label" tests/c/channel.c "${library[@]}"
   suite "channel-$label" "$temp/channel-$label"
   build "linking-$label" tests/c/linking.c "${library[@]}"
-  suite "linking-$label" env LINKING_TOKEN_1="$(python3 tests/c/token.py 1)" LINKING_TOKEN_2="$(python3 tests/c/token.py 2)" "$temp/linking-$label"
+  LINKING_TOKEN_1=$(python3 tests/c/token.py 1) LINKING_TOKEN_2=$(python3 tests/c/token.py 2)
+  export LINKING_TOKEN_1 LINKING_TOKEN_2
+  suite "linking-$label" "$temp/linking-$label"
+  for program in crm admin; do
+    build "$program-$label" "tests/c/$program.c" "${library[@]}"
+    suite "$program-$label" with_sandbox "$temp/$program-$label"
+  done
   build "embedded-$label" ffi/examples/channel.c "${library[@]}"
   label=c++17-$kind
   build "wrapper-$label" tests/c/wrapper.cpp "${library[@]}"
   suite "wrapper-$label" "$temp/wrapper-$label"
+  build "admin-$label" tests/c/admin.cpp "${library[@]}"
+  suite "admin-$label" with_sandbox "$temp/admin-$label"
+  build "vectors-$label" tests/c/vectors.cpp "${library[@]}" -ljansson
+  suite "vectors-$label" vectors "$temp/vectors-$label"
   build "example-$label" ffi/examples/verify.cpp "${library[@]}"
   check "example-$label" example "$temp/example-$label"
   build "embedded-$label" ffi/examples/channel.cpp "${library[@]}"
@@ -231,7 +242,6 @@ if pkg-config --exists glib-2.0 2>/dev/null; then
 else
   echo "C: the loop of GLib (apt-get install libglib2.0-dev pkg-config)" >>"${AMOCHATS_SKIPPED:-/dev/stderr}"
 fi
-cargo build --quiet --package amochats-server
 suite mainjob python3 tests/c/mainjob.py "$built/amochats" "$temp"/examples/*
 
 echo "$passed passed, $failed failed"

@@ -327,6 +327,8 @@ static void parse_history(const json_t *input, const json_t *expected) {
     amochats_buffer_free(page);
 }
 
+#include "vectors_crm.h"
+
 static struct {
     const char *name;
     void (*run)(const json_t *input, const json_t *expected);
@@ -335,11 +337,11 @@ static struct {
     {"sign_body", sign_body, 0},         {"sign_request", sign_request, 0},
     {"verify_webhook", verify_webhook, 0}, {"parse_webhook", parse_webhook, 0},
     {"encode_message", encode_message, 0}, {"encode_request", encode_request, 0},
-    {"parse_history", parse_history, 0},
+    {"parse_history", parse_history, 0},   CRM_OPERATIONS,
 };
 
 static void run_case(const char *path) {
-    static const char *const groups[] = {"signing/", "webhooks/", "payloads/"};
+    static const char *const groups[] = {"signing/", "webhooks/", "payloads/", "crm/"};
     json_error_t why;
     json_t *vector = load(path, &why);
     const json_t *input = json_object_get(vector, "input"), *expected = json_object_get(vector, "expected");

@@ -1,5 +1,5 @@
-//! The vectors of the CRM's side, through the Rust core. C and Python do not have the CRM's API yet,
-//! so the group has a runner of its own.
+//! The vectors of the CRM's side, through the Rust core; `tests/c` runs them through C and C++. Python
+//! has no calls that only encode or parse them, so the group has a runner of its own.
 
 use amochats::crm::{
     Account, ChatLink, ClientSecret, CreatedContact, CrmProblem, Integration, LegacyAccount, LinkedChat,

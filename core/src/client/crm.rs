@@ -122,6 +122,8 @@ struct Pair {
     kept: Option<Tokens>,
     /// What the CRM gave but the store did not take. The refresh token before it is used up.
     unkept: Option<Tokens>,
+    /// Whether no refresh begins any more.
+    closed: bool,
 }
 
 impl CrmClient {
@@ -151,6 +153,14 @@ impl CrmClient {
     /// Where it calls, without a final slash.
     pub fn base_url(&self) -> &str {
         self.inner.http.base_url()
+    }
+
+    /// Waits for a refresh of tokens that is under way, and lets no other begin, of this client and its
+    /// clones. Before a runtime is shut down: cut off between the CRM's answer and the store, a pair is lost.
+    pub async fn close(&self) {
+        if let Some(keeper) = self.inner.keeper() {
+            keeper.pair.lock().await.closed = true;
+        }
     }
 
     /// Reads the account, with its id inside the chat service.
@@ -600,6 +610,12 @@ impl Inner {
     async fn renew(&self, refused: &Token) -> Result<Token> {
         let keeper = self.keeper().expect("only what is kept is renewed");
         let mut pair = keeper.pair.lock().await;
+        if pair.closed {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "the client is closed: tokens are not refreshed any more",
+            ));
+        }
         // Another call was first, or another process that shares the store.
         if let Some(token) = pair.current(keeper).await?.filter(|token| token != refused) {
             return Ok(token);
