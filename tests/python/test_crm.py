@@ -274,12 +274,12 @@ def test_a_store_that_fails_is_reported_without_its_words(crm: Crm, client: Call
 
 def test_what_does_not_go_together_is_refused(crm: Crm) -> None:
     store = Store(Tokens(access_token="a"))
-    for wrong, field in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"tokens": store}, "integration"),
         ({"tokens": store, "token": "a", "integration": crm.integration}, "token"),
         ({"region": "ru"}, "base_url"),
-    ]:
-        settings: dict[str, Any] = {"base_url": crm.api} | wrong
+    ]
+    for settings, field in wrong:
         with pytest.raises(amochats.InvalidArgumentError) as caught:
-            CrmClient(**settings)
+            CrmClient(base_url=crm.api, **settings)
         assert caught.value.field == field
