@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the wheels and tests them as their users get them: installed, beside nothing but what tests them. The
 # whole one with this CPython and, a part of the tests, with a newer one; then the small one of
-# --no-default-features. Arguments go to pytest, which then runs with this CPython and the whole wheel alone.
+# --no-default-features, which pip builds from the source distribution. Arguments go to pytest, which then runs with this CPython and the whole wheel alone.
 # The last line is `N passed, N failed`.
 # AMOCHATS_EXITS=300 runs so many scripts that end in the middle of something. AMOCHATS_NEWER_PYTHON names the
 # newer CPython; `none` leaves it out.
@@ -53,10 +53,20 @@ export MYPY_CACHE_DIR=$venv/mypy-cache
 unset MYPYPATH
 failed=0
 
-# wheel FOLDER ARGUMENT... builds one.
-wheel() {
+whole() {
     "$venv/build/bin/maturin" build --quiet --locked --profile dev --manifest-path "$root/python/Cargo.toml" \
-        --target-dir "$target" --interpreter "$venv/test/bin/python" --out "$work/$1" "${@:2}"
+        --target-dir "$target" --interpreter "$venv/test/bin/python" --out "$work/whole"
+}
+
+small() {
+    "$venv/build/bin/maturin" sdist --manifest-path "$root/python/Cargo.toml" --out "$work/sdist" 2>/dev/null
+    # Always the same place, so that cargo knows what it has built.
+    rm -rf "$target/sdist"
+    mkdir "$target/sdist"
+    tar -xzf "$work"/sdist/amochats-*.tar.gz -C "$target/sdist" --strip-components 1
+    PATH=$venv/build/bin:$PATH CARGO_TARGET_DIR=$target MATURIN_PEP517_ARGS="--profile dev --no-default-features" \
+        "$venv/build/bin/pip" wheel --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+        --wheel-dir "$work/small" "$target/sdist"
 }
 
 # suite ENVIRONMENT WHEEL ARGUMENT... installs the wheel and runs pytest.
@@ -86,7 +96,7 @@ newer() {
     fi
 }
 
-wheel whole
+whole
 suite "$venv/test" whole "$here" --ignore "$here/test_small.py" "$@"
 if [ $# -eq 0 ]; then
     newer=${AMOCHATS_NEWER_PYTHON:-$(newer)}
@@ -103,7 +113,7 @@ if [ $# -eq 0 ]; then
         AMOCHATS_EXITS=${AMOCHATS_EXITS:-16} suite "$venv/newer" whole \
             "$here"/test_{channel,citizen,client,embedded,exceptions,vectors}.py
     fi
-    wheel small --no-default-features
+    small
     suite "$venv/small" small "$here"/test_{small,events,exceptions,messages,signing,vectors,webhooks}.py
 fi
 awk '/^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
