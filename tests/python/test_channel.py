@@ -323,18 +323,21 @@ def test_who_waits_for_a_call_hears_of_its_end(tmp_path: Path, sandbox: Sandbox)
             [chat] = await begin(channel, sandbox)
             broken = {"on": "api", "fault": "status", "value": 503, "probability": 1.0}
             sandbox.control("PUT", "/api/faults", {"seed": 1, "rules": [broken]})
-            items = [await channel.send_message(sandbox.scope_id, message(number)) for number in (2, 3)]
-            waits = [asyncio.create_task(channel.outbox.wait(item)) for item in items]
-            cancelled = await channel.outbox.cancel(items[1])
-            assert await waits[1] == cancelled
-            # The conversation is deleted, and what waits in it.
-            await channel.purge(sandbox.scope_id, "c-1")
+            # Those at the head are tried again and again; the others wait behind the first.
+            first, second, third, other = [
+                await channel.send_message(sandbox.scope_id, sent)
+                for sent in (message(2), message(3), message(4), message(1, chat=2))
+            ]
+            waits = [asyncio.create_task(channel.outbox.wait(item)) for item in (second, third, other)]
+            cancelled = await channel.outbox.cancel(second)
+            assert await waits[0] == cancelled and cancelled.state == "cancelled"
+            # The conversation is deleted, and what waits in it; of the first, only where it is not on its way.
+            await channel.purge(sandbox.scope_id, str(first.conversation_id))
             with pytest.raises(amochats.NotFoundError):
-                await waits[0]
-            last = asyncio.create_task(channel.outbox.wait(await channel.send_message(sandbox.scope_id, message(4))))
-            await asyncio.sleep(0)
+                await waits[1]
+            assert not waits[2].done()
         with pytest.raises(amochats.ClosedError):
-            await last
+            await waits[2]
 
     in_time(run())
 
