@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the source distribution, from it the wheel that is shipped, checks it with auditwheel and prints
-# the sizes. Arguments go to maturin, which then builds from the checkout:
-# packaging/wheel.sh --no-default-features is the small one, which signs, verifies and parses.
+# Builds the wheel that is shipped and its source distribution, checks the wheel with auditwheel and prints the
+# sizes. Arguments go to maturin: packaging/wheel.sh --no-default-features is the small one, which signs,
+# verifies and parses.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -13,16 +13,20 @@ if [ ! -x "$venv/bin/auditwheel" ]; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --constraint "$root/tests/python/requirements.txt" \
         maturin auditwheel
 fi
-# A source distribution is of the whole module: a smaller one would lack crates.
-source=(--sdist)
-[ $# -eq 0 ] || source=()
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-"$venv/bin/maturin" build "${source[@]}" --quiet --locked --profile dist --strip --manifest-path "$root/python/Cargo.toml" \
-    --target-dir "$target" --interpreter "$venv/bin/python" "$@" --out "$out"
+manifest=(--manifest-path "$root/python/Cargo.toml" --out "$out")
+profile=dist
+case " $* " in
+*" --no-default-features "*) profile=small ;;
+# There is one source distribution, from which all of them are built.
+*) "$venv/bin/maturin" sdist "${manifest[@]}" ;;
+esac
+"$venv/bin/maturin" build "${manifest[@]}" --quiet --locked --profile "$profile" --strip --target-dir "$target" \
+    --interpreter "$venv/bin/python" "$@"
 "$venv/bin/auditwheel" show "$out"/*.whl
 mkdir -p "$target/wheels"
-for wheel in "$out"/*; do
-    cp "$wheel" "$target/wheels/"
-    printf '%s: %d KiB\n' "$(basename "$wheel")" "$(($(stat -c %s "$wheel") / 1024))"
+for made in "$out"/*; do
+    cp "$made" "$target/wheels/"
+    printf '%s: %d KiB\n' "$(basename "$made")" "$(($(stat -c %s "$made") / 1024))"
 done

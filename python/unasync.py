@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent / "python" / "amochats"
-FILES = ["channel.py", "client.py", "crm.py", "delivery.py", "media.py", "widget.py"]
+FILES = ["channel.py", "client.py", "consumer.py", "crm.py", "delivery.py", "media.py", "outbox.py", "widget.py"]
 HEADER = "# Generated from _async/{name} by python/unasync.py: edit that file.\n"
 
 # In this order. What is asynchronous by name loses that part; the channel's classes, whose

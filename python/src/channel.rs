@@ -21,6 +21,7 @@ use amochats_runtime::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::future::join_all;
 use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,8 +33,6 @@ use tokio_util::sync::CancellationToken;
 const CLOSE: Duration = Duration::from_secs(10);
 /// The sections of the server's file that mean nothing here.
 const OF_THE_SERVER: [&str; 2] = ["grpc", "log"];
-/// How often a result is looked for: at first, and at most.
-const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
 /// A channel at work.
 struct Running {
@@ -131,6 +130,7 @@ struct Arguments {
     start: Option<Starting>,
     filter: Filter,
     ack_id: String,
+    ack_ids: Vec<String>,
     delay: Option<f64>,
     after: Option<String>,
     place: i64,
@@ -252,6 +252,18 @@ impl Running {
             }
             "ack" if body.is_empty() => self.inbox.settle(&with.ack_id, Verdict::Ack).await.map(|()| NOTHING),
             "ack" => item(&self.outbox.acknowledge(&with.ack_id, DeliveryStatus::from_json(&body)?).await?),
+            "ack_all" => {
+                // All are on their way before the first is answered, so that one commit takes them.
+                let settled = with.ack_ids.iter().map(|ack_id| self.inbox.settle(ack_id, Verdict::Ack));
+                let mut lost = Vec::new();
+                for (place, settled) in join_all(settled).await.into_iter().enumerate() {
+                    match settled {
+                        Err(error) if error.kind() == ErrorKind::LeaseLost => lost.push(place),
+                        other => other?,
+                    }
+                }
+                json(&lost)
+            }
             "nack" => {
                 let verdict = Verdict::Nack(with.delay()?);
                 self.inbox.settle(&with.ack_id, verdict).await.map(|()| NOTHING)
@@ -349,19 +361,10 @@ impl Running {
                 let found = self.outbox.list(filter).await?;
                 json(&found.iter().map(Item::to_json).collect::<Vec<_>>())
             }
-            _ => {
-                let mut pause = LOOK.0;
-                loop {
-                    let found = self.outbox.get(&with.item_id).await?;
-                    if found.state.is_final() {
-                        return item(&found);
-                    }
-                    tokio::select! {
-                        () = self.closing.cancelled() => return Err(closed()),
-                        () = tokio::time::sleep(pause) => pause = (2 * pause).min(LOOK.1),
-                    }
-                }
-            }
+            _ => tokio::select! {
+                () = self.closing.cancelled() => Err(closed()),
+                found = self.outbox.wait(&with.item_id) => item(&found?),
+            },
         }
     }
 

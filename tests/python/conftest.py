@@ -1,10 +1,13 @@
-"""Sandboxes for tests; how many vectors ran, and the closing line that the build reads."""
+"""Sandboxes and clients for tests; how many vectors ran, and the closing line that the build reads."""
 
+import asyncio
+import inspect
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +17,56 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sandbox import Sandbox  # noqa: E402
 
 
+class Blocking:
+    """The asynchronous client behind blocking methods, so that one test covers both."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._loop = asyncio.new_event_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            async def run() -> Any:
+                answer = attribute(*arguments, **options)
+                if inspect.isasyncgen(answer):
+                    return [item async for item in answer]
+                return await answer if inspect.isawaitable(answer) else answer
+
+            return self._loop.run_until_complete(run())
+
+        return call
+
+    def end(self) -> None:
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox of one's own."""
     started = Sandbox()
     yield started
     started.close()
+
+
+@pytest.fixture(params=["blocking", "asynchronous"])
+def form(request: pytest.FixtureRequest) -> Any:
+    """Makes a client of the one form or of the other: each test runs with both."""
+    wrapped: list[Blocking] = []
+
+    def of(blocking: Any, asynchronous: Any, **settings: Any) -> Any:
+        if request.param == "blocking":
+            return blocking(**settings)
+        wrapped.append(Blocking(asynchronous(**settings)))
+        return wrapped[-1]
+
+    yield of
+    for client in wrapped:
+        client.end()
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,13 @@
 """A sandbox as its users start it, what a manager does in it, and a channel for it."""
 
 import json
+import logging
 import os
 import subprocess
+import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +71,36 @@ class Sandbox:
         self._process.wait(timeout=PATIENCE)
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+class Logged(logging.Handler):
+    """The records of amochats; `arrived` is set by the first that holds some words."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+        self._all: list[logging.LogRecord] = []
+        self.arrived = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._all.append(record)
+        if self._words in record.getMessage():
+            self.arrived.set()
+
+    @property
+    def records(self) -> list[logging.LogRecord]:
+        """Those with the words: those of a channel before may still come."""
+        return [record for record in self._all if self._words in record.getMessage()]
+
+
+@contextmanager
+def logged(words: str) -> Iterator[Logged]:
+    """Hears what channels log that are made inside."""
+    logger, handler = logging.getLogger("amochats"), Logged(words)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import copy
+import dataclasses
 import json
 import pickle
 import signal
@@ -232,6 +233,111 @@ def test_who_gives_up_waiting_loses_nothing(tmp_path: Path, sandbox: Sandbox) ->
                 await event.ack()
             await writing
             assert got == texts
+
+    in_time(run())
+
+
+def hook(number: int, chat: int) -> bytes:
+    inner = {"id": f"M-{number}", "type": "text", "text": f"{number}"}
+    return json.dumps({"account_id": "A", "message": {"conversation": {"id": f"C-{chat}"}, "message": inner}}).encode()
+
+
+def test_several_events_are_acknowledged_together(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Channel({**config(tmp_path), **QUICK}) as channel:
+            for number in range(12):
+                body = hook(number, chat=number % 6)
+                await channel.ingest(body, amochats.sign_body("channel-secret", body), "ch_A")
+            async with channel.events("crm", create=True) as events:
+                # One of each conversation, whatever number of batches they come in.
+                first: list[amochats.Delivered] = []
+                while len(first) < 6:
+                    batch = await events.next_batch(4, timeout=PATIENCE)
+                    assert 1 <= len(batch) <= 4
+                    first += batch
+                assert texts_of(first) == ["0", "1", "2", "3", "4", "5"]
+                with pytest.raises(amochats.RequestTimeoutError):
+                    await events.next_batch(timeout=0.05)
+
+                # One was settled behind the back of its object, as if its lease had ended.
+                await twin_of(first[3]).ack()
+                assert await events.ack_all(first) == [first[3]]
+                assert [event.settled for event in first] == [True] * 3 + [False] + [True] * 2
+                assert await events.ack_all([]) == []
+
+                # The next of each conversation comes, and nothing that was acknowledged.
+                following: list[amochats.Delivered] = []
+                while len(following) < 6:
+                    following += await events.next_batch(timeout=PATIENCE)
+                assert texts_of(following) == ["10", "11", "6", "7", "8", "9"]
+                # None, where one was settled before.
+                await following[0].ack()
+                with pytest.raises(amochats.MisuseError):
+                    await events.ack_all(following)
+                assert not following[1].settled
+                assert await events.ack_all(following[1:]) == []
+            assert (await channel.list_subscriptions())[0].unsettled == 0
+            with pytest.raises(amochats.InvalidArgumentError) as caught:
+                await events.next_batch(0)
+            assert caught.value.field == "limit"
+            assert await events.next_batch() == []
+
+    in_time(run())
+
+
+def texts_of(events: list[amochats.Delivered]) -> list[str]:
+    return sorted(event.text for event in events if isinstance(event, amochats.DeliveredMessage))
+
+
+def twin_of(event: amochats.Delivered) -> amochats.Delivered:
+    """The same delivery as another object."""
+    twin: amochats.Delivered = object.__new__(type(event))
+    lease = object.__new__(type(event._lease))
+    for name in type(lease).__slots__:
+        setattr(lease, name, getattr(event._lease, name))
+    for field in dataclasses.fields(event):
+        object.__setattr__(twin, field.name, getattr(event, field.name))
+    object.__setattr__(twin, "_lease", lease)
+    return twin
+
+
+def test_batches_in_a_blocking_program(tmp_path: Path) -> None:
+    with Channel(config(tmp_path)) as channel:
+        for number in range(3):
+            body = hook(number, chat=number)
+            channel.ingest(body, amochats.sign_body("channel-secret", body), "ch_A")
+        events = channel.events("crm", create=True)
+        acknowledged = 0
+        while acknowledged < 3:
+            batch = events.next_batch(timeout=PATIENCE)
+            assert batch and events.ack_all(event for event in batch) == []
+            acknowledged += len(batch)
+        assert channel.list_subscriptions()[0].unsettled == 0
+        threading.Thread(target=channel.close).start()
+        assert events.next_batch() == []
+
+
+def test_who_waits_for_a_call_hears_of_its_end(tmp_path: Path, sandbox: Sandbox) -> None:
+    async def run() -> None:
+        async with Channel(sandbox.config(tmp_path)) as channel:
+            [chat] = await begin(channel, sandbox)
+            broken = {"on": "api", "fault": "status", "value": 503, "probability": 1.0}
+            sandbox.control("PUT", "/api/faults", {"seed": 1, "rules": [broken]})
+            # Those at the head are tried again and again; the others wait behind the first.
+            first, second, third, other = [
+                await channel.send_message(sandbox.scope_id, sent)
+                for sent in (message(2), message(3), message(4), message(1, chat=2))
+            ]
+            waits = [asyncio.create_task(channel.outbox.wait(item)) for item in (second, third, other)]
+            cancelled = await channel.outbox.cancel(second)
+            assert await waits[0] == cancelled and cancelled.state == "cancelled"
+            # The conversation is deleted, and what waits in it; of the first, only where it is not on its way.
+            await channel.purge(sandbox.scope_id, str(first.conversation_id))
+            with pytest.raises(amochats.NotFoundError):
+                await waits[1]
+            assert not waits[2].done()
+        with pytest.raises(amochats.ClosedError):
+            await waits[2]
 
     in_time(run())
 

@@ -17,7 +17,7 @@ import amochats
 import anyio
 import pytest
 import uvloop
-from sandbox import PATIENCE
+from sandbox import PATIENCE, logged
 
 # 300 shows that there is no crash; this many show a wrong build soon.
 EXITS = int(os.environ.get("AMOCHATS_EXITS", "60"))
@@ -218,16 +218,20 @@ if __name__ == "__main__":
     assert (done.returncode, done.stdout) == (0, f"{['TRANSPORT'] * 4}\n"), done.stderr
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="they have another interface there")
 def test_another_interpreter_is_refused() -> None:
     script = """
 import amochats
-import _xxsubinterpreters as interpreters
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
 interpreter = interpreters.create()
 try:
-    interpreters.run_string(interpreter, "import amochats")
+    # Raises up to 3.12, and returns what was raised from then on.
+    said = interpreters.run_string(interpreter, "import amochats")
 except interpreters.RunFailedError as error:
-    print("ImportError" in str(error))
+    said = error
+print("ImportError" in str(said))
 """
     done = python(script)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
@@ -269,7 +273,7 @@ def test_a_cancelled_task_cancels_its_call() -> None:
             client = amochats.AsyncClient("ch", "s", base_url=url, timeout=1000.0, deadline=1000.0)
             call = asyncio.create_task(client.disconnect("A"))
             connection, _ = await asyncio.to_thread(server.accept)
-            connection.settimeout(PATIENCE / 4)
+            connection.settimeout(PATIENCE)
             assert (await asyncio.to_thread(connection.recv, 1 << 16)).startswith(b"DELETE")
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -300,18 +304,6 @@ def test_threads_share_a_client(silent: str) -> None:
 
 
 def test_rust_logs_arrive_in_logging(tmp_path: Path) -> None:
-    arrived = threading.Event()
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            records.append(record)
-            arrived.set()
-
-    records: list[logging.LogRecord] = []
-    logger = logging.getLogger("amochats")
-    handler = Handler()
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
     config = {
         "listener": {"address": "127.0.0.1:0"},
         "admin": {"address": "127.0.0.1:0"},
@@ -319,15 +311,10 @@ def test_rust_logs_arrive_in_logging(tmp_path: Path) -> None:
         "channel": [{"id": "ch", "secret": "channel-secret", "base_url": "http://127.0.0.1:1"}],
     }
     body = json.dumps({"receiver": "u-5", "type": "text", "text": "private words"}).encode()
-    try:
-        with amochats.Channel(config) as channel:
-            channel.ingest(body, amochats.sign_body("channel-secret", body), "ch_A")
-            assert arrived.wait(PATIENCE)
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
-    record = records[0]
+    with logged("scope=ch_logged") as log, amochats.Channel(config) as channel:
+        channel.ingest(body, amochats.sign_body("channel-secret", body), "ch_logged")
+        assert log.arrived.wait(PATIENCE)
+    [record] = log.records
     assert record.name == "amochats.runtime.accounts" and record.levelno == logging.INFO
-    assert record.getMessage() == "first webhook of this account scope=ch_A"
+    assert record.getMessage() == "first webhook of this account scope=ch_logged"
     assert record.pathname.endswith(".rs") and record.lineno > 0
-    assert not any("private" in record.getMessage() for record in records)

@@ -1,7 +1,6 @@
 """The clients of the chats API and of the CRM, against a sandbox: both forms, every call."""
 
 import asyncio
-import inspect
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +10,8 @@ import amochats
 import pytest
 from amochats import (
     AsyncClient,
-    AsyncCrmClient,
     Client,
     CreateChat,
-    CrmClient,
     DeliveryStatus,
     EditMessage,
     NewMessage,
@@ -38,49 +35,6 @@ CONTENTS: list[amochats.Content] = [
     amochats.Location(37.6, 55.7),
     amochats.Contact("Bo", "+15550123"),
 ]
-
-
-class Blocking:
-    """The asynchronous client behind blocking methods, so that one test covers both."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._loop = asyncio.new_event_loop()
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._client, name)
-        if not callable(attribute):
-            return attribute
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            async def run() -> Any:
-                answer = attribute(*arguments, **options)
-                if inspect.isasyncgen(answer):
-                    return [item async for item in answer]
-                return await answer if inspect.isawaitable(answer) else answer
-
-            return self._loop.run_until_complete(run())
-
-        return call
-
-    def end(self) -> None:
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-
-
-@pytest.fixture(params=["blocking", "asynchronous"])
-def form(request: pytest.FixtureRequest) -> Any:
-    wrapped: list[Blocking] = []
-
-    def of(blocking: Any, asynchronous: Any, **settings: Any) -> Any:
-        if request.param == "blocking":
-            return blocking(**settings)
-        wrapped.append(Blocking(asynchronous(**settings)))
-        return wrapped[-1]
-
-    yield of
-    for client in wrapped:
-        client.end()
 
 
 def settings(sandbox: Sandbox) -> dict[str, Any]:
@@ -185,43 +139,3 @@ def test_settings_and_closing() -> None:
         assert repr(client) == "<Client of ch at https://amojo.amocrm.ru>"
     with pytest.raises(amochats.ClosedError):
         client.disconnect("A")
-
-
-def test_the_crm(form: Callable[..., Any]) -> None:
-    sandbox = Sandbox("--switch", "crm_requests_per_second=null")
-    try:
-        client_id = sandbox.control("GET", "/api/crm/integrations")["integrations"][0]["client_id"]
-        token = sandbox.control("POST", f"/api/crm/integrations/{client_id}/token", {"days": 1})["token"]
-        crm = form(CrmClient, AsyncCrmClient, base_url=sandbox.api, token=token, request_interval=0.0)
-        assert crm.account().amojo_id == sandbox.account_id
-        user = list(crm.users())[0]
-        assert crm.user(user.id) == user and user.amojo_id is not None
-
-        [source] = crm.add_sources([amochats.NewSource("Shop", "15550199")])
-        assert crm.source(source.id).external_id == "15550199"
-        [changed] = crm.update_sources([amochats.SourceChange(source.id, name="Shop 2")])
-        assert changed.name == "Shop 2"
-        assert source.id in [found.id for found in crm.sources()]
-        crm.delete_sources([source.id])
-
-        [template] = crm.add_templates([amochats.NewTemplate("Hello", "Hi {{contact.name}}")])
-        crm.update_templates([amochats.TemplateChange(template.id, name="Hello again")])
-        assert crm.template(template.id).name == "Hello again"
-        assert [found.id for found in crm.templates()] == [template.id]
-        crm.delete_templates([template.id])
-
-        crm.subscribe("http://127.0.0.1:9/crm", ["add_message"])
-        assert [found.destination for found in crm.subscriptions()] == ["http://127.0.0.1:9/crm"]
-        crm.unsubscribe("http://127.0.0.1:9/crm")
-
-        chats = Client(**settings(sandbox))
-        chats.connect(sandbox.account_id, title="Shop")
-        chat = chats.create_chat(sandbox.scope_id, CreateChat("c-1", ANNA)).conversation_ref_id
-        [contact] = crm.add_contacts([amochats.NewContact("Anna")])
-        [link] = crm.link_chats([amochats.ChatLink(contact.id, chat)])
-        assert (link.contact_id, link.chat_id) == (contact.id, chat)
-        assert [found.chat_id for found in crm.linked_chats(contacts=[contact.id])] == [chat]
-        with pytest.raises(amochats.ForbiddenError):
-            form(CrmClient, AsyncCrmClient, base_url=sandbox.api, token="wrong").account()
-    finally:
-        sandbox.close()

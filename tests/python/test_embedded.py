@@ -17,7 +17,7 @@ from typing import Any
 import amochats
 import pytest
 from amochats import Channel, Filter, NewMessage, Picture, Sender
-from sandbox import PATIENCE, Sandbox
+from sandbox import PATIENCE, Sandbox, logged
 
 SECRET = "channel-secret"
 ORIGIN = "https://demo.amocrm.ru"
@@ -317,12 +317,13 @@ def test_channels_and_secrets_change_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_an_account_is_connected_while_it_runs(tmp_path: Path, sandbox: Sandbox) -> None:
-    with Channel(sandbox.config(tmp_path)) as channel:
+    with logged(f"scope={sandbox.scope_id} from=discovered to=connected") as log, Channel(
+        sandbox.config(tmp_path)
+    ) as channel:
         channel.set_account(sandbox.account_id, connect=True, title="Shop")
-        while not [account for account in channel.accounts() if account.state == "connected"]:
-            time.sleep(0.01)
+        assert log.arrived.wait(PATIENCE)
         [account] = channel.accounts()
-        assert (account.scope_id, account.title) == (sandbox.scope_id, "Shop")
+        assert (account.scope_id, account.state, account.title) == (sandbox.scope_id, "connected", "Shop")
         channel.remove_account(sandbox.account_id)
         with pytest.raises(amochats.NotFoundError):
             channel.remove_account(sandbox.account_id)

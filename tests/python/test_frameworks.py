@@ -91,7 +91,8 @@ def ask(port: int, method: str, path: str, body: bytes = b"", signature: str | N
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     headers = {} if signature is None else {"X-Signature": signature}
     try:
-        with suppress(BrokenPipeError):
+        # Who answers without reading all closes the connection under it; the answer is there all the same.
+        with suppress(ConnectionError):
             connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()

@@ -1,6 +1,8 @@
 """The package as it is installed: its types, its documentation, its example."""
 
 import ast
+import builtins
+import dataclasses
 import doctest
 import importlib
 import importlib.metadata
@@ -46,9 +48,9 @@ def test_the_version_is_that_of_the_workspace() -> None:
     assert amochats.__version__ == workspace[1] == importlib.metadata.version("amochats")
 
 
-def test_everything_public_is_documented() -> None:
-    assert sorted(amochats.__all__) == sorted(set(amochats.__all__))
-    public = {name: getattr(amochats, name) for name in amochats.__all__}
+def public_items() -> dict[str, object]:
+    """What is public by its name, with the members that classes have of their own."""
+    public: dict[str, object] = {name: getattr(amochats, name) for name in amochats.__all__}
     for module in (amochats.asgi, amochats.wsgi, amochats.django, amochats.sandbox, amochats.pytest_plugin):
         assert inspect.getdoc(module)
         public |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
@@ -56,13 +58,58 @@ def test_everything_public_is_documented() -> None:
         if inspect.isclass(value):
             own = {member: held for member, held in vars(value).items() if not member.startswith("_")}
             public |= {f"{name}.{member}": held for member, held in own.items()}
-    missing = []
+    return public
+
+
+def test_everything_public_is_documented() -> None:
+    assert sorted(amochats.__all__) == sorted(set(amochats.__all__))
+    public, missing = public_items(), []
     for name, value in public.items():
         if isinstance(value, type | property | classmethod | staticmethod) or inspect.isfunction(value):
             # A dataclass writes its signature where there is nothing.
             if not inspect.getdoc(value) or str(value.__doc__).startswith(f"{name}("):
                 missing.append(name)
     assert missing == [] and len(public) > 300
+
+
+# In seconds, wherever they stand.
+DURATIONS = {"timeout", "connect_timeout", "deadline", "request_interval", "lease", "delay", "expires_in"}
+
+
+def sections(doc: str) -> dict[str, dict[str, str]]:
+    """`Args` and `Raises` of a docstring: each entry with what it says."""
+    found: dict[str, dict[str, str]] = {}
+    for title, text in re.findall(r"^(Args|Raises):\n((?:(?:    .*)?\n?)+)", doc, re.MULTILINE):
+        entries = re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", text, re.MULTILINE)
+        found[title] = dict(entries)
+    return found
+
+
+def test_the_documentation_says_what_the_signatures_say() -> None:
+    wrong, checked, raised = [], 0, 0
+    for name, value in public_items().items():
+        function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        told = sections(inspect.getdoc(function) or "")
+        # What has no arguments to tell of is made by a method of another class.
+        made_by_users = inspect.isclass(value) and "Args" in told and not dataclasses.is_dataclass(value)
+        if not inspect.isfunction(function) and not made_by_users:
+            continue
+        for error in told.get("Raises", {}):
+            raised += 1
+            if not hasattr(amochats, error) and not hasattr(builtins, error):
+                wrong.append(f"{name} raises {error}, which does not exist")
+        assert callable(function)
+        parameters = {p.name: p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "cls")}
+        untyped = [p.name for p in parameters.values() if p.annotation is p.empty]
+        if "Args" in told and set(told["Args"]) != parameters.keys():
+            wrong.append(f"{name} tells of {sorted(told['Args'])} and takes {sorted(parameters)}")
+        for parameter in DURATIONS & parameters.keys():
+            checked += 1
+            if "econds" not in told.get("Args", {}).get(parameter, ""):
+                wrong.append(f"{name} does not say that {parameter} is in seconds")
+        wrong += [f"{name} does not type {parameter}" for parameter in untyped]
+    assert wrong == []
+    assert checked > 20 and raised > 80
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -28,8 +28,9 @@ Send a message: write its body once, sign and send those same bytes.
 """
 
 from ._amochats import __version__
-from ._async.channel import Channel, EventStream, Outbox
+from ._async.channel import Channel
 from ._async.client import AsyncClient
+from ._async.consumer import EventStream
 from ._async.crm import AsyncCrmClient
 from ._async.delivery import (
     Delivered,
@@ -41,9 +42,11 @@ from ._async.delivery import (
     Delivery,
 )
 from ._async.media import ChannelMedia
+from ._async.outbox import Outbox
 from ._async.widget import ChannelWidget
-from ._sync.channel import BlockingChannel, BlockingEventStream, BlockingOutbox
+from ._sync.channel import BlockingChannel
 from ._sync.client import Client
+from ._sync.consumer import BlockingEventStream
 from ._sync.crm import CrmClient
 from ._sync.delivery import (
     BlockingDelivered,
@@ -55,6 +58,7 @@ from ._sync.delivery import (
     BlockingDelivery,
 )
 from ._sync.media import BlockingChannelMedia
+from ._sync.outbox import BlockingOutbox
 from ._sync.widget import BlockingChannelWidget
 from .answers import (
     Account,

@@ -1,4 +1,4 @@
-"""The native half, for those classes that need the runtime."""
+"""The native half, for those classes that are in the whole build alone."""
 
 import json
 import os
@@ -7,13 +7,17 @@ from typing import Any
 
 from . import _amochats
 
+# The most that one call lists.
+PAGE = 1000
+
 
 def make(name: str, *arguments: Any) -> Any:
     """An object of the native class of this name."""
     cls = getattr(_amochats, name, None)
     if cls is None:
         raise ImportError(
-            "this build of amochats only signs, verifies and parses; install one with the feature runtime"
+            f"amochats.{name} is not in this build, which was made with --no-default-features and signs, "
+            "verifies and parses alone; install the whole wheel"
         )
     return cls(*arguments)
 

@@ -44,7 +44,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -52,6 +52,8 @@ use tokio_util::task::TaskTracker;
 pub const LIST_MAX: usize = 1000;
 /// How many items end in one transaction when their time comes.
 const SWEEP: usize = 200;
+/// So many ends are told apart by those who wait; who is further behind looks at its item in any case.
+const ENDS: usize = 1024;
 /// How often items are looked at that ended long ago.
 const FORGET_EVERY: Duration = Duration::from_hours(1);
 
@@ -119,6 +121,8 @@ struct Inner {
     open: AtomicU64,
     /// Counts up whenever a deadline may have come nearer.
     deadlines: watch::Sender<u64>,
+    /// The ids of items that have ended; none where a purge took any of them.
+    ends: broadcast::Sender<Option<String>>,
     /// Nothing new goes out.
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -151,6 +155,7 @@ impl Outbox {
             circuits: Mutex::default(),
             open: AtomicU64::new(open),
             deadlines: watch::Sender::new(0),
+            ends: broadcast::Sender::new(ENDS),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
@@ -264,6 +269,22 @@ impl Outbox {
         self.0.store.outbox().item(item_id).await?.ok_or_else(not_found)
     }
 
+    /// Waits until nothing more will happen to an item, and gives it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where there is no such item, or no more; those of the store.
+    pub async fn wait(&self, item_id: &str) -> Result<Item> {
+        // Before it is looked at: an end between the two is heard.
+        let mut ends = self.0.ends.subscribe();
+        loop {
+            let item = self.get(item_id).await?;
+            if item.state.is_final() {
+                return Ok(item);
+            }
+            while matches!(ends.recv().await, Ok(Some(other)) if other != item_id) {}
+        }
+    }
+
     /// Items in the order of their enqueueing, at most [`LIST_MAX`].
     ///
     /// # Errors
@@ -318,6 +339,8 @@ impl Outbox {
                 "a call was not sent"
             );
         }
+        // Nobody may wait.
+        let _ = self.0.ends.send(Some(item.item_id.clone()));
         self.wake(&item.scope_id);
     }
 
@@ -390,6 +413,7 @@ impl Outbox {
             if all > counted {
                 self.0.open.fetch_sub(all - counted, Ordering::Relaxed);
                 counted = all;
+                let _ = self.0.ends.send(None);
                 for scope in self.0.store.outbox().scopes().await.unwrap_or_default() {
                     self.wake(&scope);
                 }

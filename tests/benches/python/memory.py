@@ -43,13 +43,17 @@ async def main() -> int:
 async def consume(channel: amochats.Channel) -> int:
     stream = channel.events("bench", create=True, max_outstanding=BATCH)
     await channel.create_subscription("bench")
-    started, consumed, warm, most = time.monotonic(), 0, 0.0, 0.0
+    started, consumed, acknowledged, warm, most = time.monotonic(), 0, 0, 0.0, 0.0
     while consumed < EVENTS:
         bodies = [BODY % (n, n, n) for n in range(consumed, consumed + BATCH)]
         signed = [(body, hmac.new(SECRET, body, hashlib.sha1).hexdigest()) for body in bodies]
         await asyncio.gather(*(channel.ingest(body, signature, "ch_a-1") for body, signature in signed))
-        await asyncio.gather(*[(await anext(stream)).ack() for _ in range(BATCH)])
         consumed += BATCH
+        while acknowledged < consumed:
+            batch = await stream.next_batch(BATCH)
+            if await stream.ack_all(batch):
+                raise SystemExit("a lease ended before its event was acknowledged")
+            acknowledged += len(batch)
         if consumed <= EVENTS // 10:
             warm = resident_mib()
         most = max(most, resident_mib())

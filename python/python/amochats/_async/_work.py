@@ -10,7 +10,7 @@ from .._handlers import Handlers, failed, status_of
 from ..exceptions import AmochatsError, LeaseLostError
 
 if TYPE_CHECKING:
-    from .channel import EventStream
+    from .consumer import EventStream
     from .delivery import Delivered
 
 

@@ -2,9 +2,7 @@
 
 import json
 import os
-import time
 from base64 import b64decode
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -12,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .._handlers import Handlers, _A, _H, decider
-from .._native import arguments, configuration, make
+from .._native import PAGE, arguments, configuration, make
 from ..answers import (
     Account,
     BackfillProgress,
@@ -27,14 +25,14 @@ from ..answers import (
 )
 from ..enums import EventKind
 from ..events import KeptEvent, OutboxItem, _kept_from_json
-from ..exceptions import AmochatsError, LeaseLostError, MisuseError
-from ..messages import _json
-from ..payloads import CreateChat, DeliveryStatus, EditMessage, NewMessage, Reaction, _milliseconds
+from ..exceptions import AmochatsError, MisuseError
+from ..payloads import NewMessage, _milliseconds
 from ._call import call, running_loop
 from ._work import work
 from .client import AsyncClient
-from .delivery import Delivered, _Lease, delivered
+from .consumer import EventStream
 from .media import ChannelMedia
+from .outbox import Outbox
 from .widget import ChannelWidget
 
 # unasync: off
@@ -43,9 +41,6 @@ if TYPE_CHECKING:
 # unasync: on
 
 _C = TypeVar("_C", bound="Channel")
-_S = TypeVar("_S", bound="EventStream")
-
-_PAGE = 1000
 
 
 class Channel:
@@ -254,7 +249,7 @@ class Channel:
         filter: Filter | None = None,
         max_outstanding: int = 100,
         lease: float = 60.0,
-    ) -> "EventStream":
+    ) -> EventStream:
         """The events of a subscription, to iterate over and to settle.
 
         Several streams of one subscription share its events. Events of one conversation come one
@@ -351,13 +346,13 @@ class Channel:
             after: Only those after the event of this id.
         """
         while True:
-            values = {"scope_id": scope_id, "after": after, "limit": _PAGE}
+            values = {"scope_id": scope_id, "after": after, "limit": PAGE}
             page = await call(self._native, "list_events", values)
             for found in page:
                 event = _kept(found)
                 after = event.event_id
                 yield event
-            if len(page) < _PAGE:
+            if len(page) < PAGE:
                 return
 
     async def list_summaries(
@@ -383,14 +378,14 @@ class Channel:
             "newest_first": newest_first,
             "since": None if since is None else _milliseconds(since, "since"),
             "until": None if until is None else _milliseconds(until, "until"),
-            "limit": _PAGE,
+            "limit": PAGE,
         }
         while True:
             page = await call(self._native, "list_summaries", values | {"after": after})
             for found in page:
                 after = found["event_id"]
                 yield EventSummary._read(found)
-            if len(page) < _PAGE:
+            if len(page) < PAGE:
                 return
 
     async def event_life(self, event_id: str) -> EventLife:
@@ -481,12 +476,12 @@ class Channel:
         """Iterates over what a subscription has given up."""
         place = 0
         while True:
-            values = {"name": subscription, "place": place, "limit": _PAGE}
+            values = {"name": subscription, "place": place, "limit": PAGE}
             page = await call(self._native, "dead_letters", values)
             for found in page:
                 place = found["place"]
                 yield DeadLetter(place=place, attempts=found["attempts"], event=_kept(found))
-            if len(page) < _PAGE:
+            if len(page) < PAGE:
                 return
 
     async def requeue(
@@ -506,7 +501,7 @@ class Channel:
     # Sending
 
     @property
-    def outbox(self) -> "Outbox":
+    def outbox(self) -> Outbox:
         """The calls that are kept, and made when it is possible."""
         return self._outbox
 
@@ -520,6 +515,11 @@ class Channel:
         """Keeps a message and sends it in its turn: short for :meth:`Outbox.enqueue`.
 
         What becomes of it says ``await channel.outbox.wait(item)``, or an event of kind ``outbox``.
+
+        Args:
+            scope_id: The connection.
+            message: What to send, or the vendor's form of it.
+            expires_in: After so many seconds it is not sent any more.
         """
         return await self._outbox.enqueue(scope_id, message, expires_in=expires_in)
 
@@ -657,212 +657,6 @@ class Channel:
     async def backfill_progress(self) -> BackfillProgress:
         """How far it is."""
         return BackfillProgress._read(await call(self._native, "backfill_progress"))
-
-
-class EventStream:
-    """The events of a subscription: see :meth:`Channel.events`.
-
-    It ends when the channel is closed. Who stops iterating may still settle what it has; ``async with``
-    or :meth:`aclose` give back what is not settled, without counting an attempt unless it ends with an
-    exception.
-    """
-
-    def __init__(self, channel: Any, consumer: Any, wanted: dict[str, Any] | None, lease: float) -> None:
-        self._channel = channel
-        self._consumer = consumer
-        self._wanted = wanted
-        self._lease = lease
-        self._buffer: deque[Delivered] = deque()
-
-    async def _prepare(self) -> None:
-        if self._wanted is not None:
-            await call(self._channel, "create_subscription", self._wanted)
-            self._wanted = None
-
-    async def __aenter__(self: _S) -> _S:
-        await self._prepare()
-        await call(self._consumer, "open")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._buffer.clear()
-        failed = kind is not None and issubclass(kind, Exception)
-        await call(self._consumer, "abandon" if failed else "close")
-
-    async def aclose(self) -> None:
-        """Ends the stream: what it handed out and is not settled comes again."""
-        await self.__aexit__(None, None, None)
-
-    def __aiter__(self: _S) -> _S:
-        return self
-
-    async def __anext__(self) -> Delivered:
-        event = await self._next(None)
-        if event is None:
-            raise StopAsyncIteration
-        return event
-
-    async def next(self, timeout: float | None = None) -> Delivered | None:
-        """Waits for the next event.
-
-        Args:
-            timeout: Seconds; None waits for ever.
-
-        Returns:
-            The event; None at the end of the stream.
-
-        Raises:
-            RequestTimeoutError: There was none in time. Nothing is lost by this.
-        """
-        return await self._next(timeout)
-
-    async def _next(self, timeout: float | None) -> Delivered | None:
-        await self._prepare()
-        while True:
-            with suppress(IndexError, LeaseLostError):
-                event = self._buffer.popleft()
-                # It may have waited here while others were worked on.
-                if time.monotonic() - event._lease.received > self._lease / 2:
-                    event.extend(self._lease)
-                return event
-            if not self._buffer:
-                if not await call(self._consumer, "ready", timeout=timeout):
-                    return None
-                self._take()
-
-    def _take(self) -> None:
-        received = time.monotonic()
-        for ack_id, attempt, again, stable_json, raw in self._consumer.take():
-            lease = _Lease(ack_id, attempt, again, self._channel, self._consumer, received)
-            self._buffer.append(delivered(stable_json, raw, lease))
-
-
-class Outbox:
-    """Calls that are kept durably and made when it is possible, in order within a conversation.
-
-    What fails is repeated where that is safe; what may have arrived is looked for first.
-    """
-
-    def __init__(self, native: Any) -> None:
-        self._native = native
-
-    async def enqueue(
-        self,
-        scope_id: str,
-        request: NewMessage
-        | EditMessage
-        | Reaction
-        | CreateChat
-        | DeliveryStatus
-        | Mapping[str, Any]
-        | str
-        | bytes,
-        *,
-        call_name: str | None = None,
-        message_ref_id: str | None = None,
-        conversation_ref_id: str | None = None,
-        key: str | None = None,
-        expires_in: float | None = None,
-    ) -> OutboxItem:
-        """Keeps a call durably and makes it when its turn comes.
-
-        Args:
-            scope_id: The connection.
-            request: What to send: a class of :mod:`amochats.payloads`; or the vendor's form, which is
-                a ``send_message`` unless ``call_name`` says otherwise.
-            call_name: ``send_message``, ``edit_message``, ``react``, ``create_chat`` or
-                ``set_delivery_status``.
-            message_ref_id: The message of a :class:`DeliveryStatus`, by **amoCRM's** id.
-            conversation_ref_id: Its chat, so that the report keeps its place among the chat's calls.
-            key: Makes a repeat harmless: the same key with the same call is the same item. A message
-                has its ``message_id`` as the key and takes no other.
-            expires_in: After so many seconds it is not sent any more.
-
-        Raises:
-            InvalidArgumentError: A field breaks a rule, or ``key`` was used for another call.
-            UnknownChannelError: The scope is of no channel that is configured.
-            QueueFullError: Too many items wait.
-            StoreError: It is not promised to be sent.
-        """
-        values = {
-            "scope_id": scope_id,
-            "call": call_name or _CALLS.get(type(request), "send_message"),
-            "message_ref_id": message_ref_id,
-            "conversation_ref_id": conversation_ref_id,
-            "key": key,
-            "expires_in": expires_in,
-        }
-        return OutboxItem._read(await call(self._native, "enqueue", values, _json("request", request)))
-
-    async def get(self, item: OutboxItem | str) -> OutboxItem:
-        """The item as it is now.
-
-        Raises:
-            NotFoundError: There is none of this id.
-        """
-        return OutboxItem._read(await call(self._native, "outbox_get", {"item_id": _id(item)}))
-
-    async def wait(self, item: OutboxItem | str, *, timeout: float | None = None) -> OutboxItem:
-        """Waits until nothing more will happen to an item, and returns it.
-
-        Args:
-            item: The item, or its id.
-            timeout: Seconds; None waits for ever.
-
-        Raises:
-            RequestTimeoutError: It has not ended in time; it goes on.
-            NotFoundError: There is none of this id.
-        """
-        found = await call(self._native, "outbox_wait", {"item_id": _id(item)}, timeout=timeout)
-        return OutboxItem._read(found)
-
-    async def cancel(self, item: OutboxItem | str) -> OutboxItem:
-        """Takes an item back that was not sent yet.
-
-        Raises:
-            NotFoundError: There is none of this id.
-            MisuseError: It is on its way, may have arrived or has ended otherwise.
-        """
-        return OutboxItem._read(await call(self._native, "outbox_cancel", {"item_id": _id(item)}))
-
-    async def list(
-        self, *, states: Iterable[str] = (), scope_id: str | None = None
-    ) -> AsyncIterator[OutboxItem]:
-        """Iterates over items in the order of their enqueueing.
-
-        Args:
-            states: In one of these states; in any, if empty.
-            scope_id: Only of this connection.
-        """
-        after = None
-        wanted = [str(state) for state in states]
-        while True:
-            values = {"states": wanted, "scope_id": scope_id, "after": after, "limit": _PAGE}
-            page = await call(self._native, "outbox_list", values)
-            for found in page:
-                item = OutboxItem._read(found)
-                after = item.item_id
-                yield item
-            if len(page) < _PAGE:
-                return
-
-
-_CALLS: dict[type[Any], str] = {
-    NewMessage: "send_message",
-    EditMessage: "edit_message",
-    Reaction: "react",
-    CreateChat: "create_chat",
-    DeliveryStatus: "set_delivery_status",
-}
-
-
-def _id(item: OutboxItem | str) -> str:
-    return item.item_id if isinstance(item, OutboxItem) else item
 
 
 def _places(letters: Iterable[DeadLetter | int] | None) -> list[int] | None:

@@ -11,7 +11,7 @@ from .._handlers import Handlers, failed, status_of
 from ..exceptions import AmochatsError, LeaseLostError, RequestTimeoutError
 
 if TYPE_CHECKING:
-    from .channel import BlockingEventStream
+    from .consumer import BlockingEventStream
     from .delivery import BlockingDelivered
 
 
