@@ -360,6 +360,21 @@ async fn a_lease_that_outlives_the_wait_for_it_is_neither_forgotten_nor_doubled(
 }
 
 #[tokio::test]
+async fn a_lease_that_comes_after_the_end_of_its_consumer_is_given_back() {
+    let store = Arc::new(TestStore::default());
+    let (inbox, _clock) = inbox_over(store.clone(), 3).await;
+    let mut gone = consumer(&inbox, 1).await;
+    append(&inbox, "a", "1").await;
+    store.answer_leases(false);
+    assert!(nothing(&mut gone).await, "leased, but not answered");
+    drop(gone);
+    let mut next = consumer(&inbox, 1).await;
+    store.answer_leases(true);
+    let delivery = soon("delivery", one(&mut next)).await;
+    assert_eq!((delivery.event.raw, delivery.attempt), ("1".into(), 2), "long before the lease ends");
+}
+
+#[tokio::test]
 async fn what_comes_while_an_old_lease_is_under_way_is_not_missed() {
     let (inbox, _clock) = inbox(3).await;
     let mut consumer = consumer(&inbox, 10).await;

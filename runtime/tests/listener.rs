@@ -6,9 +6,8 @@ mod support;
 use amochats::{ErrorKind, SIGNATURE_HEADER, WebhookKind};
 use amochats_runtime::Config;
 use std::fmt::Write as _;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::log::Log;
 use support::{
     ACCOUNT, CHANNEL, OLD_SECRET, SECRET, Wire, World, config, message, request, signature, signed, soon,
     webhook_path,
@@ -521,31 +520,9 @@ async fn health_and_metrics_say_what_happened() {
     }
 }
 
-/// Everything that is logged on this thread, where the test's runtime runs all tasks.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic while writing").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn logs_answers_and_metrics_tell_nothing_private() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::hear();
     let mut world = World::new().await;
     let body = |id: &str, text: &str| {
         message(id, text).replace(ACCOUNT, "the-account").replace(
@@ -568,8 +545,7 @@ async fn logs_answers_and_metrics_tell_nothing_private() {
     let delivery = world.next().await;
     write!(said, "{delivery:?} {:?}", config()).expect("memory");
     said += &world.admin("/metrics").await.body;
-    drop(guard);
-    said += &String::from_utf8(log.0.lock().expect("no panic while writing").clone()).expect("UTF-8");
+    said += &log.said();
     for expected in ["X-Signature", "the-account", "another account", "other content", "not kept"] {
         assert!(said.contains(expected), "{expected:?} was not logged, so this run proves nothing:\n{said}");
     }

@@ -463,6 +463,14 @@ async fn an_attachment_is_fetched_and_goes_with_its_event() {
 }
 
 #[tokio::test]
+async fn the_last_of_the_disk_is_left_to_events() {
+    let (world, folder) = world(|config| config.store.min_free_bytes = u64::MAX / 2).await;
+    let error = world.runtime.media().attach_bytes(picture(), "x").await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::StoreFull);
+    assert!(files(&folder).is_empty(), "{:?}", files(&folder));
+}
+
+#[tokio::test]
 async fn nothing_inside_is_reached() {
     let (mut world, _folder) = world(|config| {
         fetching(config);

@@ -107,6 +107,10 @@ async fn a_thousand_idle_connections_keep_nobody_out() {
         }
     }
     assert_eq!(world.hook(message("x", "hi").as_bytes()).await.status, 200);
+    let metrics = world.admin("/metrics").await.body;
+    let open = metrics.lines().find_map(|line| line.strip_prefix("amochats_webhook_connections "));
+    let open: usize = open.and_then(|count| count.parse().ok()).expect("counted");
+    assert!(open <= 20, "{open} connections are open");
     vendor.send(&signed(message("y", "hi").as_bytes())).await;
     assert_eq!(vendor.answer().await.status, 200, "who has sent webhooks goes last");
 }
@@ -333,6 +337,10 @@ async fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
     world.counted("amochats_tls_certificate_loads_total{outcome=\"failed\"} 1").await;
     std::fs::write(certificate.path("cert.pem"), good).expect("written");
     certificate.connect(address, "h2").await.expect("the old one stays");
+
+    certificate.renew();
+    world.runtime.reload(&with(|config| certificate.configure(config))).expect("reloaded");
+    certificate.connect(address, "h2").await.expect("the newest one, asked for");
 }
 
 /// The configuration of the tests with more of one channel.

@@ -1,8 +1,9 @@
 //! What is particular to the SQLite store: the file, its owner, its rights, its restart.
 
 use amochats::ErrorKind;
+use amochats_runtime::outbox::{Draft, Ids};
 use amochats_runtime::store::{
-    Appended, Filter, Limits, OnFull, Settled, Settlement, SqliteStore, Start, Store,
+    Appended, EventQuery, Filter, Limits, OnFull, Settled, Settlement, SqliteStore, Start, Store,
 };
 use amochats_runtime::{NewEvent, Origin};
 
@@ -150,8 +151,15 @@ async fn a_store_of_the_first_version_is_taken_over_with_all_that_waits_in_it() 
     let dead = store.dead_letters("crm", 0, 10).await.expect("listed");
     assert_eq!((dead.len(), dead[0].attempts, &dead[0].event.raw[..]), (1, 20, &b"b, dead"[..]));
 
-    let new = store.append(event("6")).await.expect("answered");
-    assert_eq!(new, Appended::Kept("0123456789ab-6".into()), "numbers go on");
+    let again = NewEvent {
+        message_ref_id: Some("M1".into()),
+        account_id: "account".into(),
+        ..event("other content")
+    };
+    let again = store.append(again).await.expect("answered");
+    assert!(matches!(again, Appended::Conflicting(_)), "its messages are known: {again:?}");
+    let new = store.append(event("7")).await.expect("answered");
+    assert_eq!(new, Appended::Kept("0123456789ab-7".into()), "numbers go on");
     let rest = store.lease(known[1].id, 10, usize::MAX).await.expect("leased");
     assert_eq!(rest.len(), 3, "where the new subscription had got to, and what came since");
     let (id, _) = store.create_subscription("later", Start::Now, Filter::default(), 1).await.expect("made");
@@ -323,6 +331,87 @@ async fn a_full_subscription_refuses_or_loses_its_oldest() {
 }
 
 #[tokio::test]
+async fn what_one_subscription_loses_another_one_keeps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = Limits { backlog: 150, on_full: OnFull::ExpireOldest, ..Limits::default() };
+    let store = SqliteStore::open_within(folder.path().join("inbox.db"), limits).await.expect("new");
+    let subscribe = async |name| {
+        store.create_subscription(name, Start::Oldest, Filter::default(), 1).await.expect("made").0
+    };
+    let (stalled, slow) = (subscribe("stalled").await, subscribe("slow").await);
+    // One conversation, so that each event waits for the one before.
+    for number in 0..140 {
+        store.append(event(&number.to_string())).await.expect("kept");
+    }
+    for _ in 0..60 {
+        let leased = store.lease(slow, 1, usize::MAX).await.expect("leased").remove(0);
+        store.settle(vec![(leased.token, Settlement::Ack)]).await.expect("committed");
+    }
+    for number in 140..210 {
+        store.append(event(&number.to_string())).await.expect("kept");
+    }
+    let dead = store.subscriptions().await.expect("listed").into_iter().find(|one| one.id == stalled);
+    let dead = dead.expect("there").dead;
+    assert!(dead > 60, "some that the other one still needs: {dead}");
+    let next = store.lease(stalled, 10, usize::MAX).await.expect("leased");
+    assert_eq!(next.len(), 1, "the conversation goes on");
+    assert_eq!(next[0].event.raw, dead.to_string());
+    for number in 60..210 {
+        let leased = store.lease(slow, 1, usize::MAX).await.expect("leased").remove(0);
+        assert_eq!(leased.event.raw, number.to_string(), "with its body");
+        store.settle(vec![(leased.token, Settlement::Ack)]).await.expect("committed");
+    }
+}
+
+#[tokio::test]
+async fn a_purged_text_is_not_in_the_file_any_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    let store = SqliteStore::open(&path).await.expect("new");
+    let text = "a text that was purged";
+    for number in 0..200 {
+        let other = NewEvent { conversation_ref_id: Some("other".into()), ..event(&number.to_string()) };
+        store.append(other).await.expect("kept");
+    }
+    for number in 0..50 {
+        store.append(event(&format!("{text} {number}"))).await.expect("kept");
+    }
+    store.close().await;
+    let holds = |text: &str| {
+        let bytes = std::fs::read(&path).expect("readable");
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    assert!(holds(text));
+    let store = SqliteStore::open(&path).await.expect("again");
+    assert_eq!(store.purge(&"channel_account".into(), "c").await.expect("purged").events, 50);
+    store.close().await;
+    assert!(!holds(text), "what is deleted is overwritten");
+}
+
+#[tokio::test]
+async fn a_log_that_a_reader_made_grow_is_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inbox.db");
+    let store = SqliteStore::open(&path).await.expect("new");
+    let log = || std::fs::metadata(folder.path().join("inbox.db-wal")).expect("a log").len() >> 20;
+    let append = async |number: u32| {
+        let large = NewEvent { raw: vec![b'x'; 1 << 20].into(), ..event(&number.to_string()) };
+        store.append(large).await.expect("kept");
+    };
+    let reader = rusqlite::Connection::open(&path).expect("opened");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event;").expect("read");
+    for number in 0..40 {
+        append(number).await;
+    }
+    assert!(log() >= 40, "what the reader may still read cannot go: {} MB", log());
+    drop(reader);
+    for number in 40..43 {
+        append(number).await;
+    }
+    assert!(log() <= 16, "{} MB", log());
+}
+
+#[tokio::test]
 async fn too_little_free_disk_keeps_nothing_more_but_settles() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("inbox.db");
@@ -335,6 +424,22 @@ async fn too_little_free_disk_keeps_nothing_more_but_settles() {
     let error = store.append(event("2")).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::StoreFull);
     assert_eq!(store.append(event("1")).await.expect("answered"), Appended::Duplicate, "takes no room");
+    let draft = Draft {
+        item_id: "item".into(),
+        scope_id: "channel_account".into(),
+        key: None,
+        digest: [0; 20],
+        call: "create_chat",
+        ids: Ids::default(),
+        body: "{}".into(),
+        created_at: 1,
+        expires_at: 1000,
+    };
+    store.outbox().enqueue(draft).await.expect("kept");
+    store.outbox().cancel("item", 2).await.expect("answered").expect("known");
+    let query = EventQuery { after: None, scope: None, limit: 9 };
+    let events = store.events(query).await.expect("listed");
+    assert_eq!(events.last().expect("one").origin, Origin::Outbox, "a result is told in any case");
     let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
     let settled = store.settle(vec![(leased.token, Settlement::Ack)]).await.expect("committed");
     assert_eq!(settled, [Settled::Done]);

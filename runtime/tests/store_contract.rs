@@ -48,6 +48,7 @@ contract! {
     an_event_has_a_life_in_each_subscription
     a_replayed_event_is_there_again
     old_events_go_once_nobody_needs_them
+    what_nobody_has_asked_for_yet_is_needed
     a_message_is_known_for_longer_than_its_event
     a_purge_takes_one_conversation
     changes_are_told_but_not_those_that_make_nothing_ready
@@ -467,6 +468,15 @@ async fn old_events_go_once_nobody_needs_them(store: &dyn Store) {
     assert_eq!(names(&lease(store, late).await), ["2", "3"]);
     append(store, "", "5").await;
     assert_eq!(names(&lease(store, late).await), ["5"], "what was deleted is not taken for what is new");
+}
+
+async fn what_nobody_has_asked_for_yet_is_needed(store: &dyn Store) {
+    let idle = subscribe(store, "idle").await;
+    for message in ["1", "2"] {
+        append(store, "", message).await;
+    }
+    store.maintain(keep(9999, 0)).await.expect("done");
+    assert_eq!(names(&lease(store, idle).await), ["1", "2"]);
 }
 
 async fn a_message_is_known_for_longer_than_its_event(store: &dyn Store) {

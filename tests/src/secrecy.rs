@@ -1,5 +1,6 @@
 //! What the product must not say of itself (G11). It is planted into the traffic of all tests, and
-//! looked for in what every server and every command of theirs has said.
+//! looked for in what every server and every command of theirs has said. `planted.json` has the same for
+//! tests in other languages.
 
 use crate::server::SECRET;
 use std::fmt::Write;
@@ -38,6 +39,12 @@ pub fn check(who: &str, said: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_is_planted_in_every_language() {
+        let planted: serde_json::Value = serde_json::from_str(include_str!("../planted.json")).expect("JSON");
+        assert_eq!(planted, serde_json::json!({ "text": TEXT, "phone": PHONE, "email": EMAIL }));
+    }
 
     #[test]
     fn the_scan_finds_what_is_said() {

@@ -3,16 +3,18 @@
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
 use amochats_proto::v1::enqueue_request::Call;
+use amochats_proto::v1::event::Kind;
+use amochats_proto::v1::inbox_service_client::InboxServiceClient;
 use amochats_proto::v1::outbox_service_client::OutboxServiceClient;
+use amochats_proto::v1::settlement::Settlement as Settled;
 use amochats_sandbox::{Sandbox, SandboxConfig};
 use amochats_tests::command::{Ended, amochats, run};
 use amochats_tests::server::{ACCOUNT, CHANNEL, Home, SECRET, Server};
 use amochats_tests::soon;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
 
@@ -97,6 +99,33 @@ async fn items(outbox: &mut OutboxServiceClient<Channel>) -> Vec<v1::OutboxItem>
     }
 }
 
+/// Waits until every message has come to its end, which an event tells of.
+async fn results(inbox: &mut InboxServiceClient<Channel>) {
+    let mut ended = BTreeSet::new();
+    while ended.len() < CONVERSATIONS * MESSAGES {
+        let request = v1::PullEventsRequest {
+            subscription: "results".into(),
+            max_events: 1000,
+            wait: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+            create: Some(v1::CreateOptions { kinds: vec!["outbox".into()], ..Default::default() }),
+            ..Default::default()
+        };
+        let pulled = inbox.pull_events(request).await.expect("pulled").into_inner();
+        let mut settlements = Vec::new();
+        for delivery in pulled.deliveries {
+            let Some(Kind::Outbox(item)) = delivery.event.and_then(|event| event.kind) else {
+                panic!("results alone were asked for");
+            };
+            ended.insert(item.item_id);
+            let ack = Settled::Ack(v1::Ack { ack_id: delivery.ack_id, ..Default::default() });
+            settlements.push(v1::Settlement { settlement: Some(ack) });
+        }
+        if !settlements.is_empty() {
+            inbox.settle_events(v1::SettleEventsRequest { settlements }).await.expect("settled");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_neither_lose_nor_double_a_message() {
     let (sandbox, home) = desk().await;
@@ -128,20 +157,12 @@ async fn kills_neither_lose_nor_double_a_message() {
         for producer in producers {
             soon("end of a producer", producer).await.expect("no panic");
         }
-        let mut outbox = OutboxServiceClient::new(channel);
-        let all = soon("end of all items", async {
-            loop {
-                let all = items(&mut outbox).await;
-                if all.iter().all(|item| item.ended_at.is_some()) {
-                    return all;
-                }
-                // The server has better to do than to list them without a pause.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await;
+        let mut inbox = InboxServiceClient::new(channel.clone());
+        soon("result of each message", results(&mut inbox)).await;
+        let all = items(&mut OutboxServiceClient::new(channel)).await;
         assert_eq!(all.len(), CONVERSATIONS * MESSAGES, "an item for each message, and no second one");
         for item in &all {
+            assert!(item.ended_at.is_some(), "{:?} was told of before its end", item.message_id);
             assert_eq!(item.state(), v1::OutboxState::Sent, "{:?}: {:?}", item.message_id, item.problem);
         }
         interrupted = all.iter().filter(|item| item.attempts > 1).count();

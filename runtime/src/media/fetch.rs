@@ -7,7 +7,7 @@
 use super::Media;
 use super::config::MediaConfig;
 use super::folder::Part;
-use super::place::{Hosts, Inside, Networks, Outside};
+use super::place::{Hosts, Inside, Names, Networks, Outside};
 use super::store::{Attachment, AttachmentState, MediaFile};
 use crate::event::Event;
 use crate::store::{EventQuery, closed};
@@ -64,7 +64,7 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(config: &MediaConfig) -> Result<Self> {
+    pub(super) fn new(config: &MediaConfig, names: Arc<dyn Names>) -> Result<Self> {
         let networks = Networks::new(&config.fetch_private)?;
         let cannot = |error: String| Error::new(ErrorKind::ConfigInvalid, format!("media.fetch: {error}"));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -81,7 +81,7 @@ impl Fetcher {
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .dns_resolver(Arc::new(Outside(networks.clone())))
+            .dns_resolver(Arc::new(Outside { networks: networks.clone(), names }))
             // A proxy would look names up itself, and reach what must not be reached.
             .no_proxy()
             .build()
@@ -332,4 +332,132 @@ pub(super) fn attachment_of(event: &Event, now: i64) -> Option<Attachment> {
 fn pause(attempts: u32) -> Duration {
     let pause = PAUSES.0.saturating_mul(2u32.saturating_pow(attempts.saturating_sub(1))).min(PAUSES.1);
     pause.mul_f64(rand::rng().random_range(0.75..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folder::Folder;
+    use super::*;
+    use crate::store::{MemoryStore, Store};
+    use async_trait::async_trait;
+    use std::collections::HashMap;
+    use std::io;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    /// Allowed here, and inside.
+    const OUTSIDE: &str = "127.0.0.2";
+    const INSIDE: &str = "127.0.0.1";
+
+    /// Names whose addresses change: for each question the next answer, the last one for ever.
+    #[derive(Default)]
+    struct Zone(Mutex<HashMap<String, Vec<Vec<IpAddr>>>>);
+
+    impl Zone {
+        fn set(&self, name: &str, answers: &[&[&str]]) {
+            let parse = |answer: &&[&str]| answer.iter().map(|ip| ip.parse().expect("an address")).collect();
+            self.0.lock().expect("no panic").insert(name.into(), answers.iter().map(parse).collect());
+        }
+    }
+
+    #[async_trait]
+    impl Names for Zone {
+        async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+            let mut zone = self.0.lock().expect("no panic");
+            let answers = zone.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
+            Ok(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() })
+        }
+    }
+
+    /// A host on both addresses at the same port, which tells where it was asked for what. `/away/NAME`
+    /// leads to that name.
+    async fn hosts() -> (u16, mpsc::UnboundedReceiver<(String, String)>) {
+        let (outside, inside) = loop {
+            let outside = TcpListener::bind((OUTSIDE, 0)).await.expect("bound");
+            let port = outside.local_addr().expect("bound").port();
+            if let Ok(inside) = TcpListener::bind((INSIDE, port)).await {
+                break (outside, inside);
+            }
+        };
+        let port = outside.local_addr().expect("bound").port();
+        let (tell, asked) = mpsc::unbounded_channel();
+        for listener in [outside, inside] {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.expect("a head"));
+                    }
+                    let head = String::from_utf8(head).expect("ASCII");
+                    let path = head.split(' ').nth(1).expect("a path").to_owned();
+                    let answer = match path.strip_prefix("/away/") {
+                        Some(name) => format!("302 Found\r\nLocation: http://{name}:{port}/file"),
+                        None => "200 OK".to_owned(),
+                    };
+                    let at = stream.local_addr().expect("connected").ip().to_string();
+                    tell.send((at, path)).expect("the test lives");
+                    let answer =
+                        format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                    stream.write_all(answer.as_bytes()).await.expect("sent");
+                }
+            });
+        }
+        (port, asked)
+    }
+
+    #[tokio::test]
+    async fn a_name_leads_nowhere_inside() {
+        let (port, mut asked) = hosts().await;
+        let zone = Arc::new(Zone::default());
+        zone.set("outside.test", &[&[OUTSIDE]]);
+        zone.set("inside.test", &[&[INSIDE]]);
+        zone.set("private.test", &[&["10.0.0.1", "192.168.0.1", "169.254.169.254", "::1", "fd00::1"]]);
+        zone.set("mapped.test", &[&["::ffff:127.0.0.1"]]);
+        zone.set("both.test", &[&[INSIDE, OUTSIDE]]);
+        // What was looked at is an address outside; whoever asks again gets one inside.
+        zone.set("rebound.test", &[&[OUTSIDE], &[INSIDE]]);
+        zone.set("rebound-by-redirect.test", &[&[OUTSIDE], &[INSIDE]]);
+        let config = MediaConfig {
+            fetch_hosts: vec!["*.test".into()],
+            fetch_http: true,
+            fetch_private: vec![OUTSIDE.into()],
+            ..MediaConfig::default()
+        };
+        let fetcher = Fetcher::new(&config, zone).expect("a fetcher");
+        let (temp, store) = (tempfile::tempdir().expect("a folder"), MemoryStore::default());
+        let folder = Folder::open(temp.path().join("media"), store.media(), [100, 100, 0]).await;
+        let folder = Arc::new(folder.expect("opened"));
+        let mut fetch = async |place: &str| {
+            let mut part = folder.begin().await.expect("begun");
+            let (name, path) = place.split_once('/').expect("a path");
+            let fetched = fetcher.fetch(&format!("http://{name}:{port}/{path}"), &mut part).await;
+            let seen: Vec<_> = std::iter::from_fn(|| asked.try_recv().ok()).collect();
+            (fetched.err().map(|failure| failure.problem), seen)
+        };
+        let at = |ip: &str, path: &str| (ip.to_owned(), path.to_owned());
+        let found = vec![at(OUTSIDE, "/file")];
+
+        assert_eq!(fetch("outside.test/file").await, (None, found.clone()));
+        for name in ["inside.test", "private.test", "mapped.test"] {
+            assert_eq!(fetch(&format!("{name}/file")).await, (Some(inside().problem), vec![]), "{name}");
+            let away = format!("/away/{name}");
+            let asked = vec![at(OUTSIDE, &away)];
+            assert_eq!(
+                fetch(&format!("outside.test{away}")).await,
+                (Some(inside().problem), asked),
+                "{name}"
+            );
+        }
+        assert_eq!(fetch("both.test/file").await, (None, found.clone()), "only where it may be");
+        assert_eq!(fetch("rebound.test/file").await, (None, found), "the address that was looked at");
+        assert_eq!(fetch("rebound.test/file").await, (Some(inside().problem), vec![]));
+        let away = "/away/rebound-by-redirect.test";
+        let asked = vec![at(OUTSIDE, away)];
+        assert_eq!(fetch(&format!("rebound-by-redirect.test{away}")).await, (Some(inside().problem), asked));
+        let (problem, asked) = fetch("nowhere.test/file").await;
+        assert!(problem.is_some_and(|said| said.contains("no connection")) && asked.is_empty());
+    }
 }

@@ -38,6 +38,7 @@ use fetch::{Fetcher, attachment_of};
 use folder::Folder;
 use futures_util::{Stream, StreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use place::SystemNames;
 use rand::Rng;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -163,7 +164,8 @@ impl Media {
             "" => format!("{scheme}://{listener}{}", config.path),
             public => format!("{public}{}", config.path),
         };
-        let fetcher = config.fetch.then(|| Fetcher::new(&config)).transpose()?.map(Arc::new);
+        let fetcher =
+            config.fetch.then(|| Fetcher::new(&config, Arc::new(SystemNames))).transpose()?.map(Arc::new);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let media = Self(Arc::new(Inner { store, clock, metrics, config, folder, base, stop, tasks }));
         let keeper = media.clone();

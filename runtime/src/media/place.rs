@@ -3,11 +3,12 @@
 
 use super::config::invalid;
 use amochats::Result;
+use async_trait::async_trait;
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::{fmt, io};
 
 /// Hosts by name.
 #[derive(Clone, Debug)]
@@ -99,19 +100,41 @@ fn is_outside_v6(address: Ipv6Addr) -> bool {
     parts[0] & 0xe000 == 0x2000 && !special
 }
 
-/// Finds addresses by name, and keeps silent about those inside.
-pub(super) struct Outside(pub(super) Networks);
+/// Knows the addresses of names.
+#[async_trait]
+pub(super) trait Names: Send + Sync {
+    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// As the system has them.
+pub(super) struct SystemNames;
+
+#[async_trait]
+impl Names for SystemNames {
+    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let found = tokio::net::lookup_host((name, 0)).await?;
+        Ok(found.map(|address| address.ip()).collect())
+    }
+}
+
+/// Finds addresses by name, and keeps silent about those inside. A name is asked for once: the
+/// connection goes to an address that was looked at here, whatever the name leads to a moment later.
+pub(super) struct Outside {
+    pub(super) networks: Networks,
+    pub(super) names: Arc<dyn Names>,
+}
 
 impl Resolve for Outside {
     fn resolve(&self, name: Name) -> Resolving {
-        let networks = self.0.clone();
+        let (networks, names) = (self.networks.clone(), self.names.clone());
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|found| networks.allow(found.ip())).collect();
+            let found = names.addresses(name.as_str()).await?;
+            let allowed: Vec<IpAddr> = found.into_iter().filter(|found| networks.allow(*found)).collect();
             if allowed.is_empty() {
                 return Err(Inside.into());
             }
-            let addresses: Addrs = Box::new(allowed.into_iter());
+            // The port is that of the address that was asked for.
+            let addresses: Addrs = Box::new(allowed.into_iter().map(|ip| SocketAddr::new(ip, 0)));
             Ok(addresses)
         })
     }

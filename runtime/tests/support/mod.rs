@@ -1,6 +1,8 @@
 //! A runtime on loopback, over a store that the test holds back or breaks, and a client that says
 //! exactly the bytes it is told to.
 
+pub(crate) mod log;
+
 use amochats::{ChannelSecret, Error, ErrorKind, Result, SIGNATURE_HEADER, ScopeId, sign_body};
 use amochats_runtime::backfill::BackfillStore;
 use amochats_runtime::clock::ManualClock;

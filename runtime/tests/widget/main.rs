@@ -18,11 +18,11 @@ use page::{
 };
 use peer::{Account, Peer};
 use serde_json::json;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
+use support::log::Log;
 use support::{Answer, CHANNEL, soon};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -751,30 +751,9 @@ async fn keys_are_changed_and_none_is_forgotten() {
     assert_eq!(world.page().connect().await.status, 200);
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic while writing").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn neither_the_log_nor_the_file_tells_a_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::hear();
     let mut world = World::new().await;
     let page = world.page();
     page.ask("POST", "/widget/connect", &page.form(LOGIN, "planted guess")).await;
@@ -791,9 +770,8 @@ async fn neither_the_log_nor_the_file_tells_a_secret() {
     world.peer.reached("POST /oauth2/access_token", asked.max(3)).await;
     let shown = format!("{:?}", world.config());
     world.stop().await;
-    drop(guard);
 
-    let log = String::from_utf8(std::mem::take(&mut *log.0.lock().expect("no panic"))).expect("UTF-8");
+    let log = log.said();
     for told in
         ["denied", "allowed", "crm_account_id=12345678", "amochats::audit", "a disable hook was refused"]
     {

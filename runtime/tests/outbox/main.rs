@@ -1,356 +1,20 @@
 //! The outbox against a service that lies, drops and refuses. The test answers each request itself
 //! and turns the clock, so nothing here depends on how long anything takes.
 
-use amochats::{
-    ChannelSecret, Content, DeliveryStatus, ErrorKind, NewMessage, Reaction, ScopeId, Sender, sign_body,
-};
-use amochats_runtime::backfill::Progress;
-use amochats_runtime::clock::{Clock, Sleep};
+mod backfill;
+#[expect(dead_code, reason = "most of it is for webhooks")]
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
+use amochats::{ChannelSecret, Content, DeliveryStatus, ErrorKind, Reaction, sign_body};
+use amochats_runtime::clock::Clock;
 use amochats_runtime::outbox::{Call, Item, ItemFilter, ItemState, NewItem};
-use amochats_runtime::store::{EventQuery, MemoryStore, SqliteStore, Start, Store};
-use amochats_runtime::{Config, ConsumerOptions, Origin, Runtime};
-use serde_json::{Value, json};
-use std::collections::VecDeque;
-use std::future::Future;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-
-const CHANNEL: &str = "a4490ccc-5d7f-11e7-907b-a6006ad3dba0";
-const ACCOUNT: &str = "13fa84f7-6b61-4086-98ed-0a9de19ee15c";
-const SECRET: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
-const CHAT: &str = "8e4d4baa-9e6c-4a88-838a-5f62be227bdc";
-
-fn scope() -> ScopeId {
-    ScopeId::of(&CHANNEL.into(), &ACCOUNT.into())
-}
-
-/// A guard against hanging for ever; no test depends on its length.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future)
-        .await
-        .unwrap_or_else(|_| panic!("no {what} in half a minute"))
-}
-
-/// A clock that stands still, and knows who waits for it.
-struct TestClock {
-    start: SystemTime,
-    state: Mutex<(Duration, Vec<Duration>)>,
-    changes: watch::Sender<u64>,
-}
-
-impl TestClock {
-    fn new() -> Self {
-        // The machine's date, for the signatures.
-        Self { start: SystemTime::now(), state: Mutex::default(), changes: watch::Sender::new(0) }
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, (Duration, Vec<Duration>)> {
-        self.state.lock().expect("no panic while held")
-    }
-
-    fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    /// How long it is since then.
-    fn since(&self, began: Duration) -> Duration {
-        self.monotonic().saturating_sub(began)
-    }
-
-    fn advance(&self, by: Duration) {
-        self.state().0 += by;
-        self.changed();
-    }
-
-    /// Waits until somebody sleeps for at most so long, and turns the clock to their time; says how
-    /// long that was.
-    async fn next(&self, at_most: Duration) -> Duration {
-        let mut changes = self.changes.subscribe();
-        soon("sleeper", async {
-            loop {
-                changes.mark_unchanged();
-                let found = {
-                    let state = self.state();
-                    let first = state.1.iter().filter(|at| **at > state.0).min().copied();
-                    first.map(|at| at.saturating_sub(state.0)).filter(|wait| *wait <= at_most)
-                };
-                if let Some(wait) = found {
-                    self.advance(wait);
-                    return wait;
-                }
-                changes.changed().await.expect("the clock lives");
-            }
-        })
-        .await
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> SystemTime {
-        self.start + self.state().0
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.state().0
-    }
-
-    fn sleep_until(&self, at: Duration) -> Sleep<'_> {
-        Box::pin(async move {
-            let mut changes = self.changes.subscribe();
-            self.state().1.push(at);
-            self.changed();
-            let asleep = Asleep(self, at);
-            while self.monotonic() < at {
-                changes.changed().await.expect("the clock lives");
-            }
-            drop(asleep);
-        })
-    }
-}
-
-struct Asleep<'a>(&'a TestClock, Duration);
-
-impl Drop for Asleep<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        let place = state.1.iter().position(|at| *at == self.1).expect("noted before");
-        state.1.swap_remove(place);
-    }
-}
-
-/// A request that waits for its answer.
-struct Asked {
-    method: String,
-    path: String,
-    body: Value,
-    stream: TcpStream,
-}
-
-impl Asked {
-    async fn answer(mut self, status: &str, headers: &str, body: &str) {
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
-            body.len()
-        );
-        self.stream.write_all(answer.as_bytes()).await.expect("sent");
-        let _ = self.stream.shutdown().await;
-    }
-
-    /// The service took it.
-    async fn take(self) {
-        let body = if self.path.ends_with("/chats") {
-            json!({ "id": CHAT, "user": { "id": "U" } })
-        } else {
-            json!({ "new_message": { "conversation_id": CHAT, "msgid": "M-ref", "ref_id": self.message() } })
-        };
-        self.answer("200 OK", "", &body.to_string()).await;
-    }
-
-    async fn refuse(self) {
-        let said = json!({ "error_code": 7, "error_type": "x", "error_description": "hello +1555 is bad" });
-        self.answer("400 Bad Request", "", &said.to_string()).await;
-    }
-
-    /// The connection breaks: nobody learns what became of it.
-    fn vanish(self) {
-        drop(self.stream);
-    }
-
-    /// The history, with these messages of ours.
-    async fn history(self, ours: &[&str]) {
-        assert!(self.path.contains("/history"), "{}", self.path);
-        if ours.is_empty() {
-            return self.answer("204 No Content", "", "").await;
-        }
-        let message = |id: &&str| json!({ "timestamp": 1, "message": { "id": format!("{id}-ref"), "client_id": id, "type": "text" } });
-        let messages: Vec<Value> = ours.iter().map(message).collect();
-        self.answer("200 OK", "", &json!({ "messages": messages }).to_string()).await;
-    }
-
-    fn message(&self) -> &str {
-        self.body["payload"]["msgid"].as_str().unwrap_or_default()
-    }
-
-    /// What it is, in a word.
-    fn what(&self) -> &str {
-        let last = self.path.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-        if last.contains('_') && last != "delivery_status" { "message" } else { last }
-    }
-}
-
-/// The service, played by the test.
-struct Service {
-    requests: mpsc::UnboundedReceiver<Asked>,
-    kept: VecDeque<Asked>,
-    address: std::net::SocketAddr,
-}
-
-impl Service {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let address = listener.local_addr().expect("known");
-        let (asked, requests) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let asked = asked.clone();
-                tokio::spawn(async move {
-                    if let Some(request) = read(stream).await {
-                        let _ = asked.send(request);
-                    }
-                });
-            }
-        });
-        Self { requests, kept: VecDeque::new(), address }
-    }
-
-    /// The next request.
-    async fn next(&mut self) -> Asked {
-        match self.kept.pop_front() {
-            Some(asked) => asked,
-            None => soon("request", self.requests.recv()).await.expect("the service lives"),
-        }
-    }
-
-    /// The next request, which is this.
-    async fn expect(&mut self, what: &str) -> Asked {
-        let asked = self.next().await;
-        assert_eq!(asked.what(), what, "{} {}", asked.method, asked.path);
-        asked
-    }
-
-    fn nothing_came(&mut self) -> bool {
-        self.kept.is_empty() && self.requests.try_recv().is_err()
-    }
-}
-
-async fn read(stream: TcpStream) -> Option<Asked> {
-    let mut reader = BufReader::new(stream);
-    let mut first = String::new();
-    reader.read_line(&mut first).await.ok()?;
-    let mut words = first.split_whitespace();
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).await.ok()?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).await.ok()?;
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    Some(Asked { method, path, body, stream: reader.into_inner() })
-}
-
-/// A runtime in front of the service.
-struct World {
-    runtime: Runtime,
-    service: Service,
-    clock: Arc<TestClock>,
-}
-
-fn config(service: &Service, more: &str) -> Config {
-    let toml = format!(
-        "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n[backfill]\non_start = false\nrate = 100.0\n[outbox]\nrate = 1000.0\nburst = 1000\n\
-         {more}\n[[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nbase_url = \"http://{}\"\n",
-        service.address
-    );
-    Config::load(&toml, []).expect("a valid configuration")
-}
-
-impl World {
-    async fn new() -> Self {
-        Self::with("").await
-    }
-
-    async fn with(more: &str) -> Self {
-        Self::over(Arc::new(MemoryStore::default()), Service::start().await, more).await
-    }
-
-    async fn over(store: Arc<dyn Store>, service: Service, more: &str) -> Self {
-        let clock = Arc::new(TestClock::new());
-        let runtime =
-            Runtime::start_with(&config(&service, more), store, clock.clone()).await.expect("started");
-        Self { runtime, service, clock }
-    }
-
-    async fn enqueue(&self, call: Call) -> Item {
-        self.runtime.outbox().enqueue(NewItem::new(scope(), call)).await.expect("kept")
-    }
-
-    async fn send(&self, conversation: &str, message: &str) -> Item {
-        self.enqueue(message_to(conversation, message)).await
-    }
-
-    /// Waits until an item has come to its end.
-    async fn end(&self, item: &Item) -> Item {
-        soon("end of the item", async {
-            loop {
-                let now = self.runtime.outbox().get(&item.item_id).await.expect("kept");
-                if now.state.is_final() {
-                    return now;
-                }
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
-    }
-
-    async fn state(&self, item: &Item) -> ItemState {
-        self.runtime.outbox().get(&item.item_id).await.expect("kept").state
-    }
-
-    /// Waits until an item is in a state.
-    async fn until(&self, item: &Item, state: ItemState) {
-        soon(state.name(), async {
-            while self.state(item).await != state {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-    }
-
-    /// The metrics, as Prometheus reads them.
-    async fn metrics(&self) -> String {
-        let mut stream = TcpStream::connect(self.runtime.admin_address()).await.expect("connected");
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .await
-            .expect("sent");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.expect("answered");
-        text
-    }
-}
-
-fn message_to(conversation: &str, message: &str) -> Call {
-    let sender = Sender::new("u-1", "Anna");
-    Call::SendMessage(Box::new(NewMessage::incoming(
-        conversation,
-        message,
-        1_700_000_000_000,
-        sender,
-        Content::text("hello"),
-    )))
-}
-
-fn status(message: &str) -> Call {
-    Call::SetDeliveryStatus {
-        message_ref_id: message.into(),
-        status: DeliveryStatus::Read,
-        conversation_ref_id: None,
-    }
-}
-
-const MINUTE: Duration = Duration::from_secs(60);
-const SECOND: Duration = Duration::from_secs(1);
+use amochats_runtime::store::{MemoryStore, SqliteStore, Start, Store};
+use amochats_runtime::{ConsumerOptions, Runtime};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use world::*;
 
 #[tokio::test]
 async fn what_the_service_takes_is_sent() {
@@ -503,6 +167,60 @@ async fn whoever_is_asked_to_slow_down_waits_as_long_as_he_is_told() {
     for item in [item, other] {
         assert_eq!(world.end(&item).await.state, ItemState::Sent);
     }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_says_when_it_will_be() {
+    let mut world = World::with("circuit_failures = 100\nmin_delay_ms = 1").await;
+    let item = world.send("a", "a1").await;
+    let asked = world.service.expect("message").await;
+    let began = world.clock.monotonic();
+    asked.answer("503 Service Unavailable", "Retry-After: 100\r\n", "").await;
+    world.until(&item, ItemState::Queued).await;
+    while world.clock.since(began) < SECOND * 100 {
+        for _ in 0..10 {
+            // Round trips, in which a call would have been made.
+            world.metrics().await;
+        }
+        assert!(world.service.nothing_came(), "not before the time that was named");
+        world.clock.next(SECOND * 100).await;
+    }
+    world.service.expect("message").await.take().await;
+    assert_eq!(world.end(&item).await.state, ItemState::Sent);
+}
+
+#[tokio::test]
+async fn the_whole_account_waits_for_as_long_as_nobody_named() {
+    // The service names no time: the first delay is the pause.
+    let mut world = World::with("min_delay_ms = 300000").await;
+    let item = world.send("a", "a1").await;
+    world.service.expect("message").await.answer("429 Too Many Requests", "", "").await;
+    world.until(&item, ItemState::Queued).await;
+    let other = world.send("b", "b1").await;
+    let began = world.clock.monotonic();
+    while world.clock.since(began) < SECOND * 300 {
+        assert!(world.service.nothing_came(), "the other conversation waits, too");
+        world.clock.next(SECOND * 300).await;
+    }
+    for _ in 0..2 {
+        world.service.expect("message").await.take().await;
+    }
+    for item in [item, other] {
+        assert_eq!(world.end(&item).await.state, ItemState::Sent);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_after_an_attempt_that_may_have_been_taken_is_unknown() {
+    let mut world = World::with("min_delay_ms = 1").await;
+    let item = world.enqueue(status("M")).await;
+    world.service.expect("delivery_status").await.vanish();
+    world.until(&item, ItemState::Queued).await;
+    world.clock.advance(SECOND);
+    world.service.expect("delivery_status").await.refuse().await;
+    let ended = world.end(&item).await;
+    assert_eq!(ended.state, ItemState::Unknown, "the first attempt may be why the second was refused");
+    assert_eq!(ended.problem.map(|problem| problem.kind), Some(ErrorKind::Rejected));
 }
 
 #[tokio::test]
@@ -803,211 +521,19 @@ async fn a_stop_waits_for_what_is_on_the_wire() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store.db");
     let store = Arc::new(SqliteStore::open(&path).await.expect("a new store"));
-    let mut world = World::over(store, Service::start().await, "").await;
+    let mut world = World::over(store.clone(), Service::start().await, "").await;
     let (item, next) = (world.send("c", "m").await, world.send("c", "next").await);
     let asked = world.service.expect("message").await;
     let stopping = tokio::spawn(world.runtime.shutdown(Duration::from_secs(30)));
+    for _ in 0..100 {
+        store.ping().await.expect("open until the answer is kept");
+    }
     asked.take().await;
     soon("stop", stopping).await.expect("no panic");
     assert!(world.service.nothing_came(), "nothing new goes out");
+    drop(store);
     let store = SqliteStore::open(&path).await.expect("an old store");
     let state =
         async |item: &Item| store.outbox().item(&item.item_id).await.expect("read").expect("kept").state;
     assert_eq!((state(&item).await, state(&next).await), (ItemState::Sent, ItemState::Queued));
-}
-
-/// A message of the history, as the service tells it; without our id it was written in the CRM.
-fn told(id: &str, ours: Option<&str>, at_msec: i64) -> Value {
-    let mut message = json!({
-        "timestamp": at_msec / 1000, "msec_timestamp": at_msec,
-        "sender": { "id": "manager" }, "receiver": { "id": "client", "client_id": "u-1" },
-        "message": { "id": id, "type": "text", "text": format!("text of {id}") },
-    });
-    if let Some(ours) = ours {
-        message["message"]["client_id"] = ours.into();
-    }
-    message
-}
-
-fn hook(message: &str) -> String {
-    json!({ "account_id": ACCOUNT, "message": {
-        "conversation": { "id": CHAT, "client_id": "c-1" },
-        "message": { "id": message, "type": "text", "text": message } } })
-    .to_string()
-}
-
-async fn ingest(world: &World, body: String) {
-    let signature = sign_body(&ChannelSecret::new(SECRET).expect("clean"), body.as_bytes());
-    let scope = scope();
-    let ingested = world.runtime.channels().ingest(scope.as_str(), Some(&signature), body.into());
-    ingested.await.expect("kept");
-}
-
-/// Waits until the backfill has nothing to do; its pace is the clock's.
-async fn backfilled(world: &World) -> Progress {
-    soon("end of the backfill", async {
-        loop {
-            let progress = world.runtime.backfill().progress().await.expect("known");
-            if !progress.running {
-                return progress;
-            }
-            world.clock.advance(SECOND);
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-}
-
-#[tokio::test]
-async fn what_no_webhook_brought_is_fetched_once() {
-    let mut world = World::new().await;
-    let inbox = world.runtime.inbox().clone();
-    ingest(&world, hook("M-1")).await;
-    assert_eq!(world.runtime.backfill().run().await.expect("begun").pending, 1);
-    let asked = world.service.expect("history").await;
-    assert!(asked.path.contains(&format!("/chats/{CHAT}/history")), "{}", asked.path);
-    let now = world.clock.now_msec();
-    let history = [
-        told("M-3", None, now + 2000),
-        told("M-2", None, now + 1000),
-        told("M-ours", Some("m-9"), now + 500),
-        told("M-1", None, now),
-        told("M-old", None, now - 3_600_000),
-    ];
-    asked.answer("200 OK", "", &json!({ "messages": history }).to_string()).await;
-    let progress = backfilled(&world).await;
-    assert_eq!((progress.pending, progress.read, progress.failed, progress.appended), (0, 1, 0, 2));
-
-    inbox.create_subscription("crm", Start::Oldest).await.expect("made");
-    let mut consumer = inbox.consumer("crm", ConsumerOptions::default()).await.expect("a consumer");
-    let mut events = Vec::new();
-    while events.len() < 3 {
-        for delivery in soon("delivery", consumer.next()).await.expect("deliveries") {
-            events.push(delivery.event.to_json());
-            inbox.settle(&delivery.ack_id, amochats_runtime::Verdict::Ack).await.expect("committed");
-        }
-    }
-    let seen: Vec<_> = events.iter().map(|event| (&event["message_ref_id"], &event["origin"])).collect();
-    let expected = [("M-1", "webhook"), ("M-2", "backfill"), ("M-3", "backfill")]
-        .map(|(id, origin)| (id.into(), origin.into()));
-    assert_eq!(seen, expected.iter().map(|(id, origin): &(Value, Value)| (id, origin)).collect::<Vec<_>>());
-    assert_eq!((&events[2]["text"], &events[2]["conversation_id"]), (&"text of M-3".into(), &"c-1".into()));
-
-    // A second time nothing is new, also what was settled.
-    world.runtime.backfill().run().await.expect("begun");
-    let asked = world.service.expect("history").await;
-    asked.answer("200 OK", "", &json!({ "messages": history }).to_string()).await;
-    assert_eq!(backfilled(&world).await.appended, 2);
-
-    let unreported = world.runtime.backfill().unreported(None, 10).await.expect("listed");
-    let ids: Vec<_> = unreported.iter().map(|event| event.to_json()["message_ref_id"].clone()).collect();
-    assert_eq!(ids, ["M-1", "M-2", "M-3"]);
-    let report = world.enqueue(status("M-2")).await;
-    world.service.expect("delivery_status").await.answer("200 OK", "", "").await;
-    world.end(&report).await;
-    let after = Some(unreported[0].event_id.clone());
-    let left = world.runtime.backfill().unreported(after, 10).await.expect("listed");
-    assert_eq!(
-        left.iter().map(|event| event.to_json()["message_ref_id"].clone()).collect::<Vec<_>>(),
-        ["M-3"]
-    );
-}
-
-#[tokio::test]
-async fn a_backfill_goes_on_after_a_restart_and_a_failure() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("store.db");
-    let store = Arc::new(SqliteStore::open(&path).await.expect("a new store"));
-    let world = World::over(store, Service::start().await, "").await;
-    ingest(&world, hook("M-1")).await;
-    world.runtime.shutdown(Duration::from_secs(30)).await;
-
-    // It came while nobody listened.
-    let service = Service::start().await;
-    let mut config = config(&service, "");
-    config.backfill.on_start = true;
-    let clock = Arc::new(TestClock::new());
-    let store = Arc::new(SqliteStore::open(&path).await.expect("an old store"));
-    let runtime = Runtime::start_with(&config, store, clock.clone()).await.expect("started");
-    let mut world = World { runtime, service, clock };
-    let asked = world.service.expect("history").await;
-    asked.answer("503 Service Unavailable", "", "").await;
-    world.clock.next(SECOND).await;
-    drop(world.service.expect("history").await);
-    world.runtime.shutdown(Duration::from_secs(30)).await;
-
-    let store = Arc::new(SqliteStore::open(&path).await.expect("an old store"));
-    let mut world = World::over(store, Service::start().await, "").await;
-    let asked = world.service.expect("history").await;
-    let missed = told("M-2", None, world.clock.now_msec());
-    asked.answer("200 OK", "", &json!({ "messages": [missed] }).to_string()).await;
-    // The page does not reach back to the last event, so the next one is read.
-    world.clock.next(SECOND).await;
-    world.service.expect("history").await.history(&[]).await;
-    assert_eq!(backfilled(&world).await.appended, 1);
-}
-
-#[tokio::test]
-async fn accounts_with_webhooks_v1_are_left_alone() {
-    let world = World::new().await;
-    ingest(&world, hook("M-1")).await;
-    ingest(
-        &world,
-        json!({ "receiver": "u-1", "conversation_id": "c-1", "type": "text", "text": "hi" }).to_string(),
-    )
-    .await;
-    assert_eq!(world.runtime.backfill().run().await.expect("begun").pending, 0);
-}
-
-#[tokio::test]
-async fn accounts_with_webhooks_v1_are_fetched_if_that_is_wanted() {
-    for in_memory in [true, false] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store: Arc<dyn Store> = if in_memory {
-            Arc::new(MemoryStore::default())
-        } else {
-            Arc::new(SqliteStore::open(folder.path().join("store.db")).await.expect("a new store"))
-        };
-        let service = Service::start().await;
-        let mut config = config(&service, "");
-        config.backfill.v1_hooks = true;
-        let clock = Arc::new(TestClock::new());
-        let runtime = Runtime::start_with(&config, store, clock.clone()).await.expect("started");
-        let mut world = World { runtime, service, clock };
-        ingest(&world, hook("M-1")).await;
-        let now = world.clock.now_msec();
-        let v1 = |text: &str, at: Option<i64>| json!({ "receiver": "u-1", "conversation_id": "c-1", "type": "text", "text": text, "msec_timestamp": at });
-        ingest(&world, v1("text of M-2", Some(now + 999)).to_string()).await;
-        ingest(&world, v1("text of M-3", Some(now + 5000)).to_string()).await;
-        ingest(&world, v1("text of M-4", None).to_string()).await;
-        ingest(&world, v1("other", None).to_string()).await;
-
-        world.runtime.backfill().run().await.expect("begun");
-        let asked = world.service.expect("history").await;
-        let history = [
-            told("M-6", None, now + 100_000),
-            // The time of the webhook is near, far, and not told; the content differs; it came twice.
-            told("M-2", None, now),
-            told("M-3", None, now + 3999),
-            told("M-4", None, now - 1000),
-            told("M-5", None, now),
-            json!({ "msec_timestamp": now + 10, "receiver": { "id": "client", "client_id": "u-1" },
-                    "message": { "id": "M-2b", "type": "text", "text": "text of M-2" } }),
-            told("M-old", None, now - 3_600_000),
-        ];
-        asked.answer("200 OK", "", &json!({ "messages": history }).to_string()).await;
-        assert_eq!(backfilled(&world).await.appended, 4);
-        let query = EventQuery { after: None, scope: None, limit: 100 };
-        let events = world.runtime.inbox().events(query).await.expect("listed");
-        let fetched = events.iter().filter(|event| event.origin == Origin::Backfill);
-        let ids = fetched.map(|event| {
-            let json = event.to_json();
-            assert_eq!(
-                (event.is_possible_duplicate(), json["possible_duplicate"].as_bool()),
-                (true, Some(true))
-            );
-            json["message_ref_id"].as_str().expect("an id").to_owned()
-        });
-        assert_eq!(ids.collect::<Vec<_>>(), ["M-5", "M-2b", "M-3", "M-6"]);
-    }
 }

@@ -1,0 +1,136 @@
+//! What a runtime does without being asked: it clears up, warns, measures, and keeps accounts connected.
+
+#[expect(dead_code, reason = "most of it is for the listener")]
+mod support;
+
+use amochats::AccountId;
+use amochats_runtime::store::{Filter, MemoryStore, Start, Store};
+use amochats_runtime::{AccountState, Config, Runtime};
+use std::sync::Arc;
+use std::time::Duration;
+use support::log::Log;
+use support::{ACCOUNT, CHANNEL, SECRET, World, message, soon};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+#[tokio::test]
+async fn what_a_killed_process_left_for_itself_is_deleted() {
+    let store = Arc::new(MemoryStore::default());
+    for name in ["~left", "kept"] {
+        store.create_subscription(name, Start::Now, Filter::default(), 1).await.expect("made");
+    }
+    let clock = Arc::new(amochats_runtime::clock::SystemClock::default());
+    let _runtime = Runtime::start_with(&support::config(), store.clone(), clock).await.expect("started");
+    let left = store.subscriptions().await.expect("listed");
+    assert_eq!(left.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["kept"]);
+}
+
+#[tokio::test]
+async fn a_subscription_that_nobody_empties_is_measured_and_warned_of() {
+    let log = Log::hear();
+    let mut config = support::config();
+    config.inbox.backlog_alarm = 2;
+    let mut world = World::with(config).await;
+    for id in ["1", "2"] {
+        assert_eq!(world.hook(message(id, "hi").as_bytes()).await.status, 200);
+    }
+    world.clock.advance(Duration::from_secs(100));
+    let measured = async |line: &str| {
+        let metrics = world.admin("/metrics").await.body;
+        assert!(metrics.lines().any(|known| known == line), "{line} is missing in\n{metrics}");
+    };
+    measured("amochats_subscription_unsettled{subscription=\"crm\"} 2").await;
+    measured("amochats_subscription_oldest_age_seconds{subscription=\"crm\"} 100").await;
+    let warned = || log.said().lines().any(|line| line.contains("is not emptied") && line.contains("crm"));
+    soon("warning", async {
+        while !warned() {
+            world.clock.advance(Duration::from_secs(60));
+            world.settle_down().await;
+        }
+    })
+    .await;
+    world.next().await;
+}
+
+/// A service that takes every call, and tells of it.
+async fn service() -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let (tell, calls) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut reader = BufReader::new(stream);
+                let (mut first, mut length) = (String::new(), 0);
+                reader.read_line(&mut first).await.expect("a head");
+                loop {
+                    let mut line = String::new();
+                    reader.read_line(&mut line).await.expect("a head");
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().expect("a length");
+                    }
+                }
+                reader.read_exact(&mut vec![0; length]).await.expect("a body");
+                let body = format!("{{\"scope_id\":\"{CHANNEL}_{ACCOUNT}\",\"account_id\":\"{ACCOUNT}\"}}");
+                let (method, rest) = first.split_once(' ').expect("a request");
+                let last = rest.split(' ').next().and_then(|path| path.rsplit('/').next()).expect("a path");
+                let said = format!("{method} {last}");
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+                reader.get_mut().write_all(answer.as_bytes()).await.expect("sent");
+                let _ = tell.send(said);
+            });
+        }
+    });
+    (url, calls)
+}
+
+#[tokio::test]
+async fn an_account_is_kept_connected_until_somebody_disconnects_it() {
+    let (url, mut calls) = service().await;
+    let toml = format!(
+        "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\naccounts.check_interval_s = 60\n\
+         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nbase_url = \"{url}\"\n\
+         [[channel.account]]\nid = \"{ACCOUNT}\"\nconnect = true\n"
+    );
+    let world = World::with(Config::load(&toml, []).expect("a valid configuration")).await;
+    let accounts = world.runtime.channels().accounts();
+    let state = || accounts.list().first().map(|account| account.state);
+    let mut call = async || soon("call", calls.recv()).await.expect("the service lives");
+    let connected = async || {
+        soon("connection", async {
+            while state() != Some(AccountState::Connected) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    assert_eq!(call().await, "POST connect");
+    connected().await;
+    // It is looked after.
+    let again = async {
+        loop {
+            world.clock.advance(Duration::from_secs(60));
+            world.settle_down().await;
+        }
+    };
+    tokio::select! { said = call() => assert_eq!(said, "POST connect"), () = again => {} }
+    connected().await;
+
+    let channel = world.runtime.channels().only().expect("one");
+    accounts.disconnect(&channel, &AccountId::new(ACCOUNT)).await.expect("disconnected");
+    while call().await != "DELETE disconnect" {}
+    assert_eq!(state(), Some(AccountState::Disconnected));
+    for _ in 0..5 {
+        world.clock.advance(Duration::from_secs(3600));
+        world.settle_down().await;
+    }
+    assert_eq!(state(), Some(AccountState::Disconnected), "somebody wanted it so");
+    assert!(calls.try_recv().is_err());
+}
