@@ -271,6 +271,9 @@ impl Linking {
         .expect("started");
         let api = sandbox.api_url();
         let integration = sandbox.crm().integrations().remove(0);
+        let registered =
+            IntegrationSettings { redirect_uri: Some(REDIRECT.into()), ..IntegrationSettings::default() };
+        sandbox.crm().change_integration(&integration.client_id, registered).expect("changed");
         let logins = Logins::new();
         assert_eq!(logins.user("add", &["anna"], PASSWORD).code, 0);
         let key = amochats_with(&["widget", "key"], "").stdout;
