@@ -3,9 +3,7 @@
 //
 //	$ sudo apt-get install golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev protobuf-compiler protoc-gen-go-1-5 protoc-gen-go-grpc
 //	$ mkdir -p gopath/src
-//	$ files=$(cd ../../proto && echo amochats/v1/*.proto)
-//	$ where=$(for file in $files; do echo "--go_opt=M$file=amochats/v1 --go-grpc_opt=M$file=amochats/v1"; done)
-//	$ protoc -I ../../proto --go_out=gopath/src --go-grpc_out=gopath/src $where $files
+//	$ protoc -I ../../proto --go_out=gopath/src --go-grpc_out=gopath/src ../../proto/amochats/v1/*.proto
 //	$ GO111MODULE=off GOPATH=$PWD/gopath:/usr/share/gocode go build -o channel channel.go
 //	$ ./channel "$ACCOUNT_ID" "Is my order ready?"
 //

@@ -10,29 +10,29 @@
 // With Maven or Gradle: io.grpc:grpc-netty-shaded, grpc-protobuf, grpc-stub and the protobuf plugin.
 // AMOCHATS_SERVER is host:port of the server.
 
-import static amochats.v1.Channel.AccountState.ACCOUNT_STATE_CONNECTED;
-import static amochats.v1.MessageOuterClass.DeliveryState.DELIVERY_STATE_DELIVERED;
+import static amochats.v1.AccountState.ACCOUNT_STATE_CONNECTED;
+import static amochats.v1.DeliveryState.DELIVERY_STATE_DELIVERED;
 
-import amochats.v1.Channel.ConnectRequest;
-import amochats.v1.Channel.ListAccountsRequest;
-import amochats.v1.Channel.Scope;
+import amochats.v1.Ack;
 import amochats.v1.ChannelServiceGrpc;
-import amochats.v1.EventOuterClass.MessageEvent;
-import amochats.v1.Inbox.Ack;
-import amochats.v1.Inbox.CreateOptions;
-import amochats.v1.Inbox.Delivery;
-import amochats.v1.Inbox.SettleResult;
-import amochats.v1.Inbox.StreamEventsRequest;
-import amochats.v1.Inbox.StreamEventsResponse;
-import amochats.v1.Inbox.Subscribe;
+import amochats.v1.ConnectRequest;
+import amochats.v1.Content;
+import amochats.v1.CreateOptions;
+import amochats.v1.Delivery;
+import amochats.v1.DeliveryStatus;
+import amochats.v1.EnqueueRequest;
 import amochats.v1.InboxServiceGrpc;
-import amochats.v1.MessageOuterClass.Content;
-import amochats.v1.MessageOuterClass.DeliveryStatus;
-import amochats.v1.MessageOuterClass.Message;
-import amochats.v1.MessageOuterClass.Sender;
-import amochats.v1.MessageOuterClass.TextContent;
-import amochats.v1.Outbox.EnqueueRequest;
+import amochats.v1.ListAccountsRequest;
+import amochats.v1.Message;
+import amochats.v1.MessageEvent;
 import amochats.v1.OutboxServiceGrpc;
+import amochats.v1.Scope;
+import amochats.v1.Sender;
+import amochats.v1.SettleResult;
+import amochats.v1.StreamEventsRequest;
+import amochats.v1.StreamEventsResponse;
+import amochats.v1.Subscribe;
+import amochats.v1.TextContent;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;

@@ -58,6 +58,11 @@ fn log() -> &'static Log {
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    fn lines_with(&self, words: &[&str]) -> usize {
+        let text = String::from_utf8(self.0.lock().expect("sound").clone()).expect("text");
+        text.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+
     fn line_with(&self, words: &[&str]) -> Option<String> {
         let text = String::from_utf8(self.0.lock().expect("sound").clone()).expect("text");
         text.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
@@ -198,9 +203,32 @@ async fn administrative_calls_are_written_down() {
     assert!(line.contains("scope.account_id=") && line.contains(ACCOUNT), "{line}");
     assert!(log.line_with(&["private"]).is_none(), "contents stay out");
     delete(&channel, "reader", "audited-3").await;
-    assert!(log.line_with(&["audited-3"]).is_none(), "a refused call did nothing");
+    assert!(log.line_with(&["audited-3"]).is_none(), "a refused request is not read");
     list(&channel, "Bearer reader").await.expect("listed");
-    assert!(log.line_with(&["ListSubscriptions"]).is_none(), "to read is not to administer");
+    assert!(
+        log.line_with(&["administrative", "ListSubscriptions"]).is_none(),
+        "to read is not to administer"
+    );
+}
+
+#[tokio::test]
+async fn refused_calls_are_written_down_as_far_as_the_log_bears_it() {
+    let log = log();
+    let (office, _) = guarded().await;
+    let channel = office.connect().await;
+    delete(&channel, "reader", "x").await;
+    let refused = ["audit", "a call was refused", "DeleteSubscription", "PermissionDenied"];
+    let line = log.line_with(&refused).expect("a line");
+    assert!(line.contains("reader") && line.contains("127.0.0.1"), "{line}");
+    for _ in 0..100 {
+        list(&channel, "Bearer a-guessed-token").await.expect_err("refused");
+    }
+    let line = log.line_with(&["ListSubscriptions", "Unauthenticated"]).expect("a line");
+    assert!(line.contains("who=\"-\""), "{line}");
+    assert!(log.line_with(&["a-guessed-token"]).is_none(), "what was shown is not");
+    // The log is of all tests in this process, each with a server of its own.
+    let lines = log.lines_with(&["a call was refused", "ListSubscriptions"]);
+    assert!(lines < 100, "{lines} lines of 100 calls");
 }
 
 /// The lines of a server with the certificate in its folder.

@@ -6,6 +6,7 @@ use crate::config::{AccountConfig, ChannelConfig, Config, OldSecret};
 use crate::metrics::Metrics;
 use crate::runtime::Runtime;
 use crate::serve::{Site, Tls};
+use crate::widget::{Widget, needs_restart as widget_needs_restart};
 use amochats::{AccountId, ChannelId, Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,11 +18,12 @@ const LOOK: Duration = Duration::from_secs(30);
 pub(crate) struct Reloading {
     current: Mutex<Config>,
     site: Site,
+    widget: Option<Widget>,
 }
 
 impl Reloading {
-    pub(crate) fn new(config: Config, site: Site) -> Self {
-        Self { current: Mutex::new(config), site }
+    pub(crate) fn new(config: Config, site: Site, widget: Option<Widget>) -> Self {
+        Self { current: Mutex::new(config), site, widget }
     }
 
     pub(crate) fn tls(&self) -> Option<Arc<Tls>> {
@@ -31,10 +33,16 @@ impl Reloading {
     pub(crate) fn reload(&self, new: &Config, channels: &Channels) -> Result<Vec<&'static str>> {
         new.validate()?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        // To switch the linking off or on needs a restart.
+        let widget = self.widget.as_ref().filter(|_| new.widget.is_on());
+        let widget = widget.map(|widget| Ok((widget, widget.prepare(&new.widget)?))).transpose()?;
         if let Some(tls) = &self.site.tls {
             tls.refresh()?;
         }
         channels.replace(new)?;
+        if let Some((widget, prepared)) = widget {
+            widget.change(prepared);
+        }
         self.site.guests.set_limits(new.listener.limits());
         channels.accounts().look_again();
         let restart = needs_restart(&current, new);
@@ -180,8 +188,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differs("accounts.check_interval_s", old.accounts.check_interval_s != new.accounts.check_interval_s);
     differs("outbox", format!("{:?}", old.outbox) != format!("{:?}", new.outbox));
     differs("backfill", format!("{:?}", old.backfill) != format!("{:?}", new.backfill));
-    differs("widget", format!("{:?}", old.widget) != format!("{:?}", new.widget));
     differs("media", format!("{:?}", old.media) != format!("{:?}", new.media));
+    keys.extend(widget_needs_restart(&old.widget, &new.widget));
     keys
 }
 

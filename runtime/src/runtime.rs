@@ -122,7 +122,7 @@ impl Runtime {
             disable_path: config.listener.disable_path.clone(),
         });
         let site = webhook_site(config, trusted, clock.clone(), metrics.clone())?;
-        let reloading = Reloading::new(config.clone(), site.clone());
+        let reloading = Reloading::new(config.clone(), site.clone(), widget.clone());
         let handle = move |request, peer| {
             let front = front.clone();
             async move { front.handle(request, peer).await }
@@ -144,7 +144,8 @@ impl Runtime {
             tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
         }
         if let Some(widget) = widget.clone() {
-            widget.start(&tasks, ended.clone());
+            let interval = Duration::from_secs(config.accounts.check_interval_s);
+            widget.start(interval, &tasks, ended.clone());
         }
         look_after(&inbox, &channels, config, &tasks, &ended);
 

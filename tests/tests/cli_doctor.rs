@@ -3,6 +3,7 @@
 use amochats_sandbox::{Sandbox, SandboxConfig};
 use amochats_tests::command::{Ended, amochats, run};
 use amochats_tests::server::{ACCOUNT, CHANNEL, Home, SECRET};
+use amochats_tests::soon;
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -185,4 +186,23 @@ fn a_configuration_that_cannot_be_used_ends_it() {
     assert_eq!((missing.code, missing.stdout.as_str()), (3, ""));
     let usage = doctor(&config, &["--webhook-url", "ftp://x"]);
     assert_eq!(usage.code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_could_not_be_connected_is_named() {
+    // Nobody listens where the chats API should be.
+    let home = Home::with(&format!("[[channel.account]]\nid = \"{ACCOUNT}\"\nconnect = true\n"));
+    let server = home.start().await;
+    let named = async {
+        loop {
+            let all = found(&doctor(&home.config(), &[]));
+            if let Some((_, verdict, said)) = all.into_iter().find(|(check, ..)| check == "account") {
+                return (verdict, said);
+            }
+        }
+    };
+    let (verdict, said) = soon("the account", named).await;
+    assert_eq!(verdict, "warning");
+    assert!(said.contains(ACCOUNT) && said.contains("could not be connected"), "{said}");
+    server.kill().await;
 }

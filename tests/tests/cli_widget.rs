@@ -3,7 +3,7 @@
 
 use amochats_sandbox::{IntegrationSettings, Sandbox, SandboxConfig};
 use amochats_tests::command::{Ended, amochats, run};
-use amochats_tests::server::Home;
+use amochats_tests::server::{Home, Server};
 use amochats_tests::soon;
 use serde_json::{Value, json};
 use std::fs;
@@ -248,41 +248,157 @@ fn only_icons_that_support_takes_pass() {
     assert_eq!(letter(&icon, &[], &[]).code, 3, "no such file");
 }
 
+const REDIRECT: &str = "https://chat.example.org/oauth/redirect";
+
+/// A sandbox that plays the CRM, and a server's folder that links its accounts.
+struct Linking {
+    sandbox: Sandbox,
+    client_id: String,
+    home: Home,
+    logins: Logins,
+}
+
+impl Linking {
+    /// With further keys in `[widget]`.
+    async fn new(more: &str) -> Self {
+        let sandbox = Sandbox::start(SandboxConfig {
+            channel_id: Some(amochats_tests::server::CHANNEL.into()),
+            secret: Some(amochats_tests::server::SECRET.into()),
+            accounts: vec![ACCOUNT.into()],
+            ..SandboxConfig::default()
+        })
+        .await
+        .expect("started");
+        let api = sandbox.api_url();
+        let integration = sandbox.crm().integrations().remove(0);
+        let registered =
+            IntegrationSettings { redirect_uri: Some(REDIRECT.into()), ..IntegrationSettings::default() };
+        sandbox.crm().change_integration(&integration.client_id, registered).expect("changed");
+        let logins = Logins::new();
+        assert_eq!(logins.user("add", &["anna"], PASSWORD).code, 0);
+        let key = amochats_with(&["widget", "key"], "").stdout;
+        fs::write(logins.0.path().join("key"), &key).expect("written");
+
+        let linking =
+            Self { sandbox, client_id: integration.client_id.clone(), home: Home::with(""), logins };
+        let files = linking.logins.0.path();
+        linking.rewrite(
+            "[[channel]]",
+            &format!(
+                "[widget]\nredirect_uri = \"{REDIRECT}\"\norigins = [\"{api}\"]\n{more}\n\
+                 key_file = \"{}\"\nusers_file = \"{}\"\n[[channel]]\nclient_id = \"{}\"\nclient_secret = \"{}\"",
+                files.join("key").display(),
+                linking.logins.file().display(),
+                integration.client_id,
+                integration.client_secret
+            ),
+        );
+        linking.rewrite("base_url = \"http://127.0.0.1:9\"", &format!("base_url = \"{api}\""));
+        linking
+    }
+
+    /// Changes a part of the configuration.
+    fn rewrite(&self, part: &str, new: &str) {
+        let toml = fs::read_to_string(self.home.config()).expect("there");
+        assert!(toml.contains(part), "{part}: {toml}");
+        fs::write(self.home.config(), toml.replace(part, new)).expect("written");
+    }
+
+    /// Guesses a password, and gives the error's code. The forwarded address is what a proxy would say.
+    async fn guess(&self, server: &Server, forwarded: &str) -> String {
+        let token =
+            self.sandbox.crm().one_time_token(&self.client_id, &ACCOUNT.into(), None).expect("a token");
+        let request = reqwest_client()
+            .post(format!("http://{}/widget/connect", server.listener))
+            .header("Origin", self.sandbox.api_url())
+            .header("X-Auth-Token", token)
+            .header("X-Forwarded-For", forwarded)
+            .json(&json!({ "login": "anna", "password": "guessed", "amojo_id": ACCOUNT }));
+        let answer: Value = request.send().await.expect("answered").json().await.expect("JSON");
+        answer["error"]["code"].as_str().expect("refused").to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_hang_up_changes_what_linking_allows() {
+    let linking = Linking::new("attempts = 1000\nattempts_per_peer = 1\nattempts_window_s = 86400").await;
+    linking.rewrite("[listener]", "[listener]\ntrusted_proxies = [\"127.0.0.1\"]");
+    let server = linking.home.start().await;
+    let http = reqwest_client();
+    let may_call = async |origin: &str| {
+        let request =
+            http.request(reqwest::Method::OPTIONS, format!("http://{}/widget/connect", server.listener));
+        request.header("Origin", origin).send().await.expect("answered").status() == 204
+    };
+    let reloaded = async |outcome: &str, count: u32| {
+        let line = format!("\namochats_config_reloads_total{{outcome=\"{outcome}\"}} {count}\n");
+        server.signal("HUP").await;
+        let counted = async {
+            let metrics = format!("http://{}/metrics", server.admin);
+            let ask = async || http.get(&metrics).send().await.expect("answered").text().await.expect("text");
+            while !ask().await.contains(&line) {}
+        };
+        soon(&line, counted).await;
+    };
+    let (old, new) = (linking.sandbox.api_url(), "http://127.0.0.1:9");
+    assert!(may_call(&old).await && !may_call(new).await);
+    assert_eq!(linking.guess(&server, "192.0.2.1").await, "WRONG_CREDENTIALS");
+    assert_eq!(linking.guess(&server, "192.0.2.1").await, "TOO_MANY_ATTEMPTS");
+
+    // One that cannot be used changes nothing.
+    linking.rewrite("attempts_per_peer = 1", "attempts_per_peer = 0");
+    linking.rewrite(&format!("origins = [\"{old}\"]"), &format!("origins = [\"{new}\"]"));
+    reloaded("failed", 1).await;
+    assert!(may_call(&old).await && !may_call(new).await);
+
+    linking.rewrite("attempts_per_peer = 0", "attempts_per_peer = 3");
+    linking.rewrite(&format!("[\"{new}\"]"), &format!("[\"{old}\", \"{new}\"]"));
+    linking.rewrite(REDIRECT, "https://elsewhere.example.org/oauth");
+    reloaded("ok", 1).await;
+    assert!(may_call(&old).await && may_call(new).await);
+    for _ in 0..3 {
+        assert_eq!(
+            linking.guess(&server, "192.0.2.2").await,
+            "WRONG_CREDENTIALS",
+            "by the address of before"
+        );
+    }
+    assert_eq!(linking.guess(&server, "192.0.2.2").await, "TOO_MANY_ATTEMPTS");
+    server.signal("TERM").await;
+    assert!(server.ended().await.success());
+    let log = fs::read_to_string(linking.home.log()).expect("readable");
+    assert!(log.contains("a restart is needed for widget.redirect_uri"), "{log}");
+}
+
+#[tokio::test]
+async fn who_guesses_is_known_behind_a_proxy_and_cannot_lie_without_one() {
+    for (proxies, third) in [("\"127.0.0.1\"", "WRONG_CREDENTIALS"), ("", "TOO_MANY_ATTEMPTS")] {
+        let linking = Linking::new("attempts = 1000\nattempts_per_peer = 2\nattempts_window_s = 86400").await;
+        linking.rewrite("[listener]", &format!("[listener]\ntrusted_proxies = [{proxies}]"));
+        let server = linking.home.start().await;
+        for _ in 0..2 {
+            assert_eq!(linking.guess(&server, "192.0.2.1").await, "WRONG_CREDENTIALS");
+        }
+        assert_eq!(linking.guess(&server, "192.0.2.1").await, "TOO_MANY_ATTEMPTS", "{proxies}");
+        assert_eq!(linking.guess(&server, "192.0.2.2").await, third, "{proxies}");
+        // What a client puts before the proxy's own word counts for nothing.
+        let lie = linking.guess(&server, "192.0.2.9, 192.0.2.1").await;
+        assert_eq!(lie, "TOO_MANY_ATTEMPTS", "{proxies}");
+        server.signal("TERM").await;
+        assert!(server.ended().await.success());
+    }
+}
+
 #[tokio::test]
 async fn a_sandboxs_account_links_itself_to_a_server() {
-    let sandbox = Sandbox::start(SandboxConfig {
-        channel_id: Some(amochats_tests::server::CHANNEL.into()),
-        secret: Some(amochats_tests::server::SECRET.into()),
-        accounts: vec![ACCOUNT.into()],
-        ..SandboxConfig::default()
-    })
-    .await
-    .expect("started");
+    let linking = Linking::new("").await;
+    let (sandbox, home) = (&linking.sandbox, &linking.home);
     let api = sandbox.api_url();
     let integration = sandbox.crm().integrations().remove(0);
-    let logins = Logins::new();
-    assert_eq!(logins.user("add", &["anna"], PASSWORD).code, 0);
-    let key = amochats_with(&["widget", "key"], "").stdout;
-    fs::write(logins.0.path().join("key"), &key).expect("written");
-
-    let home = Home::with("");
-    let toml = fs::read_to_string(home.config()).expect("there").replace(
-        "[[channel]]",
-        &format!(
-            "[widget]\nredirect_uri = \"https://chat.example.org/oauth/redirect\"\norigins = [\"{api}\"]\n\
-             key_file = \"{}\"\nusers_file = \"{}\"\n[[channel]]\nclient_id = \"{}\"\nclient_secret = \"{}\"",
-            logins.0.path().join("key").display(),
-            logins.file().display(),
-            integration.client_id,
-            integration.client_secret
-        ),
-    );
-    let toml = toml.replace("base_url = \"http://127.0.0.1:9\"", &format!("base_url = \"{api}\""));
-    fs::write(home.config(), toml).expect("written");
     let server = home.start().await;
     // What the CRM calls is this machine; what it is registered as is part of every token.
     let settings = IntegrationSettings {
-        redirect_uri: Some("https://chat.example.org/oauth/redirect".into()),
+        redirect_uri: Some(REDIRECT.into()),
         disable_url: Some(format!("http://{}/disable", server.listener)),
         ..IntegrationSettings::default()
     };

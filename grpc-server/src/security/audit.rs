@@ -1,12 +1,17 @@
 //! The audit log: one line for each administrative call, with who called what about which ids, and
-//! how it ended. Never what a request holds beside ids.
+//! how it ended. Never what a request holds beside ids. Calls that are refused have lines, too, so many
+//! in a minute that nobody fills the log with them.
 
+use super::connections::household;
 use bytes::Bytes;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage, Value,
 };
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tonic::Code;
 
 /// The fields that are ids of ours, amoCRM's or the store's. What may name a person, such as `user_id`,
@@ -109,6 +114,52 @@ impl Drop for Entry {
     }
 }
 
+/// How long a count of refused calls lasts.
+const WINDOW: Duration = Duration::from_mins(1);
+/// So many lines has one address in a window, and so many all of them.
+const LINES_OF_PEER: u32 = 10;
+const LINES: u32 = 100;
+
+/// Writes down the calls that are refused for what the caller is.
+#[derive(Debug, Default)]
+pub(super) struct Refused(Mutex<Window>);
+
+#[derive(Debug, Default)]
+struct Window {
+    began: Option<Instant>,
+    /// No more addresses than there are lines.
+    of_peer: HashMap<IpAddr, u32>,
+    written: u32,
+    unwritten: u64,
+}
+
+impl Refused {
+    /// `who` is the name of a token that does not permit the call, or `-`. The request is not read.
+    pub(super) fn write(&self, who: &str, peer: IpAddr, path: &str, outcome: Code) {
+        let window = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(peer, Instant::now());
+        let Some(unwritten) = window else { return };
+        let method: String = path.chars().take(SHOWN).collect();
+        tracing::info!(target: "audit", who, %peer, method, outcome = ?outcome, unwritten, "a call was refused");
+    }
+}
+
+impl Window {
+    /// Takes a line, with the number of calls that got none since the last one; or counts another.
+    fn take(&mut self, peer: IpAddr, now: Instant) -> Option<u64> {
+        if self.began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
+            *self = Self { began: Some(now), unwritten: self.unwritten, ..Self::default() };
+        }
+        let peer = household(peer);
+        if self.written >= LINES || self.of_peer.get(&peer).is_some_and(|count| *count >= LINES_OF_PEER) {
+            self.unwritten += 1;
+            return None;
+        }
+        self.written += 1;
+        *self.of_peer.entry(peer).or_default() += 1;
+        Some(std::mem::take(&mut self.unwritten))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +198,26 @@ mod tests {
         let long = v1::DeleteSubscriptionRequest { name: "x".repeat(5000) };
         let ids = reader.ids("/amochats.v1.InboxService/DeleteSubscription", &framed(&long));
         assert_eq!(ids.len(), "name=\"\"".len() + SHOWN);
+    }
+
+    #[test]
+    fn refused_calls_cannot_fill_the_log() {
+        let (mut window, start) = (Window::default(), Instant::now());
+        let mut written = |peer: [u8; 4], count: u32, at: Duration| -> Vec<u64> {
+            (0..count).filter_map(|_| window.take(peer.into(), start + at)).collect()
+        };
+        assert_eq!(written([192, 0, 2, 1], 1000, Duration::ZERO).len(), 10);
+        assert_eq!(written([192, 0, 2, 2], 1, Duration::ZERO), [990], "another one is still written down");
+        for last in 3..250 {
+            written([192, 0, 2, last], 10, WINDOW / 2);
+        }
+        let stranger = written([198, 51, 100, 1], 1, WINDOW / 2);
+        assert!(stranger.is_empty(), "all of them together have a limit, too");
+        let missed = 11 + 2470 - 100 + 1;
+        assert_eq!(
+            written([192, 0, 2, 1], 2, WINDOW),
+            [missed, 0],
+            "in the next window, with what was left out"
+        );
     }
 }

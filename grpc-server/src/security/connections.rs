@@ -222,7 +222,7 @@ impl Drop for Place {
 }
 
 /// Whom an address counts for: with IPv6 one customer has a whole /64.
-fn household(address: IpAddr) -> IpAddr {
+pub(super) fn household(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 @ IpAddr::V4(_) => v4,

@@ -1,6 +1,6 @@
 //! What each call passes: is the caller known, may it do this, does it still wait, is it written down.
 
-use super::audit::{Entry, Reader};
+use super::audit::{Entry, Reader, Refused};
 use super::config::GrpcConfig;
 use super::connections::Peer;
 use super::deadline::Deadline;
@@ -33,6 +33,7 @@ use tracing::{Instrument, Span, debug_span};
 pub(crate) struct Gate {
     tokens: Option<Watched<Tokens>>,
     reader: Reader,
+    refused: Refused,
     max_message: usize,
 }
 
@@ -52,7 +53,12 @@ impl Gate {
             let (paths, file) = (vec![file.to_owned()], file.to_owned());
             Watched::new("grpc.tokens_file", paths, move || tokens::load(&file))
         });
-        Ok(Self { tokens: tokens.transpose()?, reader: Reader::new(), max_message: config.max_message_bytes })
+        Ok(Self {
+            tokens: tokens.transpose()?,
+            reader: Reader::new(),
+            refused: Refused::default(),
+            max_message: config.max_message_bytes,
+        })
     }
 
     /// Reads the tokens again.
@@ -116,7 +122,12 @@ impl Gate {
         let mut shown = None;
         let mut entry = None;
         if let Need::Permission(needed) = need(&path) {
-            let caller = self.caller(needed, request.headers(), peer.as_ref())?;
+            let caller = self.caller(needed, request.headers(), peer.as_ref());
+            if let (Err(status), Some(peer)) = (&caller, &peer) {
+                let who = self.holder(request.headers()).map_or_else(|_| "-".to_owned(), |(name, _)| name);
+                self.refused.write(&who, peer.address, &path, status.code());
+            }
+            let caller = caller?;
             shown = caller.shown;
             if let Some(peer) = &peer {
                 peer.is_known();

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// The most accounts that are remembered from webhooks alone.
 const DISCOVERED: usize = 10_000;
 /// After a failed connect.
-const AGAIN: Duration = Duration::from_secs(60);
+pub(crate) const AGAIN: Duration = Duration::from_secs(60);
 
 /// How an account stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,6 +234,18 @@ impl Accounts {
             self.keep(scope, |account| {
                 account.checked_at = Some(now);
                 account.problem = Some(error.kind().name().to_owned());
+            })
+            .await;
+        }
+    }
+
+    /// A check ended before the chat service was asked, or with what that said; the latter is noted.
+    pub(crate) async fn could_not_be_checked(&self, scope: &ScopeId, kind: ErrorKind) {
+        let now = self.0.clock.now_msec();
+        if self.known().contains_key(scope.as_str()) {
+            self.keep(scope, |account| {
+                account.checked_at = Some(now);
+                account.problem.get_or_insert_with(|| kind.name().to_owned());
             })
             .await;
         }

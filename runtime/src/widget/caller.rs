@@ -65,12 +65,13 @@ impl Widget {
         };
         let token = token.ok_or_else(|| refused("missing"))?;
         let now = self.0.clock.now();
+        let settings = self.settings();
         // The first word is that of the integration whose key fits; without one the key is what is wrong.
         let mut wrong = "signature".to_owned();
         for (channel, client_id, client_secret) in self.integrations() {
             let rules = OneTimeTokenRules {
                 origin: Some(origin.to_owned()),
-                issuers: self.0.origins.more().to_vec(),
+                issuers: settings.origins.more().to_vec(),
                 leeway: LEEWAY,
                 ..OneTimeTokenRules::new(client_id.as_str(), self.0.redirect_uri.as_str())
             };
@@ -102,7 +103,7 @@ impl Widget {
         };
         let leeway = i64::try_from(LEEWAY.as_millis()).unwrap_or(i64::MAX);
         store.forget_before(Kind::Token, self.0.clock.now_msec()).await.map_err(unavailable)?;
-        for nth in 1..=self.0.token_uses {
+        for nth in 1..=self.settings().token_uses {
             let record = Record {
                 kind: Kind::Token,
                 key: format!("{}/{}#{nth}", token.client_uuid, token.jti),

@@ -105,7 +105,7 @@ impl Widget {
         let (Some(code), Some(referer), Some(client_id)) = (code, referer, client_id) else {
             return wrong("missing");
         };
-        let Some(origin) = self.0.origins.of_referer(&referer) else { return wrong("referer") };
+        let Some(origin) = self.settings().origins.of_referer(&referer) else { return wrong("referer") };
         if code.is_empty() {
             return wrong("code");
         }

@@ -22,6 +22,12 @@ impl<K: Hash + Eq + Clone> Attempts<K> {
         Self { most, rate: most / window.as_secs_f64(), left: HashMap::new() }
     }
 
+    /// Changes how many there are. What was taken stays taken.
+    pub(crate) fn set(&mut self, most: u32, window: Duration) {
+        self.most = f64::from(most);
+        self.rate = self.most / window.as_secs_f64();
+    }
+
     fn left_at(&self, now: Duration, (left, at): (f64, Duration)) -> f64 {
         (left + now.saturating_sub(at).as_secs_f64() * self.rate).min(self.most)
     }

@@ -28,7 +28,7 @@ struct Wish {
     account_id: AccountId,
 }
 
-fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> Done<T> {
+pub(super) fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> Done<T> {
     serde_json::from_str(text).map_err(|_| Error::new(ErrorKind::StoreFailed, "a record cannot be read"))
 }
 
@@ -183,7 +183,7 @@ impl Widget {
             return Err(Refusal::AccountMismatch);
         }
         let mut connect = Connect::new(claimed.clone());
-        connect.title.clone_from(&self.0.title);
+        connect.title.clone_from(&self.settings().title);
         let accounts = self.0.channels.accounts();
         accounts.remember(&ScopeId::of(channel.id(), claimed)).await;
         match accounts.connect(channel, &connect).await {

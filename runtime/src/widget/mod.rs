@@ -8,6 +8,7 @@
 mod answer;
 mod authorize;
 mod caller;
+mod check;
 mod config;
 mod installation;
 mod limits;
@@ -16,6 +17,7 @@ mod metrics;
 mod origins;
 mod seal;
 mod service;
+mod settings;
 mod store;
 mod tokens;
 mod turns;
@@ -26,6 +28,7 @@ pub use authorize::{Attempt, Authorizer};
 pub use config::WidgetConfig;
 pub(crate) use metrics::WidgetMetrics;
 pub use seal::new_key;
+pub(crate) use settings::needs_restart;
 pub(crate) use store::Records;
 pub use store::{Change, Kind, Record, WidgetStore};
 pub use users::Users;
@@ -38,10 +41,10 @@ use crate::store::Store;
 use amochats::{AccountId, CrmClient, Error, ErrorKind, Result};
 use answer::Refusal;
 use limits::Attempts;
-use origins::Origins;
 use seal::Sealer;
 use secrecy::SecretString;
 use serde::Deserialize;
+use settings::Settings;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -74,14 +77,12 @@ struct Inner {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     sealer: Arc<Sealer>,
-    origins: Origins,
+    settings: RwLock<Arc<Settings>>,
     redirect_uri: String,
     redirect_path: String,
     disable_path: String,
-    title: Option<String>,
-    token_uses: u32,
     crm_timeout: Duration,
-    authorizer: RwLock<Option<Arc<dyn Authorizer>>>,
+    deciding: RwLock<Deciding>,
     of_account: Mutex<Attempts<String>>,
     of_peer: Mutex<Attempts<IpAddr>>,
     redirects: Mutex<Attempts<IpAddr>>,
@@ -89,6 +90,13 @@ struct Inner {
     clients: Mutex<HashMap<String, CrmClient>>,
     /// There may be a code to trade.
     work: Notify,
+}
+
+/// Who decides.
+struct Deciding {
+    authorizer: Option<Arc<dyn Authorizer>>,
+    /// A program has set it, and no configuration changes that.
+    by_program: bool,
 }
 
 #[derive(Deserialize)]
@@ -152,14 +160,12 @@ impl Widget {
             clock,
             metrics,
             sealer,
-            origins: Origins::new(&config.origins),
+            settings: RwLock::new(Arc::new(Settings::new(config))),
             redirect_uri: config.redirect_uri.clone(),
             redirect_path: config.redirect_path()?,
             disable_path,
-            title: Some(config.title.clone()).filter(|title| !title.is_empty()),
-            token_uses: config.token_uses,
             crm_timeout: Duration::from_millis(config.crm_timeout_ms),
-            authorizer: RwLock::new(authorizer),
+            deciding: RwLock::new(Deciding { authorizer, by_program: false }),
             of_account: Mutex::new(Attempts::new(config.attempts, window)),
             of_peer: Mutex::new(Attempts::new(config.attempts_per_peer, window)),
             redirects: Mutex::new(Attempts::new(REDIRECTS.0, REDIRECTS.1)),
@@ -171,8 +177,10 @@ impl Widget {
         Ok(Some(widget))
     }
 
-    /// Trades codes until `stop`.
-    pub(crate) fn start(self, tasks: &TaskTracker, stop: CancellationToken) {
+    /// Trades codes, and checks linked accounts in this interval, until `stop`.
+    pub(crate) fn start(self, interval: Duration, tasks: &TaskTracker, stop: CancellationToken) {
+        let (widget, stopped) = (self.clone(), stop.clone());
+        tasks.spawn(async move { widget.look_after(interval, stopped).await });
         tasks.spawn(async move { self.run(stop).await });
     }
 
@@ -203,12 +211,17 @@ impl Widget {
 
     /// Lets a program decide who may connect, in place of what the configuration says.
     pub fn set_authorizer(&self, authorizer: Option<Arc<dyn Authorizer>>) {
-        *self.0.authorizer.write().unwrap_or_else(PoisonError::into_inner) = authorizer;
+        let mut deciding = self.0.deciding.write().unwrap_or_else(PoisonError::into_inner);
+        *deciding = Deciding { authorizer, by_program: true };
     }
 
     /// Whether anybody decides who may connect.
     pub fn has_authorizer(&self) -> bool {
-        self.0.authorizer.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.authorizer().is_some()
+    }
+
+    fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {
+        self.0.deciding.read().unwrap_or_else(PoisonError::into_inner).authorizer.clone()
     }
 
     /// Whether calls of this path are answered here.
@@ -251,7 +264,7 @@ impl Widget {
             _ => return WidgetAnswer::line(404, "no such address"),
         };
         // Without one it is no page that asks, and browsers send it with every call of another origin.
-        let Some(origin) = header("origin").filter(|origin| self.0.origins.allows(origin)) else {
+        let Some(origin) = header("origin").filter(|origin| self.settings().origins.allows(origin)) else {
             tracing::warn!(%peer, "a call from no page of the CRM was refused");
             return Refusal::OriginNotAllowed.answer().with("vary", "Origin");
         };
@@ -284,7 +297,7 @@ impl Widget {
     /// The answer to a body that is too large to be handed to [`Widget::handle`].
     pub(crate) fn too_large(&self, origin: Option<&str>) -> WidgetAnswer {
         let answer = Refusal::TooLarge.answer().with("vary", "Origin");
-        match origin.filter(|origin| self.0.origins.allows(origin)) {
+        match origin.filter(|origin| self.settings().origins.allows(origin)) {
             Some(origin) => answer.with("access-control-allow-origin", origin),
             None => answer,
         }
@@ -326,7 +339,7 @@ impl Widget {
 
     /// Whether somebody may, with a line for the audit.
     async fn decide(&self, key: &str, attempt: &Attempt) -> Result<(), Refusal> {
-        let authorizer = self.0.authorizer.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let authorizer = self.authorizer();
         let by = authorizer.as_ref().map_or("nobody", |authorizer| authorizer.name());
         let audit = |decision: &'static str| {
             self.0.metrics.widget.decided(decision);

@@ -126,7 +126,13 @@ pub(crate) struct FileAuthorizer {
     path: PathBuf,
     /// What a login that is not there is compared with, so that it takes as long.
     nobody: String,
+    /// Whether a password fits a hash; it is what an attempt costs.
+    fits: fn(&[u8], &PasswordHash) -> bool,
     at_once: Semaphore,
+}
+
+fn fits(password: &[u8], hash: &PasswordHash) -> bool {
+    Argon2::default().verify_password(password, hash).is_ok()
 }
 
 impl FileAuthorizer {
@@ -137,7 +143,7 @@ impl FileAuthorizer {
         }
         Users::read(path)?;
         let nobody = hash(&super::seal::new_key());
-        Ok(Self { path: path.to_owned(), nobody, at_once: Semaphore::new(AT_ONCE) })
+        Ok(Self { path: path.to_owned(), nobody, fits, at_once: Semaphore::new(AT_ONCE) })
     }
 }
 
@@ -145,14 +151,15 @@ impl FileAuthorizer {
 impl Authorizer for FileAuthorizer {
     async fn authorize(&self, attempt: &Attempt) -> Result<bool> {
         let _turn = self.at_once.acquire().await.expect("it is never closed");
-        let (path, nobody) = (self.path.clone(), self.nobody.clone());
+        let (path, nobody, fits) = (self.path.clone(), self.nobody.clone(), self.fits);
         let (login, password) = (attempt.login.clone(), attempt.password.clone());
         let decided = tokio::task::spawn_blocking(move || {
             let users = Users::read(&path)?;
             let (hash, known) = users.0.get(&login).map_or((&nobody, false), |hash| (hash, true));
             let hash = PasswordHash::new(hash).map_err(|_| invalid("a hash cannot be read".into()))?;
-            let fits = Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).is_ok();
-            Ok(fits & known)
+            // First, whoever it is.
+            let fits = fits(password.expose_secret().as_bytes(), &hash);
+            Ok(fits && known)
         });
         decided.await.map_err(|_| Error::new(ErrorKind::Closed, "the runtime stops"))?
     }
@@ -165,6 +172,8 @@ impl Authorizer for FileAuthorizer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amochats::AccountId;
+    use std::sync::Mutex;
 
     #[test]
     fn a_broken_file_is_named_by_line_and_not_quoted() {
@@ -194,5 +203,40 @@ mod tests {
             assert_eq!(users.set("a", &password.into()).expect_err(password).field(), Some("password"));
         }
         assert_eq!(users.logins().count(), 0);
+    }
+
+    static VERIFIED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    /// The parameters are what a verification costs.
+    fn counted(_password: &[u8], hash: &PasswordHash) -> bool {
+        VERIFIED.lock().expect("no test fails with it").push(format!("{} {}", hash.algorithm, hash.params));
+        true
+    }
+
+    #[tokio::test]
+    async fn an_unknown_login_costs_as_much_as_a_known_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("users");
+        let mut users = Users::default();
+        users.set("known", &SecretString::from("a good password")).expect("a login");
+        users.write(&path).expect("written");
+        let authorizer = FileAuthorizer { fits: counted, ..FileAuthorizer::new(&path).expect("a file") };
+        for (login, may) in [("known", true), ("unknown", false)] {
+            let attempt = Attempt {
+                login: login.into(),
+                password: "a password".into(),
+                client_id: "integration".into(),
+                crm_account_id: 1,
+                crm_user_id: 2,
+                origin: "https://demo.amocrm.ru".into(),
+                account_id: AccountId::new("account"),
+                peer: [192, 0, 2, 1].into(),
+            };
+            // The hash that stands in for a missing one fits nobody, even where it does.
+            assert_eq!(authorizer.authorize(&attempt).await.expect("decided"), may, "{login}");
+        }
+        let verified = VERIFIED.lock().expect("no test fails with it");
+        assert_eq!(verified.len(), 2, "one verification each");
+        assert_eq!(verified[0], verified[1], "of the same cost");
     }
 }

@@ -7,7 +7,7 @@ mod peer;
 mod support;
 
 use amochats::{Error, ErrorKind};
-use amochats_runtime::clock::ManualClock;
+use amochats_runtime::clock::{Clock, ManualClock};
 use amochats_runtime::store::{SqliteStore, Store};
 use amochats_runtime::widget::{Attempt, Authorizer, new_key};
 use amochats_runtime::{Config, Runtime};
@@ -123,6 +123,21 @@ impl World {
         assert_eq!(self.page_of(account).redirect(&code).await.status, 200);
         let answer = self.connect(account).await;
         assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Waits until a check of the account has ended at this time of the clock.
+    async fn checked(&self, account: Account) {
+        let scope = format!("{CHANNEL}_{}", account.1).into();
+        let now = self.clock.now().duration_since(UNIX_EPOCH).expect("later").as_millis();
+        let now = i64::try_from(now).ok();
+        let checked_at =
+            || self.runtime().channels().accounts().get(&scope).and_then(|known| known.checked_at);
+        let looking = async {
+            while checked_at() != now {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("check", looking).await;
     }
 
     fn account_state(&self, account: Account) -> Option<&'static str> {
@@ -503,6 +518,64 @@ async fn a_lost_disable_hook_is_noticed() {
     assert_eq!(refusal(&world.page().connect().await).1, "NOT_INSTALLED");
     assert!(!world.peer.is_connected(DEMO));
     world.link(DEMO).await;
+}
+
+/// The default of `accounts.check_interval_s`.
+const CHECKED_EVERY: Duration = Duration::from_hours(6);
+
+#[tokio::test]
+async fn a_linked_account_is_checked_again() {
+    let world = World::new().await;
+    world.link(DEMO).await;
+    world.link(OTHER).await;
+    let scope = format!("{CHANNEL}_{}", DEMO.1).into();
+    let account = || world.runtime().channels().accounts().get(&scope).expect("known");
+    let problem = async |expected: Option<&str>| {
+        let looking = async {
+            while account().problem.as_deref() != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("check", looking).await;
+    };
+    world.clock.advance(CHECKED_EVERY);
+    world.checked(DEMO).await;
+    world.checked(OTHER).await;
+    assert_eq!(world.peer.count("POST /v2/"), 4, "each was linked and checked");
+
+    // What goes wrong is noted, and tried again soon.
+    world.peer.fail("/api/v4/account", 503);
+    world.clock.advance(CHECKED_EVERY);
+    problem(Some("UNAVAILABLE")).await;
+    assert_eq!(account().state.name(), "connected", "nobody has said that it is not");
+    world.peer.work_again();
+    world.clock.advance(Duration::from_mins(1));
+    problem(None).await;
+
+    // An account that has switched the integration off is not connected again.
+    world.peer.revoke(DEMO);
+    world.clock.advance(CHECKED_EVERY);
+    let off = async {
+        while world.account_state(DEMO) != Some("disabled") {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end", off).await;
+    assert_eq!(world.account_state(OTHER), Some("connected"));
+}
+
+#[tokio::test]
+async fn who_was_disconnected_is_left_alone() {
+    let world = World::new().await;
+    world.link(DEMO).await;
+    world.link(OTHER).await;
+    assert_eq!(world.page().disconnect().await.status, 200);
+    // The second round begins when the first one has ended for both.
+    for _ in 0..2 {
+        world.clock.advance(CHECKED_EVERY);
+        world.checked(OTHER).await;
+    }
+    assert!(world.peer.is_connected(OTHER) && !world.peer.is_connected(DEMO));
 }
 
 #[tokio::test]

@@ -38,6 +38,12 @@ pub(super) async fn examine(config: &ServerConfig, report: &mut Report) -> Resul
             format!("{} is damaged: go on with a backup of it ({first})", path.display()),
         ),
     })?;
+    for account in &accounts {
+        if let Some(problem) = &account.problem {
+            let said = format!("{} could not be connected the last time: {problem}", account.scope_id);
+            report.add(&Finding::warning("account", said))?;
+        }
+    }
     let connected = accounts.into_iter().filter(|account| account.state == AccountState::Connected);
     Ok(connected.map(|account| account.scope_id).collect())
 }
