@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
 const CALLS: u32 = 20_000;
 /// Ten minutes of a thousand a second; `AMOCHATS_SOAK` is another number.
 const SOAKED: &str = "600000";
@@ -25,7 +27,7 @@ pub(crate) fn soaked() {
 }
 
 /// Says what keeps it from measuring, such as a missing compiler, and lets the other parts go on.
-fn measure(part: fn(&Path, &Path) -> Result<(), Box<dyn Error>>) {
+fn measure(part: fn(&Path, &Path) -> Outcome<()>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let done = build(folder.path()).and_then(|program| part(&program, folder.path()));
     if let Err(error) = done {
@@ -34,7 +36,7 @@ fn measure(part: fn(&Path, &Path) -> Result<(), Box<dyn Error>>) {
 }
 
 /// The program in C, with the library as optimised as this one.
-fn build(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
+fn build(folder: &Path) -> Outcome<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -64,7 +66,7 @@ fn build(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     Ok(program)
 }
 
-fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
+fn output(command: &mut Command) -> Outcome<String> {
     let output = command.output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().into());
@@ -72,7 +74,7 @@ fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn calls(program: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
+fn calls(program: &Path, folder: &Path) -> Outcome<()> {
     let secrets = [ChannelSecret::new(SECRET)?];
     let hook = Hook::new(&secrets[0], 1);
     let body = folder.join("body");
@@ -104,7 +106,7 @@ fn calls(program: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn soak(program: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
+fn soak(program: &Path, folder: &Path) -> Outcome<()> {
     let config = folder.join("amochats.toml");
     fs::write(
         &config,

@@ -471,6 +471,8 @@ fn connect(path: &Path) -> Result<Connection> {
         connection.pragma_update(None, "cache_size", -8000)?;
         // A log that a long reader made grow is cut when it is done.
         connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
+        // What a page no longer holds is overwritten with it, or a split would leave copies that no purge finds.
+        connection.pragma_update(None, "secure_delete", "FAST")?;
         // That an event has a scope is seen to by the code; to look it up again for each one is not free.
         connection.pragma_update(None, "foreign_keys", false)?;
         let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;

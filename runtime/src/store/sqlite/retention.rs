@@ -191,7 +191,7 @@ impl Transaction<'_> {
             self.tx.prepare_cached("DELETE FROM delivery WHERE seq = ?1")?.execute([seq])?;
             self.tx.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
         }
-        self.tx.pragma_update(None, "secure_delete", false)?;
+        self.tx.pragma_update(None, "secure_delete", "FAST")?;
         self.tx.prepare_cached("UPDATE store SET last_seq = ?1")?.execute([self.cache.last_seq])?;
         Ok(Ok((purged, looked_at.last().map(|(seq, _)| seq + 1))))
     }
