@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 /// Cancels one call. Made by a call that does not wait, freed by the caller with
 /// amochats_token_free(), before or after the callback. Any thread may use it.
@@ -74,6 +76,9 @@ pub(crate) struct Engine {
     tasks: TaskTracker,
     /// Where completions go in place of a thread of the library.
     mailbox: Mutex<Option<Weak<dyn Mailbox>>>,
+    /// With one subscriber alone in the process, `tracing` takes a place in the code that is first reached
+    /// on a thread without one, such as the caller's, for one that nobody hears, for good.
+    _another: Dispatch,
 }
 
 impl Engine {
@@ -101,6 +106,7 @@ impl Engine {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             mailbox: Mutex::new(None),
+            _another: Dispatch::new(NoSubscriber::new()),
         }))
     }
 

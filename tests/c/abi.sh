@@ -26,7 +26,7 @@ g++ -E -P -x c++ "$header" | tr '\n' ' ' | sed 's/\([;{}]\)/\1\n/g' |
   sed -E '/typedef/! s/(amochats_[a-z0-9_]+ *\(.*\)) *;$/\1 { __builtin_trap(); }/' >"$temp/library.cpp"
 # Some enums are arguments as numbers alone; here are all by their names.
 grep -oE '^enum amochats_[a-z_]+' "$header" | paste -sd, | sed 's/.*/void all_enums(&) {}/' >>"$temp/library.cpp"
-g++ -std=c++17 -x c++ -w -g -fPIC -shared \
+g++ -std=c++17 -x c++ -w -g "-fdebug-prefix-map=$temp=." -fPIC -shared \
   "-Wl,-soname,libamochats.so.$major" "$temp/library.cpp" -o "$temp/libamochats.so"
 g++ -E -P -x c++ "$header" | grep -oE '\bamochats_[a-z0-9_]+\(' | tr -d '(' | sort -u |
   diff - <(nm -D --defined-only "$temp/libamochats.so" | awk '$3 ~ /^amochats_/ { print $3 }' | sort -u)

@@ -66,6 +66,11 @@ suite() {
     echo "not ok $1: ended with exit code $status"
     nots=$((nots + 1))
   fi
+  # Whatever the library or a server beside it logged is in there.
+  if ! python3 tests/planted.py "$1" <"$temp/log"; then
+    echo "not ok $1: says what is private"
+    nots=$((nots + 1))
+  fi
   passed=$((passed + oks))
   failed=$((failed + nots))
 }

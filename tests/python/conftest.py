@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 import os
 import sys
 from collections import Counter
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
-# For sandbox.py, also in the processes that tests start.
-sys.path.insert(0, str(Path(__file__).parent))
+# For sandbox.py, also in the processes that tests start, and for planted.py.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+from planted import leaks  # noqa: E402
 from sandbox import Sandbox  # noqa: E402
 
 
@@ -43,6 +45,28 @@ class Blocking:
     def end(self) -> None:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
+
+
+class Overheard(logging.Handler):
+    """Hears what the module logs, and notes what it must not say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaks: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.partition(".")[0] == "amochats":
+            self.leaks += leaks(record.name, record.getMessage())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_private_is_logged() -> Iterator[None]:
+    """In no test at all: no secret, no signature, no text, phone or address that was planted."""
+    overheard = Overheard()
+    logging.getLogger().addHandler(overheard)
+    yield
+    logging.getLogger().removeHandler(overheard)
+    assert not overheard.leaks
 
 
 @pytest.fixture
