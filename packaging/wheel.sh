@@ -16,7 +16,7 @@ fi
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 manifest=(--manifest-path "$root/python/Cargo.toml" --out "$out")
-profile=dist
+profile=wheel
 case " $* " in
 *" --no-default-features "*) profile=small ;;
 # There is one source distribution, from which all of them are built.

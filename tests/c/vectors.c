@@ -327,7 +327,12 @@ static void parse_history(const json_t *input, const json_t *expected) {
     amochats_buffer_free(page);
 }
 
+/* The library without the channel has no part of the CRM. */
+#ifdef VECTORS_WITHOUT_CRM
+#define CRM_OPERATIONS {NULL, NULL, 0}
+#else
 #include "vectors_crm.h"
+#endif
 
 static struct {
     const char *name;
@@ -354,7 +359,7 @@ static void run_case(const char *path) {
     for (size_t i = 0; i <= COUNT(operations); i++) {
         if (i == COUNT(operations)) {
             check_fail("the operation is unknown");
-        } else if (operation != NULL && strcmp(operation, operations[i].name) == 0) {
+        } else if (operation != NULL && operations[i].run != NULL && strcmp(operation, operations[i].name) == 0) {
             operations[i].count++;
             operations[i].run(input, expected);
             break;
@@ -372,7 +377,7 @@ int main(int argc, char **argv) {
         check_end();
     }
     check_begin("every operation has a case");
-    for (size_t i = 0; i < COUNT(operations); i++) {
+    for (size_t i = 0; i < COUNT(operations) && operations[i].run != NULL; i++) {
         printf("%s: %d cases\n", operations[i].name, operations[i].count);
         if (operations[i].count == 0) check_fail("%s has none", operations[i].name);
     }
