@@ -130,7 +130,7 @@ export function ChatList() {
     <section class="list" aria-labelledby="chats-title">
       <header class="pane-head">
         <h2 id="chats-title">Chats ${loaded && total > 0 && html`<span class="total">${number(total)}</span>`}</h2>
-        ${server?.personality !== "gen1" && html`<${IconButton} icon="compose" label="Write first" onClick=${() => openDialog("write-first")} />`}
+        ${server && server.personality !== "gen1" && html`<${IconButton} icon="compose" label="Write first" onClick=${() => openDialog("write-first")} />`}
       </header>
       <div class="list-tools">
         <label class="search">
