@@ -80,6 +80,12 @@ impl ServerConfig {
                 config::overlay(&mut table, &sections, key, &value)?;
             }
         }
+        // The runtime knows its own alone, and would name only those.
+        sections.push("channel");
+        if let Some(unknown) = table.keys().find(|key| !sections.contains(&key.as_str())) {
+            let rule = format!("there is no section [{unknown}]; there are {}", sections.join(", "));
+            return Err(Error::new(ErrorKind::ConfigInvalid, rule).with_field(unknown));
+        }
         let grpc: GrpcConfig = match table.remove("grpc") {
             None => GrpcConfig::default(),
             Some(section) => config::section("grpc", section)?,

@@ -87,6 +87,7 @@ fn the_configuration_is_refused_in_plain_words() {
         ("inbox.max_attempts = 1.5", "inbox.max_attempts: must be a whole number, 0 or more"),
         ("inbox.keep_typing = 1", "inbox.keep_typing: must be true or false"),
         ("inbox = 1", "inbox: must be a section"),
+        ("[grcp]", "there is no section [grcp]; there are listener, "),
         ("store.path = []", "store.path: must be text in quotes"),
         ("listener.address = 8080", "listener.address: must be an address with a port"),
         ("listener.address = \"localhost\"", "listener.address: must be an address with a port"),
