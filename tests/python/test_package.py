@@ -31,8 +31,8 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
     return subprocess.run([sys.executable, "-I", *command], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
-def with_path(folder: Path) -> dict[str, str]:
-    return {**os.environ, "MYPYPATH": str(folder)}
+def with_path(*folders: Path) -> dict[str, str]:
+    return {**os.environ, "MYPYPATH": os.pathsep.join(map(str, folders))}
 
 
 def test_the_installed_package_is_tested() -> None:
@@ -208,7 +208,7 @@ def test_types_hold_for_the_package_its_tests_and_a_users_program() -> None:
     others = [here / name for name in ("conftest.py", "sandbox.py", "typed_program.py", "typed_channel.py")]
     examples = (ROOT / "python/examples").glob("*.py")
     programs = [*here.glob("test_*.py"), *others, *examples]
-    done = run("-m", "mypy", "--strict", "--python-version", "3.10", *programs, env=with_path(here))
+    done = run("-m", "mypy", "--strict", "--python-version", "3.10", *programs, env=with_path(here, here.parent))
     assert done.returncode == 0, done.stdout
     done = run(here / "typed_program.py")
     assert (done.returncode, done.stdout) == (0, "c-9: hi\n"), done.stderr
