@@ -240,7 +240,15 @@ def end_group(group: int) -> None:
         pass
 
 
+def restore_signals() -> None:
+    """Undoes what nohup and a shell's `&` ignore: every child would inherit it, and no test could press Ctrl+C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def main() -> int:
+    restore_signals()
     every = suites()
     names = sys.argv[1:] or [suite.name for suite in every]
     if unknown := set(names) - {suite.name for suite in every}:
