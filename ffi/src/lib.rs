@@ -14,23 +14,25 @@
 //!   through `completion.rs`, `consumer.rs`, `log.rs`, `widget.rs` and `crm/client.rs` alone.
 //!
 //! # Size
-//! Without `runtime` the library is 547 KB stripped (x86-64, the profile `small`). An empty one that
-//! catches a panic is 266 KB: std prints a backtrace when anything panics, and its readers of debug
-//! information come along, which only a std built anew could leave out. Code and constants by owner:
+//! Without `runtime` the library is 324 KB stripped (x86-64, the profile `small`). Code and constants by
+//! owner:
 //!
 //! | | KB |
 //! |---|---|
-//! | std: reading debug information for backtraces | 172 |
-//! | the rest of std | 55 |
-//! | `amochats` and this crate | 133 |
-//! | JSON: `serde_json`, its maps, exact floating point | 39 |
+//! | `amochats` and this crate | 132 |
+//! | std | 50 |
+//! | JSON: `serde_json`, its maps, exact floating point | 33 |
 //! | SHA-1, MD5, HMAC | 7 |
 //!
-//! Beside them are 70 KB of tables for unwinding, which keep a panic from crossing, and 22 KB that the
-//! dynamic linker reads. What counts most is one reader for all types (`strict.rs` in the core), not one
-//! of serde's for each.
+//! Beside them are 55 KB of tables for unwinding, which keep a panic from crossing, 27 KB of constants, and
+//! 20 KB that the dynamic linker reads. What counts most is one reader for all types (`strict.rs` in the
+//! core), not one of serde's for each, and no reader of backtraces (`backtrace.rs`), which were 222 KB more.
 #![expect(non_camel_case_types, reason = "types are named as C knows them")]
 #![expect(clippy::doc_markdown, reason = "backticks would get into the header")]
+
+// Not where the unwinder is asked for, nor in tests, whose failures shall have a backtrace.
+#[cfg(all(target_os = "linux", not(feature = "runtime"), not(test), not(debug_assertions)))]
+mod backtrace;
 
 mod boundary;
 
