@@ -31,10 +31,11 @@ bench: ## Ratios against a baseline of the same run; a backlog of 1,000,000 even
 	$(CARGO) bench --locked --package amochats-sandbox
 	tests/benches/python/run.sh
 
-torture: ## Hundreds of kills and power cuts under load; make torture KILLS=500 CUTS=50 SEED=1 repeats one
+torture: ## Hundreds of kills and power cuts under load, the C library under Valgrind; KILLS=500 CUTS=50 SEED=1 repeats one
 	$(CARGO) build --locked --package amochats-server
 	AMOCHATS_KILLS=$(KILLS) AMOCHATS_CUTS=$(CUTS) $(if $(SEED),AMOCHATS_SEED=$(SEED)) \
 		$(CARGO) test --locked --package amochats-tests --test crash --test powercut -- --nocapture --test-threads=1
+	tests/c/memcheck.sh
 
 fuzz: ## Fuzz targets, a minute each: make fuzz FUZZ_SECONDS=600
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
