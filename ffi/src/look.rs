@@ -101,8 +101,10 @@ pub extern "C" fn amochats_inbox_list_summaries(
 }
 
 /// Writes an event that is kept, and where it is in each subscription: {"summary", "event", "deliveries":
-/// [{"subscription", "state", "attempts", "again", "place", "until_msec"}]}. The summary is as of
-/// amochats_inbox_list_summaries(), the event as amochats_event_json() shows it.
+/// [{"subscription", "state", "attempts", "again", "place", "handed_out_at_msec", "settled_at_msec", "until_msec"}]}.
+/// The summary is as of amochats_inbox_list_summaries(), the event as amochats_event_json() shows it. What is not
+/// known is left out: the first time is that of the last handing out, the second that of the acknowledgement, or of
+/// giving it up.
 ///
 /// AMOCHATS_RESULT_NOT_FOUND where there is none of this id, or not any more.
 #[unsafe(no_mangle)]

@@ -35,7 +35,7 @@ const BATCH: Batch = Batch { events: 100, bytes: 2 << 20 };
 const LIVE: usize = 256;
 
 /// How the names of temporary subscriptions begin; no other name can.
-const TEMPORARY: char = '~';
+pub(crate) const TEMPORARY: char = '~';
 
 /// How deliveries are repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -320,7 +320,7 @@ impl Inbox {
         }
         let wakes: Vec<_> = wake.iter().map(|token| (*token, Settlement::Wake)).collect();
         if !wakes.is_empty() {
-            match self.0.store.settle(wakes).await {
+            match self.0.store.settle(wakes, self.0.clock.now_msec()).await {
                 Ok(_) => {}
                 // The store is out of order: try again, or these events would wait for a restart.
                 Err(_) => {
@@ -620,7 +620,7 @@ impl Inbox {
                 delay => (Settlement::Delay, delay),
             },
         };
-        let settled = self.0.store.settle(vec![(token, settlement)]).await?;
+        let settled = self.0.store.settle(vec![(token, settlement)], self.0.clock.now_msec()).await?;
         self.forget(token);
         if settled != [Settled::Done] {
             return Err(lease_lost());
@@ -654,7 +654,8 @@ impl Inbox {
         lease: Duration,
         to: Arc<ConsumerState>,
     ) -> Result<()> {
-        let leased = self.0.store.lease(subscription, batch.events, batch.bytes).await?;
+        let leased =
+            self.0.store.lease(subscription, batch.events, batch.bytes, self.0.clock.now_msec()).await?;
         if leased.is_empty() {
             return Ok(());
         }
@@ -697,7 +698,7 @@ impl Inbox {
         if end == End::Closed {
             let returned = tokens.iter().map(|token| (*token, Settlement::Return)).collect();
             // If the store fails, the lease's own end hands it out again.
-            if self.0.store.settle(returned).await.is_ok() {
+            if self.0.store.settle(returned, self.0.clock.now_msec()).await.is_ok() {
                 for token in tokens {
                     self.forget(token);
                 }

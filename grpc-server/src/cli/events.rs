@@ -187,8 +187,15 @@ fn delivery(delivery: &v1::EventDelivery) -> Value {
         "subscription": delivery.subscription, "state": state, "attempts": delivery.attempts,
         "again": delivery.again,
     });
-    if let Some(until) = msec(delivery.until.as_ref()) {
-        json["until_msec"] = until.into();
+    let times = [
+        ("handed_out_at_msec", &delivery.handed_out_at),
+        ("settled_at_msec", &delivery.settled_at),
+        ("until_msec", &delivery.until),
+    ];
+    for (name, time) in times {
+        if let Some(time) = msec(time.as_ref()) {
+            json[name] = time.into();
+        }
     }
     json
 }

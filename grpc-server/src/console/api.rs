@@ -332,6 +332,8 @@ async fn life(_: Reader, State(console): State<Console>, Path(event_id): Path<St
                 "state": delivery.state.name(),
                 "attempts": delivery.attempts,
                 "again": delivery.again,
+                "handed_out_at": delivery.handed_out_at,
+                "settled_at": delivery.settled_at,
                 "until": delivery.until,
             })
         })

@@ -150,6 +150,8 @@ fn delivery(delivery: EventDelivery) -> v1::EventDelivery {
         attempts: delivery.attempts,
         again: delivery.again,
         until: delivery.until.map(timestamp),
+        handed_out_at: delivery.handed_out_at.map(timestamp),
+        settled_at: delivery.settled_at.map(timestamp),
     }
 }
 

@@ -152,11 +152,15 @@ pub(super) fn deliveries(connection: &Connection, event_id: &str) -> rusqlite::R
     let mut subscriptions = connection
         .prepare("SELECT id, name, filter FROM subscription WHERE name IS NOT NULL ORDER BY name")?;
     let mut opened = connection.prepare(
-        "SELECT place, state, attempt, epoch, mark FROM delivery WHERE seq = ?1 AND subscription = ?2 ORDER BY place",
+        "SELECT state, attempt, mark, handed_out_at, settled_at, place, epoch FROM delivery \
+         WHERE seq = ?1 AND subscription = ?2 ORDER BY place",
     )?;
     let mut ahead = connection.prepare(
         "SELECT mark FROM feed WHERE subscription = ?2 AND ?1 BETWEEN next AND coalesce(until, ?1) \
          AND (scope IS NULL OR scope = ?3) ORDER BY part",
+    )?;
+    let mut settled = connection.prepare(
+        "SELECT 5, attempt, mark, handed_out_at, settled_at FROM settled WHERE seq = ?1 AND subscription = ?2",
     )?;
     let mut all = Vec::new();
     let mut rows = subscriptions.query([])?;
@@ -170,11 +174,18 @@ pub(super) fn deliveries(connection: &Connection, event_id: &str) -> rusqlite::R
             attempts,
             again: mark.is_some(),
             token,
+            handed_out_at: None,
+            settled_at: None,
             until: None,
         };
+        let noted = |row: &Row<'_>, token| -> rusqlite::Result<_> {
+            let (handed_out_at, settled_at) = (row.get(3)?, row.get(4)?);
+            let delivery = of(state(row.get(0)?), row.get(1)?, row.get(2)?, token);
+            Ok(EventDelivery { handed_out_at, settled_at, ..delivery })
+        };
         let open = opened.query_map([seq, id], |row| {
-            let token = Token { subscription: SubscriptionId(id), place: row.get(0)?, epoch: row.get(3)? };
-            Ok(of(state(row.get(1)?), row.get(2)?, row.get(4)?, Some(token)))
+            let token = Token { subscription: SubscriptionId(id), place: row.get(5)?, epoch: row.get(6)? };
+            noted(row, Some(token))
         })?;
         for delivery in open {
             all.push(delivery?);
@@ -189,7 +200,8 @@ pub(super) fn deliveries(connection: &Connection, event_id: &str) -> rusqlite::R
             all.push(of(DeliveryState::Waiting, 0, mark?, None));
         }
         if all.len() == before {
-            all.push(of(DeliveryState::Settled, 0, None, None));
+            let known = settled.query_row([seq, id], |row| noted(row, None)).optional()?;
+            all.push(known.unwrap_or_else(|| of(DeliveryState::Settled, 0, None, None)));
         }
     }
     Ok(all)
@@ -225,13 +237,14 @@ pub(super) fn dead(
         .map(Ok)
 }
 
-/// The schema names the numbers, too.
+/// The schema names the numbers, too, but for the last one.
 fn state(number: i64) -> DeliveryState {
     match number {
         0 => DeliveryState::Waiting,
         1 => DeliveryState::Ready,
         2 => DeliveryState::Leased,
         3 => DeliveryState::Delayed,
-        _ => DeliveryState::Dead,
+        4 => DeliveryState::Dead,
+        _ => DeliveryState::Settled,
     }
 }
