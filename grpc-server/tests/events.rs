@@ -72,6 +72,8 @@ async fn events_are_listed_by_page_in_both_directions_without_their_bodies() {
             &["1", "4"],
         ),
         (v1::ListEventsRequest { until: Some(before.into()), ..all() }, &[]),
+        (v1::ListEventsRequest { message_ref_id: Some("4".into()), ..all() }, &["4"]),
+        (v1::ListEventsRequest { message_ref_id: Some("6".into()), ..all() }, &[]),
     ] {
         assert_eq!(messages(&desk.list(request.clone()).await.events), expected, "{request:?}");
     }

@@ -593,6 +593,20 @@ async fn summaries_are_listed_both_ways_and_filtered(store: &dyn Store) {
     assert_eq!(messages(&summaries(store, times.clone()).await), ["m1", "m2"]);
     let backwards = SummaryQuery { newest_first: true, ..times };
     assert_eq!(messages(&summaries(store, backwards).await), ["m2", "m1"]);
+    let of = |message: &str| SummaryQuery { message_ref_id: Some(message.into()), ..all() };
+    for (query, expected) in [
+        (of("m3"), &["m3"][..]),
+        (of("none"), &[]),
+        (SummaryQuery { until: Some(1002), ..of("m3") }, &[]),
+        (SummaryQuery { after: Some(found[0].event_id.clone()), ..of("m3") }, &["m3"]),
+        (SummaryQuery { after: Some(found[3].event_id.clone()), ..of("m3") }, &[]),
+        (SummaryQuery { newest_first: true, limit: 1, ..of("m3") }, &["m3"]),
+    ] {
+        let listed = store.summaries(query).await.expect("listed");
+        let names: Vec<_> =
+            listed.iter().filter_map(|one| Some(one.message_ref_id.as_ref()?.as_str())).collect();
+        assert_eq!(names, expected);
+    }
     let future = SummaryQuery { since: Some(5000), ..all() };
     assert!(summaries(store, future).await.is_empty());
 

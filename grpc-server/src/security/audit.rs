@@ -307,11 +307,12 @@ mod tests {
             [&[0][..], &length.to_be_bytes(), &bytes].concat()
         };
         let sent = [framed(1), framed(2), framed(3)].concat();
+        let reader = Reader::new();
         for size in 1..=sent.len() {
             let heard = std::cell::RefCell::new(Vec::new());
             let ids = |framed: &Bytes| {
                 let path = "/amochats.v1.WidgetService/StreamDecisions";
-                heard.borrow_mut().push(Reader::new().ids(path, framed));
+                heard.borrow_mut().push(reader.ids(path, framed));
             };
             let mut stream = Overheard::new(Body::empty(), 1024, ids);
             sent.chunks(size).for_each(|part| stream.hear(part));

@@ -13,6 +13,9 @@ pub struct SummaryQuery {
     pub newest_first: bool,
     /// Those that fit. Other than for a subscription, no kinds are all kinds, `outbox` included.
     pub filter: Filter,
+    /// Those of this message, by amoCRM's id: itself, reactions to it, calls about it. Found without
+    /// looking at all the others.
+    pub message_ref_id: Option<MessageRefId>,
     /// Received at or after this time, in Unix milliseconds.
     pub since: Option<i64>,
     /// Received before this time, in Unix milliseconds.

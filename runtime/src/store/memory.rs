@@ -532,6 +532,7 @@ impl Store for MemoryStore {
             after.is_none_or(|after| if query.newest_first { **seq < after } else { **seq > after })
                 && query.since.is_none_or(|since| received >= since)
                 && query.until.is_none_or(|until| received < until)
+                && query.message_ref_id.as_ref().is_none_or(|id| kept.message_ref_id.as_ref() == Some(id))
                 && query.filter.fits(&kept.facts)
         };
         let found = state.events.iter().filter(wanted).map(|(_, kept)| kept.summary());

@@ -1,4 +1,4 @@
--- The inbox of amochats, version 4: when events were handed out and settled.
+-- The inbox of amochats, version 4: when events were handed out and settled, and which are of a message.
 
 ALTER TABLE delivery ADD COLUMN handed_out_at INTEGER; -- the last time
 ALTER TABLE delivery ADD COLUMN settled_at INTEGER;    -- of a dead one: when it was given up
@@ -14,6 +14,9 @@ CREATE TABLE settled (
     settled_at    INTEGER,                 -- acknowledged, or given up and then dropped
     PRIMARY KEY (seq, subscription)
 ) STRICT, WITHOUT ROWID;
+
+-- Messages are found by `dedup`, so that to keep one goes on changing no index.
+CREATE INDEX event_by_message ON event (message_ref_id) WHERE dedup_key IS NULL AND message_ref_id IS NOT NULL;
 
 -- What was dealt with, by whom, and when? The newest first.
 CREATE VIEW settlements AS
