@@ -385,3 +385,39 @@ macro_rules! deserialize {
     )*};
 }
 pub(crate) use deserialize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_stands_twice_is_refused_with_its_path() {
+        for (json, path) in [
+            (r#"{"a":1,"a":1}"#, "a"),
+            (r#"{"b":{"c":[{},{"d":null,"e":2,"d":3}]}}"#, "b.c[1].d"),
+            (r#"{"first":{"x":1,"x":2},"second":1,"second":2}"#, "first.x"),
+            (r#"{"a":1,"\u0061":2}"#, "a"),
+            (r#"[[{"a":1,"a":2}]]"#, "[0][0].a"),
+        ] {
+            let error = parse(json.as_bytes()).expect_err(json);
+            assert_eq!((error.field(), error.kind()), (Some(path), ErrorKind::InvalidArgument), "{json}");
+            assert!(error.message().contains("stands twice"), "{error}");
+        }
+    }
+
+    #[test]
+    fn any_other_json_is_read_as_it_stands() {
+        for json in [
+            r#"{"z":{"a":1},"a":{"a":[null,true,-1,18446744073709551615,1.5,"\n",{}]}}"#,
+            "[]",
+            "null",
+            r#""text""#,
+        ] {
+            let expected: Value = serde_json::from_str(json).expect(json);
+            let read = parse(json.as_bytes()).expect(json);
+            assert_eq!((&read, read.to_string()), (&expected, expected.to_string()), "{json}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(parse(deep.as_bytes()).is_err(), "no stack is deep enough");
+    }
+}
