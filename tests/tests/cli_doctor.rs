@@ -177,7 +177,7 @@ async fn a_wrong_clock_is_found_by_the_services_own() {
     let ended = doctor(&with_api(&home, &near, false), &[]);
     let all = found(&ended);
     let failed: Vec<_> =
-        all.iter().filter(|(_, verdict, _)| verdict == "failed").map(|(check, ..)| check).collect();
+        all.iter().filter(|(_, verdict, _)| verdict == "failed").map(|(check, ..)| check.as_str()).collect();
     assert_eq!((verdict(&all, "clock").0, failed), ("warning", vec!["secret"]));
     let gone = doctor(&with_api(&home, "http://127.0.0.1:9", false), &[]);
     assert_eq!((verdict(&found(&gone), "api").0, gone.code), ("failed", 1));

@@ -54,7 +54,8 @@ Examples:
   amochats token certificate --file tokens --name audit --permissions read DNS=audit.example.com")]
 pub(super) struct Certificate {
     /// What stands in the certificate: CN=… of its subject, or DNS=…, URI=…, EMAIL=… of its alternative names
-    certificate: String,
+    #[arg(value_name = "CERTIFICATE")]
+    subject: String,
     /// The file of tokens; made where there is none
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
@@ -77,7 +78,7 @@ impl Token {
                 io::print(&token)?;
             }
             Self::Certificate(new) => {
-                add_certificate(&new.file, &new.name, &new.permissions, &new.certificate, end(new.days)?)?;
+                add_certificate(&new.file, &new.name, &new.permissions, &new.subject, end(new.days)?)?;
             }
         }
         Ok(Exit::Ok)

@@ -132,18 +132,15 @@ fn parse_line(line: &str) -> std::result::Result<Line, String> {
         let all = Permission::ALL.map(Permission::name).join(", ");
         format!("names a permission that does not exist; there are {all}, joined by commas")
     })?;
-    let (key, rest) = match rest.strip_prefix("cert:") {
-        Some(rest) => {
-            let (name, rest) = match rest.strip_prefix('"') {
-                Some(quoted) => quoted.split_once('"').ok_or("has a name without its second quote")?,
-                None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
-            };
-            (Key::Certificate(certificate_name(name)?), rest)
-        }
-        None => {
-            let (hash, rest) = rest.split_once(char::is_whitespace).unwrap_or((&rest, ""));
-            (Key::Token(hash.strip_prefix("sha256:").and_then(from_hex).ok_or(form)?), rest)
-        }
+    let (key, rest) = if let Some(rest) = rest.strip_prefix("cert:") {
+        let (name, rest) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').ok_or("has a name without its second quote")?,
+            None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+        };
+        (Key::Certificate(certificate_name(name)?), rest)
+    } else {
+        let (hash, rest) = rest.split_once(char::is_whitespace).unwrap_or((&rest, ""));
+        (Key::Token(hash.strip_prefix("sha256:").and_then(from_hex).ok_or(form)?), rest)
     };
     let mut words = rest.split_whitespace();
     let until = match words.next() {

@@ -77,9 +77,9 @@ async fn secret(channel: &Channel, scopes: &[ScopeId]) -> Finding {
             }
         };
     };
-    let error = match channel.client().with_deadline(PATIENCE).history(scope, &History::of(NO_CHAT)).await {
-        Ok(_) => return Finding::ok("secret", format!("the service takes that of channel {id}")),
-        Err(error) => error,
+    let history = channel.client().with_deadline(PATIENCE).history(scope, &History::of(NO_CHAT)).await;
+    let Err(error) = history else {
+        return Finding::ok("secret", format!("the service takes that of channel {id}"));
     };
     if !matches!(error.kind(), ErrorKind::Forbidden | ErrorKind::NotFound) {
         return Finding::failed("secret", format!("{error}; channel {id}: try again later"));
