@@ -6,7 +6,9 @@
 //! has to be small.
 
 use crate::error::{Error, ErrorKind, Result};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// Why a value cannot be read, never quoting it. The path of the field at fault grows on the way out.
 #[derive(Debug)]
@@ -235,10 +237,68 @@ pub(crate) fn write(object: &dyn Wire) -> Value {
 
 /// Reads a request's JSON as a tree.
 pub(crate) fn parse(json: &[u8]) -> Result<Value> {
-    serde_json::from_slice(json).map_err(|error| {
+    let tree: Tree = serde_json::from_slice(json).map_err(|error| {
         // Only syntax errors arise here; they name positions, never contents.
         Error::new(ErrorKind::InvalidArgument, format!("the request is not JSON: {error}"))
-    })
+    })?;
+    tree.twice.map_or(Ok(tree.value), |problem| Err(problem.into_error()))
+}
+
+/// A tree that knows of a field that stands twice in its object: to take either would be to lose one.
+struct Tree {
+    value: Value,
+    twice: Option<Problem>,
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Grower)
+    }
+}
+
+struct Grower;
+
+macro_rules! leaves {
+    ($($visit:ident $type:ty)*) => {$(
+        fn $visit<E>(self, leaf: $type) -> Result<Tree, E> {
+            Ok(Tree { value: leaf.into(), twice: None })
+        }
+    )*};
+}
+
+impl<'de> Visitor<'de> for Grower {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    leaves! { visit_bool bool visit_i64 i64 visit_u64 u64 visit_f64 f64 visit_str &str visit_string String }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree { value: Value::Null, twice: None })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+        let (mut list, mut twice) = (Vec::new(), None);
+        while let Some(item) = items.next_element::<Tree>()? {
+            twice = twice.or(item.twice.map(|problem| problem.within(&format!("[{}]", list.len()))));
+            list.push(item.value);
+        }
+        Ok(Tree { value: list.into(), twice })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Tree, A::Error> {
+        let (mut map, mut twice) = (Map::new(), None);
+        while let Some((name, field)) = fields.next_entry::<String, Tree>()? {
+            twice = twice.or(field.twice.map(|problem| problem.within(&name)));
+            if map.contains_key(&name) {
+                twice = twice.or(Some(Problem::new("stands twice").within(&name)));
+            }
+            map.insert(name, field.value);
+        }
+        Ok(Tree { value: map.into(), twice })
+    }
 }
 
 /// Reads a request's JSON.
@@ -325,3 +385,39 @@ macro_rules! deserialize {
     )*};
 }
 pub(crate) use deserialize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_stands_twice_is_refused_with_its_path() {
+        for (json, path) in [
+            (r#"{"a":1,"a":1}"#, "a"),
+            (r#"{"b":{"c":[{},{"d":null,"e":2,"d":3}]}}"#, "b.c[1].d"),
+            (r#"{"first":{"x":1,"x":2},"second":1,"second":2}"#, "first.x"),
+            (r#"{"a":1,"\u0061":2}"#, "a"),
+            (r#"[[{"a":1,"a":2}]]"#, "[0][0].a"),
+        ] {
+            let error = parse(json.as_bytes()).expect_err(json);
+            assert_eq!((error.field(), error.kind()), (Some(path), ErrorKind::InvalidArgument), "{json}");
+            assert!(error.message().contains("stands twice"), "{error}");
+        }
+    }
+
+    #[test]
+    fn any_other_json_is_read_as_it_stands() {
+        for json in [
+            r#"{"z":{"a":1},"a":{"a":[null,true,-1,18446744073709551615,1.5,"\n",{}]}}"#,
+            "[]",
+            "null",
+            r#""text""#,
+        ] {
+            let expected: Value = serde_json::from_str(json).expect(json);
+            let read = parse(json.as_bytes()).expect(json);
+            assert_eq!((&read, read.to_string()), (&expected, expected.to_string()), "{json}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(parse(deep.as_bytes()).is_err(), "no stack is deep enough");
+    }
+}

@@ -1977,6 +1977,13 @@ void amochats_consumer_options_set_max_outstanding(amochats_consumer_options *op
                                                    uint32_t max);
 
 /**
+ * Sets the most bytes of bodies that may be unsettled at a time, 1 or more; of one delivery it may be more, or
+ * a larger event would never come. At first only their number is bounded.
+ */
+void amochats_consumer_options_set_max_outstanding_bytes(amochats_consumer_options *options,
+                                                         uint64_t max);
+
+/**
  * Sets how long a delivery may stay unsettled before it is handed out again, 1 s to 12 h. It counts
  * from when the consumer got it, so what waits long in the consumer has less.
  */
@@ -2505,7 +2512,7 @@ amochats_result amochats_channel_reload(const amochats_channel *channel,
  *
  * `query` is empty, or an object in JSON: "filter" is {"accounts", "scopes", "kinds", "conversations"}, each a
  * list of text of which one must fit where it is not empty; "newest_first"; "since_msec" and "until_msec", Unix
- * milliseconds, of the times of receiving; "after", the event_id that the last page ended with; "limit", at most
+ * milliseconds, of the times of receiving; "message_ref_id", of this message alone; "after", the event_id that the last page ended with; "limit", at most
  * 1000.
  *
  * AMOCHATS_RESULT_INVALID_ARGUMENT for another query, and for an event of another store.
@@ -2518,8 +2525,10 @@ amochats_result amochats_inbox_list_summaries(const amochats_channel *channel,
 
 /**
  * Writes an event that is kept, and where it is in each subscription: {"summary", "event", "deliveries":
- * [{"subscription", "state", "attempts", "again", "place", "until_msec"}]}. The summary is as of
- * amochats_inbox_list_summaries(), the event as amochats_event_json() shows it.
+ * [{"subscription", "state", "attempts", "again", "place", "handed_out_at_msec", "settled_at_msec", "until_msec"}]}.
+ * The summary is as of amochats_inbox_list_summaries(), the event as amochats_event_json() shows it. What is not
+ * known is left out: the first time is that of the last handing out, the second that of the acknowledgement, or of
+ * giving it up.
  *
  * AMOCHATS_RESULT_NOT_FOUND where there is none of this id, or not any more.
  */

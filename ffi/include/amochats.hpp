@@ -693,6 +693,7 @@ class delivery {
 // How a consumer works; what is not set is as amochats.h says.
 struct consumer_options {
   std::uint32_t max_outstanding = 100;
+  std::uint64_t max_outstanding_bytes = 0;  // 0: only their number is bounded
   std::chrono::milliseconds lease = std::chrono::minutes(1);
   bool create = false;
   bool temporary = false;
@@ -872,6 +873,8 @@ class channel {
     const detail::handle<amochats_consumer_options, amochats_consumer_options_free> raw_options(
         amochats_consumer_options_new());
     amochats_consumer_options_set_max_outstanding(raw_options.get(), options.max_outstanding);
+    if (options.max_outstanding_bytes != 0)
+        amochats_consumer_options_set_max_outstanding_bytes(raw_options.get(), options.max_outstanding_bytes);
     amochats_consumer_options_set_lease_ms(raw_options.get(), static_cast<std::uint64_t>(options.lease.count()));
     amochats_consumer_options_set_create(raw_options.get(), options.create);
     amochats_consumer_options_set_temporary(raw_options.get(), options.temporary);

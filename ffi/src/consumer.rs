@@ -85,6 +85,18 @@ pub extern "C" fn amochats_consumer_options_set_max_outstanding(
     set(options, |options| options.options.max_outstanding = max as usize);
 }
 
+/// Sets the most bytes of bodies that may be unsettled at a time, 1 or more; of one delivery it may be more, or
+/// a larger event would never come. At first only their number is bounded.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_consumer_options_set_max_outstanding_bytes(
+    options: Option<&mut amochats_consumer_options>,
+    max: u64,
+) {
+    set(options, |options| {
+        options.options.max_outstanding_bytes = usize::try_from(max).unwrap_or(usize::MAX);
+    });
+}
+
 /// Sets how long a delivery may stay unsettled before it is handed out again, 1 s to 12 h. It counts
 /// from when the consumer got it, so what waits long in the consumer has less.
 #[unsafe(no_mangle)]

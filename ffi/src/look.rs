@@ -29,6 +29,7 @@ struct Query {
     newest_first: bool,
     since_msec: Option<i64>,
     until_msec: Option<i64>,
+    message_ref_id: Option<String>,
     after: Option<String>,
     limit: Option<usize>,
 }
@@ -55,7 +56,7 @@ impl Query {
 
 impl From<Query> for SummaryQuery {
     fn from(query: Query) -> Self {
-        let Query { filter, newest_first, since_msec, until_msec, after, limit } = query;
+        let Query { filter, newest_first, since_msec, until_msec, message_ref_id, after, limit } = query;
         let Wanted { accounts, scopes, kinds, conversations } = filter;
         let accounts = accounts.into_iter().map(Into::into).collect();
         let scopes = scopes.into_iter().map(Into::into).collect();
@@ -65,6 +66,7 @@ impl From<Query> for SummaryQuery {
             filter: Filter { accounts, scopes, kinds, conversations },
             since: since_msec,
             until: until_msec,
+            message_ref_id: message_ref_id.map(Into::into),
             limit: limit.unwrap_or(MOST),
         }
     }
@@ -76,7 +78,7 @@ impl From<Query> for SummaryQuery {
 ///
 /// `query` is empty, or an object in JSON: "filter" is {"accounts", "scopes", "kinds", "conversations"}, each a
 /// list of text of which one must fit where it is not empty; "newest_first"; "since_msec" and "until_msec", Unix
-/// milliseconds, of the times of receiving; "after", the event_id that the last page ended with; "limit", at most
+/// milliseconds, of the times of receiving; "message_ref_id", of this message alone; "after", the event_id that the last page ended with; "limit", at most
 /// 1000.
 ///
 /// AMOCHATS_RESULT_INVALID_ARGUMENT for another query, and for an event of another store.
@@ -101,8 +103,10 @@ pub extern "C" fn amochats_inbox_list_summaries(
 }
 
 /// Writes an event that is kept, and where it is in each subscription: {"summary", "event", "deliveries":
-/// [{"subscription", "state", "attempts", "again", "place", "until_msec"}]}. The summary is as of
-/// amochats_inbox_list_summaries(), the event as amochats_event_json() shows it.
+/// [{"subscription", "state", "attempts", "again", "place", "handed_out_at_msec", "settled_at_msec", "until_msec"}]}.
+/// The summary is as of amochats_inbox_list_summaries(), the event as amochats_event_json() shows it. What is not
+/// known is left out: the first time is that of the last handing out, the second that of the acknowledgement, or of
+/// giving it up.
 ///
 /// AMOCHATS_RESULT_NOT_FOUND where there is none of this id, or not any more.
 #[unsafe(no_mangle)]

@@ -72,6 +72,8 @@ async fn events_are_listed_by_page_in_both_directions_without_their_bodies() {
             &["1", "4"],
         ),
         (v1::ListEventsRequest { until: Some(before.into()), ..all() }, &[]),
+        (v1::ListEventsRequest { message_ref_id: Some("4".into()), ..all() }, &["4"]),
+        (v1::ListEventsRequest { message_ref_id: Some("6".into()), ..all() }, &[]),
     ] {
         assert_eq!(messages(&desk.list(request.clone()).await.events), expected, "{request:?}");
     }
@@ -104,13 +106,21 @@ async fn an_event_tells_its_life() {
         phases(&life),
         [("crm".to_owned(), DeliveryPhase::Leased, 1), ("reactions".to_owned(), DeliveryPhase::LeftOut, 0)]
     );
+    assert!(
+        life.deliveries[0].handed_out_at.is_some() && life.deliveries[0].settled_at.is_none(),
+        "{life:?}"
+    );
     assert!(life.deliveries[0].until.is_some_and(|until| until.seconds > 0), "{life:?}");
     assert_eq!(life.summary.expect("there").message_ref_id.as_deref(), Some("1"));
     assert_eq!(life.event.expect("there").raw, pulled[0].event.as_ref().expect("there").raw);
     assert_eq!(phases(&desk.life(&second).await)[0], ("crm".to_owned(), DeliveryPhase::Waiting, 0));
     desk.settle(vec![ack(&pulled[0])]).await;
     let life = desk.life(&first).await;
-    assert_eq!(phases(&life)[0], ("crm".to_owned(), DeliveryPhase::Settled, 0));
+    assert_eq!(phases(&life)[0], ("crm".to_owned(), DeliveryPhase::Settled, 1));
+    let received = life.summary.expect("there").received_at;
+    let [handed_out, settled] = [life.deliveries[0].handed_out_at, life.deliveries[0].settled_at];
+    let times = [received, handed_out, settled].map(|time| time.map(|time| (time.seconds, time.nanos)));
+    assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{times:?}");
     assert_eq!(phases(&desk.life(&second).await)[0], ("crm".to_owned(), DeliveryPhase::Ready, 0));
 
     let nothing = v1::GetEventRequest { event_id: "nobody-1".into() };

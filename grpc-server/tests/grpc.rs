@@ -517,6 +517,23 @@ async fn max_outstanding_holds_and_a_conversation_waits_for_its_settlement() {
 }
 
 #[tokio::test]
+async fn max_outstanding_bytes_holds_but_one_event_always_comes() {
+    let mut desk = Desk::new().await;
+    for (conversation, message) in [("A", "1"), ("B", "2"), ("C", "3")] {
+        desk.hook(conversation, message).await;
+    }
+    let mut session =
+        desk.stream(v1::Subscribe { max_outstanding_bytes: 1, ..subscribe("crm") }).await.expect("a stream");
+    for expected in ["1", "2", "3"] {
+        let held = session.deliveries(1).await;
+        assert_eq!(held.iter().map(text).collect::<Vec<_>>(), [expected]);
+        let listed = desk.inbox.list_subscriptions(v1::ListSubscriptionsRequest {}).await.expect("listed");
+        assert_eq!(listed.into_inner().subscriptions[0].outstanding, 1, "no other one is handed out");
+        session.ask(ack(&held[0])).await;
+    }
+}
+
+#[tokio::test]
 async fn settlements_under_way_are_confirmed_after_the_clients_half_close() {
     let mut desk = Desk::new().await;
     desk.hook("A", "1").await;

@@ -312,6 +312,77 @@ async fn only_certificates_of_the_authority_get_in() {
 }
 
 #[tokio::test]
+async fn a_certificate_opens_what_its_line_permits() {
+    let log = log();
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    install(folder.path(), &authority.issue("server", false));
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).expect("written");
+    let lines = |reader: &str| {
+        let sender = line("sender", "send", "sender", "");
+        format!("{reader}chief admin cert:DNS=Chief.example.com\n{sender}")
+    };
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, lines("billing read cert:\"CN=billing service\"\n")).expect("written");
+    let path = |name: &str| folder.path().join(name).to_str().expect("plain").to_owned();
+    let more = format!("client_ca = {:?}\ntokens_file = {:?}", path("ca.pem"), path("tokens"));
+    let without = tls(&folder, &format!("tokens_file = {:?}", path("tokens")));
+    let grpc = tls(&folder, &more);
+    let office = Office::within(folder, &grpc).await;
+    let useless = office.config(&without).expect_err("no certificate is asked for");
+    assert!(
+        useless.field() == Some("grpc.tokens_file") && useless.message().contains("client_ca"),
+        "{useless}"
+    );
+
+    let address = format!("https://localhost:{}", office.server.grpc_address().port());
+    let connect = async |identity: &(String, String)| {
+        let endpoint = Endpoint::from_shared(address.clone()).expect("an address");
+        let endpoint = endpoint.tls_config(authority.client(Some(identity))).expect("sound");
+        soon("a greeting", endpoint.connect()).await.expect("the authority's")
+    };
+    let billing = connect(&authority.issue("billing service", false)).await;
+    list(&billing, "").await.expect("it may read");
+    let plain = |channel: &Channel| InboxServiceClient::new(channel.clone());
+    let named = |name: &str| v1::DeleteSubscriptionRequest { name: name.into() };
+    let refused = plain(&billing).delete_subscription(named("x")).await.expect_err("it may not administer");
+    assert_eq!(reason(&refused), (Code::PermissionDenied, "FORBIDDEN".into()));
+    assert!(refused.message().contains("certificate \"billing\""), "{refused:?}");
+    let chief = connect(&authority.issue_for("the chief", "chief.example.com")).await;
+    let deleted = plain(&chief).delete_subscription(named("by-its-host-name")).await.expect_err("none such");
+    assert_eq!(deleted.code(), Code::NotFound, "it was let in");
+    let written = log.line_with(&["audit", "by-its-host-name"]).expect("a line");
+    assert!(written.contains("who=\"chief\""), "{written}");
+    let denied = list(&chief, "").await.expect_err("an administrator reads nothing by that alone");
+    assert_eq!(denied.code(), Code::PermissionDenied);
+
+    // Another one of the authority's is somebody, but nobody here.
+    let other = connect(&authority.issue("Billing Service", false)).await;
+    let status = list(&other, "").await.expect_err("no line names it");
+    assert_eq!(reason(&status), (Code::Unauthenticated, "UNAUTHENTICATED".into()));
+    assert!(status.message().contains("CN=Billing Service"), "{status:?}");
+    assert!(log.line_with(&["a call was refused", "CN=Billing Service"]).is_some());
+    // A token counts instead of the certificate, whichever permits more.
+    for (channel, header, code) in [
+        (&other, "Bearer sender", Code::PermissionDenied),
+        (&billing, "Bearer sender", Code::PermissionDenied),
+        (&billing, "Bearer wrong", Code::Unauthenticated),
+        (&billing, "nonsense", Code::Unauthenticated),
+    ] {
+        assert_eq!(list(channel, header).await.expect_err(header).code(), code, "{header}");
+    }
+
+    let mut session = Session::open(with_header(billing.clone(), ""), "crm").await.expect("a stream");
+    office.hook("A", "before").await;
+    session.take().await.expect("while its line is there");
+    std::fs::write(&tokens, lines("")).expect("written");
+    assert_eq!(list(&billing, "").await.expect_err("its line is gone").code(), Code::Unauthenticated);
+    office.hook("A", "after").await;
+    let ended = session.take().await.expect_err("its line is gone");
+    assert_eq!(reason(&ended), (Code::Unauthenticated, "UNAUTHENTICATED".into()));
+}
+
+#[tokio::test]
 async fn a_public_address_needs_tls_with_tokens_or_certificates() {
     let (office, tokens) = guarded().await;
     let authority = Authority::new();

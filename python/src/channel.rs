@@ -157,6 +157,7 @@ struct Arguments {
     hook_version: Option<HookVersion>,
     is_time_window_disabled: Option<bool>,
     max_outstanding: Option<usize>,
+    max_outstanding_bytes: Option<usize>,
     lease: Option<f64>,
 }
 
@@ -317,8 +318,8 @@ impl Running {
             }
             "list_summaries" => {
                 let limit = with.limit(SUMMARIES_MAX);
-                let Arguments { after, newest_first, filter, since, until, .. } = with;
-                let query = SummaryQuery { after, newest_first, filter, since, until, limit };
+                let Arguments { after, newest_first, filter, message_ref_id, since, until, .. } = with;
+                let query = SummaryQuery { after, newest_first, filter, message_ref_id, since, until, limit };
                 let found = self.inbox.summaries(query).await?;
                 json(&found.iter().map(EventSummary::to_json).collect::<Vec<_>>())
             }
@@ -553,9 +554,10 @@ impl NativeChannel {
     fn consumer(&self, py: Python<'_>, arguments: &[u8]) -> PyResult<NativeConsumer> {
         let running = self.running(py)?;
         let make = || {
-            let Arguments { name, max_outstanding, lease, .. } = read(arguments)?;
+            let Arguments { name, max_outstanding, max_outstanding_bytes, lease, .. } = read(arguments)?;
             let mut options = ConsumerOptions::default();
             options.max_outstanding = max_outstanding.unwrap_or(options.max_outstanding);
+            options.max_outstanding_bytes = max_outstanding_bytes.unwrap_or(options.max_outstanding_bytes);
             if let Some(lease) = lease {
                 options.lease = seconds("lease", lease)?;
             }

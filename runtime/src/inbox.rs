@@ -35,7 +35,7 @@ const BATCH: Batch = Batch { events: 100, bytes: 2 << 20 };
 const LIVE: usize = 256;
 
 /// How the names of temporary subscriptions begin; no other name can.
-const TEMPORARY: char = '~';
+pub(crate) const TEMPORARY: char = '~';
 
 /// How deliveries are repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,8 @@ struct Leases {
 struct Held {
     ends: Duration,
     attempt: u32,
+    /// Of the event's body.
+    size: usize,
     /// Its time has come, and the store is being told: too late for an extension.
     ending: bool,
     consumer: Arc<ConsumerState>,
@@ -135,6 +137,8 @@ struct ConsumerState {
 #[derive(Default)]
 struct Hands {
     unsettled: HashSet<Token>,
+    /// Of their bodies.
+    bytes: usize,
     /// Leased for it, but not yet taken.
     waiting: Vec<Delivery>,
     closed: Option<End>,
@@ -196,6 +200,9 @@ impl Verdict {
 pub struct ConsumerOptions {
     /// The most deliveries that may be unsettled at a time.
     pub max_outstanding: usize,
+    /// The most bytes of their bodies, from 1 on; of one delivery it may be more, or an event that is
+    /// larger would never come.
+    pub max_outstanding_bytes: usize,
     /// How long a delivery may stay unsettled before it is handed out again.
     pub lease: Duration,
 }
@@ -211,6 +218,9 @@ impl ConsumerOptions {
             let rule = format!("must be 1 to {}", Self::MAX_OUTSTANDING);
             return Err(Error::invalid("max_outstanding", rule));
         }
+        if self.max_outstanding_bytes == 0 {
+            return Err(Error::invalid("max_outstanding_bytes", "must be 1 or more"));
+        }
         lease_in_range(self.lease)
     }
 }
@@ -225,7 +235,7 @@ fn lease_in_range(lease: Duration) -> Result<()> {
 
 impl Default for ConsumerOptions {
     fn default() -> Self {
-        Self { max_outstanding: 100, lease: Duration::from_mins(1) }
+        Self { max_outstanding: 100, max_outstanding_bytes: usize::MAX, lease: Duration::from_mins(1) }
     }
 }
 
@@ -320,7 +330,7 @@ impl Inbox {
         }
         let wakes: Vec<_> = wake.iter().map(|token| (*token, Settlement::Wake)).collect();
         if !wakes.is_empty() {
-            match self.0.store.settle(wakes).await {
+            match self.0.store.settle(wakes, self.0.clock.now_msec()).await {
                 Ok(_) => {}
                 // The store is out of order: try again, or these events would wait for a restart.
                 Err(_) => {
@@ -620,7 +630,7 @@ impl Inbox {
                 delay => (Settlement::Delay, delay),
             },
         };
-        let settled = self.0.store.settle(vec![(token, settlement)]).await?;
+        let settled = self.0.store.settle(vec![(token, settlement)], self.0.clock.now_msec()).await?;
         self.forget(token);
         if settled != [Settled::Done] {
             return Err(lease_lost());
@@ -654,7 +664,8 @@ impl Inbox {
         lease: Duration,
         to: Arc<ConsumerState>,
     ) -> Result<()> {
-        let leased = self.0.store.lease(subscription, batch.events, batch.bytes).await?;
+        let leased =
+            self.0.store.lease(subscription, batch.events, batch.bytes, self.0.clock.now_msec()).await?;
         if leased.is_empty() {
             return Ok(());
         }
@@ -663,10 +674,11 @@ impl Inbox {
             let mut leases = self.leases();
             let mut hands = to.hands();
             for one in leased {
-                leases.held.insert(
-                    one.token,
-                    Held { ends, attempt: one.attempt, ending: false, consumer: to.clone() },
-                );
+                let (attempt, size) = (one.attempt, one.event.raw.len());
+                leases
+                    .held
+                    .insert(one.token, Held { ends, attempt, size, ending: false, consumer: to.clone() });
+                hands.bytes = hands.bytes.saturating_add(size);
                 leases.timers.insert((ends, one.token), Timer::LeaseEnds);
                 hands.unsettled.insert(one.token);
                 hands.waiting.push(Delivery {
@@ -697,7 +709,7 @@ impl Inbox {
         if end == End::Closed {
             let returned = tokens.iter().map(|token| (*token, Settlement::Return)).collect();
             // If the store fails, the lease's own end hands it out again.
-            if self.0.store.settle(returned).await.is_ok() {
+            if self.0.store.settle(returned, self.0.clock.now_msec()).await.is_ok() {
                 for token in tokens {
                     self.forget(token);
                 }
@@ -717,7 +729,10 @@ impl Inbox {
         let mut leases = self.leases();
         if let Some(held) = leases.held.remove(&token) {
             leases.timers.remove(&(held.ends, token));
-            held.consumer.hands().unsettled.remove(&token);
+            let mut hands = held.consumer.hands();
+            hands.unsettled.remove(&token);
+            hands.bytes = hands.bytes.saturating_sub(held.size);
+            drop(hands);
             held.consumer.settled.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -791,10 +806,11 @@ impl Consumer {
             self.ready.mark_unchanged();
             self.settled.mark_unchanged();
             let room = self.options.max_outstanding.saturating_sub(self.outstanding());
-            if room > 0 {
+            let bytes = self.options.max_outstanding_bytes.saturating_sub(self.state.hands().bytes);
+            if room > 0 && bytes > 0 {
                 // A task of its own: if this future is dropped, the next call waits for it, and
                 // does not lease beside it.
-                let batch = Batch { events: room.min(self.batch.events), ..self.batch };
+                let batch = Batch { events: room.min(self.batch.events), bytes: bytes.min(self.batch.bytes) };
                 let (inbox, to) = (self.inbox.clone(), self.state.clone());
                 let lease = inbox.lease_for(self.subscription, batch, self.options.lease, to);
                 self.leasing = Some(tokio::spawn(lease));

@@ -47,6 +47,8 @@ impl EventDelivery {
             "attempts": self.attempts,
             "again": self.again,
             "place": self.token.map(|token| token.place),
+            "handed_out_at_msec": self.handed_out_at,
+            "settled_at_msec": self.settled_at,
             "until_msec": self.until,
         }))
     }

@@ -35,7 +35,10 @@ async fn inbox_over(store: Arc<dyn Store>, max_attempts: u32) -> (Inbox, Arc<Man
 }
 
 async fn consumer(inbox: &Inbox, max_outstanding: usize) -> Consumer {
-    inbox.consumer("crm", ConsumerOptions { max_outstanding, lease: LEASE }).await.expect("a consumer")
+    inbox
+        .consumer("crm", ConsumerOptions { max_outstanding, lease: LEASE, ..ConsumerOptions::default() })
+        .await
+        .expect("a consumer")
 }
 
 async fn append(inbox: &Inbox, conversation: &str, message: &str) {
@@ -72,6 +75,31 @@ async fn nothing(consumer: &mut Consumer) -> bool {
         }
     }
     true
+}
+
+#[tokio::test]
+async fn no_more_bytes_are_unsettled_than_asked_for_but_one_event_always_comes() {
+    let (inbox, _clock) = inbox(3).await;
+    let options = ConsumerOptions { max_outstanding_bytes: 5, ..ConsumerOptions::default() };
+    let mut consumer = inbox.consumer("crm", options).await.expect("a consumer");
+    for (conversation, message) in [("a", "11"), ("b", "22"), ("c", "33"), ("d", "larger than that")] {
+        append(&inbox, conversation, message).await;
+    }
+    let two = consumer.next().await.expect("deliveries");
+    let bodies: Vec<_> = two.iter().map(|delivery| &delivery.event.raw[..]).collect();
+    assert_eq!(bodies, [&b"11"[..], b"22"]);
+    // One byte is left: the next event may exceed it, as one may always.
+    let third = one(&mut consumer).await;
+    assert!(nothing(&mut consumer).await, "nothing is left");
+    inbox.settle(&third.ack_id, Verdict::Ack).await.expect("committed");
+    inbox.settle(&two[0].ack_id, Verdict::Ack).await.expect("committed");
+    let large = one(&mut consumer).await;
+    assert_eq!(large.event.raw, "larger than that");
+    inbox.settle(&two[1].ack_id, Verdict::Ack).await.expect("committed");
+    append(&inbox, "e", "5").await;
+    assert!(nothing(&mut consumer).await, "that one is more than all of it");
+    inbox.settle(&large.ack_id, Verdict::Nack(Some(Duration::from_secs(60)))).await.expect("committed");
+    assert_eq!(one(&mut consumer).await.event.raw, "5", "what is refused does not count");
 }
 
 #[tokio::test]
@@ -409,10 +437,11 @@ async fn bad_names_options_and_ack_ids_are_refused() {
         assert_eq!(error.field(), Some("subscription"));
     }
     for (options, field) in [
-        (ConsumerOptions { max_outstanding: 0, lease: LEASE }, "max_outstanding"),
-        (ConsumerOptions { max_outstanding: 10_001, lease: LEASE }, "max_outstanding"),
-        (ConsumerOptions { max_outstanding: 1, lease: Duration::from_millis(999) }, "lease"),
-        (ConsumerOptions { max_outstanding: 1, lease: Duration::MAX }, "lease"),
+        (ConsumerOptions { max_outstanding: 0, ..ConsumerOptions::default() }, "max_outstanding"),
+        (ConsumerOptions { max_outstanding: 10_001, ..ConsumerOptions::default() }, "max_outstanding"),
+        (ConsumerOptions { max_outstanding_bytes: 0, ..ConsumerOptions::default() }, "max_outstanding_bytes"),
+        (ConsumerOptions { lease: Duration::from_millis(999), ..ConsumerOptions::default() }, "lease"),
+        (ConsumerOptions { lease: Duration::MAX, ..ConsumerOptions::default() }, "lease"),
     ] {
         let error = inbox.consumer("crm", options).await.err().expect(field);
         assert_eq!(error.field(), Some(field));

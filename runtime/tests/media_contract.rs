@@ -147,7 +147,7 @@ async fn a_purge_takes_links_and_items_of_one_conversation(store: &dyn Store) {
     for conversation in ["a", "b"] {
         append(store, conversation, conversation, 1).await;
     }
-    store.lease(crm, 9, usize::MAX).await.expect("leased");
+    store.lease(crm, 9, usize::MAX, 1).await.expect("leased");
     let media = store.media();
     for (token, conversation) in [("ref", "a"), ("own", "own-a"), ("other", "b")] {
         media.put_link(link(token, 10, Some(conversation))).await.expect("kept");

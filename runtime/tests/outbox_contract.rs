@@ -47,6 +47,9 @@ contract! {
     words_of_the_vendor_come_back
 }
 
+/// When all is handed out and settled here, in Unix milliseconds.
+const AT: i64 = 5000;
+
 const SCOPE: &str = "channel_account";
 
 fn outbox(store: &dyn Store) -> &dyn OutboxStore {
@@ -214,14 +217,14 @@ async fn the_end_of_an_item_makes_the_next_the_head(store: &dyn Store) {
     );
     let kinds = Filter { kinds: vec!["outbox".into()], ..Filter::default() };
     let (asked, _) = store.create_subscription("asked", Start::Oldest, kinds, 1).await.expect("made");
-    let leased = store.lease(asked, 10, usize::MAX).await.expect("leased");
+    let leased = store.lease(asked, 10, usize::MAX, AT).await.expect("leased");
     let told: Vec<_> = leased.iter().map(|leased| leased.event.to_json()).collect();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0]["kind"].as_str(), told[0]["origin"].as_str()), (Some("outbox"), Some("outbox")));
     assert_eq!((&told[0]["item"], &told[0]["received_at_msec"]), (&item.to_json(), &2000.into()));
     for subscription in [before, subscribe(store, "after").await] {
         assert_eq!(
-            store.lease(subscription, 10, usize::MAX).await.expect("leased"),
+            store.lease(subscription, 10, usize::MAX, AT).await.expect("leased"),
             [],
             "nobody asked for results"
         );
@@ -321,7 +324,7 @@ fn event(kind: &'static str, message: Option<&str>) -> NewEvent {
 }
 
 async fn lease(store: &dyn Store, subscription: SubscriptionId) -> Token {
-    store.lease(subscription, 1, usize::MAX).await.expect("leased")[0].token
+    store.lease(subscription, 1, usize::MAX, AT).await.expect("leased")[0].token
 }
 
 async fn an_acknowledgement_and_its_report_are_one(store: &dyn Store) {
@@ -355,7 +358,7 @@ async fn an_acknowledgement_and_its_report_are_one(store: &dyn Store) {
     let token = lease(store, crm).await;
     let refused = outbox(store).acknowledge(token, report("third")).await.expect("answered");
     assert_eq!(refused, Acknowledged::NotReportable);
-    let settled = store.settle(vec![(token, Settlement::Ack)]).await.expect("committed");
+    let settled = store.settle(vec![(token, Settlement::Ack)], AT).await.expect("committed");
     assert_eq!(settled, [amochats_runtime::store::Settled::Done], "it was not settled");
 }
 

@@ -41,7 +41,7 @@ async fn append(inbox: &Inbox, message: &str) {
 }
 
 fn up_to(max_outstanding: usize) -> ConsumerOptions {
-    ConsumerOptions { max_outstanding, lease: LEASE }
+    ConsumerOptions { max_outstanding, lease: LEASE, ..ConsumerOptions::default() }
 }
 
 async fn pull(inbox: &Inbox, max: usize) -> Vec<Delivery> {

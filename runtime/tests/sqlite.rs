@@ -7,6 +7,9 @@ use amochats_runtime::store::{
 };
 use amochats_runtime::{NewEvent, Origin};
 
+/// When all is handed out and settled here, in Unix milliseconds.
+const AT: i64 = 5000;
+
 fn event(message: &str) -> NewEvent {
     NewEvent {
         channel_id: "channel".into(),
@@ -32,17 +35,20 @@ async fn what_was_kept_leased_and_settled_survives_a_restart() {
     for message in ["1", "2", "3"] {
         store.append(event(message)).await.expect("kept");
     }
-    let first = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
-    assert_eq!(store.settle(vec![(first.token, Settlement::Ack)]).await.expect("committed"), [Settled::Done]);
-    let second = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
+    let first = store.lease(crm, 9, usize::MAX, AT).await.expect("leased").remove(0);
+    assert_eq!(
+        store.settle(vec![(first.token, Settlement::Ack)], AT).await.expect("committed"),
+        [Settled::Done]
+    );
+    let second = store.lease(crm, 9, usize::MAX, AT).await.expect("leased").remove(0);
     store.close().await;
 
     let store = SqliteStore::open(&path).await.expect("again");
     let crm = store.subscription("crm").await.expect("kept");
-    let again = store.lease(crm, 9, usize::MAX).await.expect("leased").remove(0);
+    let again = store.lease(crm, 9, usize::MAX, AT).await.expect("leased").remove(0);
     assert_eq!(again.event, second.event, "the settled one does not come back, the leased one does");
     assert_eq!(again.attempt, 2);
-    let late = store.settle(vec![(second.token, Settlement::Ack)]).await.expect("committed");
+    let late = store.settle(vec![(second.token, Settlement::Ack)], AT).await.expect("committed");
     assert_eq!(late, [Settled::Lost], "a token of the time before");
 }
 
@@ -131,7 +137,7 @@ async fn a_store_of_the_first_version_is_taken_over_with_all_that_waits_in_it() 
     let counts: Vec<_> = known.iter().map(|s| (s.name.as_str(), s.id.0, s.unsettled, s.dead)).collect();
     assert_eq!(counts, [("crm", 2, 4, 1), ("new", 3, 2, 0)]);
 
-    let crm = store.lease(known[0].id, 10, usize::MAX).await.expect("leased");
+    let crm = store.lease(known[0].id, 10, usize::MAX, AT).await.expect("leased");
     let seen: Vec<_> = crm
         .iter()
         .map(|one| (one.event.event_id.as_str(), one.attempt, one.event.scope_id.as_str()))
@@ -145,8 +151,8 @@ async fn a_store_of_the_first_version_is_taken_over_with_all_that_waits_in_it() 
         ],
         "what was leased, delayed and ready; the other one waits for its conversation"
     );
-    store.settle(vec![(crm[0].token, Settlement::Ack)]).await.expect("committed");
-    let next = store.lease(known[0].id, 10, usize::MAX).await.expect("leased");
+    store.settle(vec![(crm[0].token, Settlement::Ack)], AT).await.expect("committed");
+    let next = store.lease(known[0].id, 10, usize::MAX, AT).await.expect("leased");
     assert_eq!(next[0].event.raw, "a, waiting");
     let dead = store.dead_letters("crm", 0, 10).await.expect("listed");
     assert_eq!((dead.len(), dead[0].attempts, &dead[0].event.raw[..]), (1, 20, &b"b, dead"[..]));
@@ -160,7 +166,7 @@ async fn a_store_of_the_first_version_is_taken_over_with_all_that_waits_in_it() 
     assert!(matches!(again, Appended::Conflicting(_)), "its messages are known: {again:?}");
     let new = store.append(event("7")).await.expect("answered");
     assert_eq!(new, Appended::Kept("0123456789ab-7".into()), "numbers go on");
-    let rest = store.lease(known[1].id, 10, usize::MAX).await.expect("leased");
+    let rest = store.lease(known[1].id, 10, usize::MAX, AT).await.expect("leased");
     assert_eq!(rest.len(), 3, "where the new subscription had got to, and what came since");
     let (id, _) = store.create_subscription("later", Start::Now, Filter::default(), 1).await.expect("made");
     assert_eq!(id.0, 4, "no number is used twice");
@@ -210,7 +216,7 @@ async fn a_store_of_the_second_version_is_taken_over_with_all_that_waits_in_it()
     let known = store.subscriptions().await.expect("listed");
     let counts: Vec<_> = known.iter().map(|s| (s.name.as_str(), s.unsettled, s.dead)).collect();
     assert_eq!(counts, [("crm", 4, 1), ("new", 2, 0)]);
-    let crm = store.lease(known[0].id, 10, usize::MAX).await.expect("leased");
+    let crm = store.lease(known[0].id, 10, usize::MAX, AT).await.expect("leased");
     let seen: Vec<_> = crm.iter().map(|one| (one.event.event_id.as_str(), one.attempt)).collect();
     assert_eq!(seen, [("0123456789ab-1", 2), ("0123456789ab-4", 3), ("0123456789ab-5", 1)]);
     assert_eq!(store.append(event("6")).await.expect("answered"), Appended::Kept("0123456789ab-6".into()));
@@ -232,9 +238,9 @@ async fn the_views_answer_in_the_shell() {
     for message in ["1", "2", "3"] {
         store.append(event(message)).await.expect("kept");
     }
-    let first = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
-    store.settle(vec![(first.token, Settlement::Dead)]).await.expect("committed");
-    store.lease(crm, 1, usize::MAX).await.expect("leased");
+    let first = store.lease(crm, 1, usize::MAX, AT).await.expect("leased").remove(0);
+    store.settle(vec![(first.token, Settlement::Dead)], AT).await.expect("committed");
+    store.lease(crm, 1, usize::MAX, AT).await.expect("leased");
 
     let shell = rusqlite::Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
         .expect("beside the store");
@@ -324,7 +330,7 @@ async fn a_full_subscription_refuses_or_loses_its_oldest() {
         if on_full == OnFull::ExpireOldest {
             let dead = store.dead_letters("crm", 0, 1).await.expect("listed").remove(0);
             assert!(dead.event.raw.is_empty() && dead.attempts == 0, "the oldest, without its body");
-            let next = store.lease(state.id, 1, usize::MAX).await.expect("leased").remove(0);
+            let next = store.lease(state.id, 1, usize::MAX, AT).await.expect("leased").remove(0);
             assert_eq!(next.event.raw, state.dead.to_string(), "the first that is left");
         }
     }
@@ -344,8 +350,8 @@ async fn what_one_subscription_loses_another_one_keeps() {
         store.append(event(&number.to_string())).await.expect("kept");
     }
     for _ in 0..60 {
-        let leased = store.lease(slow, 1, usize::MAX).await.expect("leased").remove(0);
-        store.settle(vec![(leased.token, Settlement::Ack)]).await.expect("committed");
+        let leased = store.lease(slow, 1, usize::MAX, AT).await.expect("leased").remove(0);
+        store.settle(vec![(leased.token, Settlement::Ack)], AT).await.expect("committed");
     }
     for number in 140..210 {
         store.append(event(&number.to_string())).await.expect("kept");
@@ -353,13 +359,13 @@ async fn what_one_subscription_loses_another_one_keeps() {
     let dead = store.subscriptions().await.expect("listed").into_iter().find(|one| one.id == stalled);
     let dead = dead.expect("there").dead;
     assert!(dead > 60, "some that the other one still needs: {dead}");
-    let next = store.lease(stalled, 10, usize::MAX).await.expect("leased");
+    let next = store.lease(stalled, 10, usize::MAX, AT).await.expect("leased");
     assert_eq!(next.len(), 1, "the conversation goes on");
     assert_eq!(next[0].event.raw, dead.to_string());
     for number in 60..210 {
-        let leased = store.lease(slow, 1, usize::MAX).await.expect("leased").remove(0);
+        let leased = store.lease(slow, 1, usize::MAX, AT).await.expect("leased").remove(0);
         assert_eq!(leased.event.raw, number.to_string(), "with its body");
-        store.settle(vec![(leased.token, Settlement::Ack)]).await.expect("committed");
+        store.settle(vec![(leased.token, Settlement::Ack)], AT).await.expect("committed");
     }
 }
 
@@ -437,8 +443,8 @@ async fn too_little_free_disk_keeps_nothing_more_but_settles() {
     let query = EventQuery { after: None, scope: None, limit: 9 };
     let events = store.events(query).await.expect("listed");
     assert_eq!(events.last().expect("one").origin, Origin::Outbox, "a result is told in any case");
-    let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
-    let settled = store.settle(vec![(leased.token, Settlement::Ack)]).await.expect("committed");
+    let leased = store.lease(crm, 1, usize::MAX, AT).await.expect("leased").remove(0);
+    let settled = store.settle(vec![(leased.token, Settlement::Ack)], AT).await.expect("committed");
     assert_eq!(settled, [Settled::Done]);
 }
 

@@ -46,6 +46,7 @@ contract! {
     events_are_found_and_listed
     summaries_are_listed_both_ways_and_filtered
     an_event_has_a_life_in_each_subscription
+    a_life_has_its_times
     a_replayed_event_is_there_again
     old_events_go_once_nobody_needs_them
     what_nobody_has_asked_for_yet_is_needed
@@ -55,6 +56,9 @@ contract! {
     bodies_come_back_to_the_byte
     a_closed_store_says_so
 }
+
+/// When all is handed out and settled here, in Unix milliseconds.
+const AT: i64 = 5000;
 
 fn event(conversation: &str, message: &str) -> NewEvent {
     NewEvent {
@@ -83,7 +87,7 @@ async fn subscribe(store: &dyn Store, name: &str) -> SubscriptionId {
 
 /// Leases all that is ready: bodies and tokens.
 async fn lease(store: &dyn Store, subscription: SubscriptionId) -> Vec<(String, Token)> {
-    let leased = store.lease(subscription, 1000, usize::MAX).await.expect("leased");
+    let leased = store.lease(subscription, 1000, usize::MAX, AT).await.expect("leased");
     leased.into_iter().map(|one| (String::from_utf8_lossy(&one.event.raw).into_owned(), one.token)).collect()
 }
 
@@ -92,7 +96,7 @@ fn names(leased: &[(String, Token)]) -> Vec<&str> {
 }
 
 async fn settle(store: &dyn Store, token: Token, settlement: Settlement) -> Settled {
-    store.settle(vec![(token, settlement)]).await.expect("committed")[0]
+    store.settle(vec![(token, settlement)], AT).await.expect("committed")[0]
 }
 
 async fn events_are_leased_in_order_and_once(store: &dyn Store) {
@@ -100,7 +104,7 @@ async fn events_are_leased_in_order_and_once(store: &dyn Store) {
     for (conversation, message) in [("a", "1"), ("b", "2"), ("", "3"), ("", "4")] {
         append(store, conversation, message).await;
     }
-    let first = store.lease(crm, 2, usize::MAX).await.expect("leased");
+    let first = store.lease(crm, 2, usize::MAX, AT).await.expect("leased");
     assert_eq!(
         first.iter().map(|one| (one.attempt, &one.event.raw[..])).collect::<Vec<_>>(),
         [(1, &b"1"[..]), (1, b"2")]
@@ -135,7 +139,7 @@ async fn a_late_settlement_is_lost(store: &dyn Store) {
     append(store, "a", "1").await;
     let (_, old) = lease(store, crm).await.remove(0);
     assert_eq!(settle(store, old, Settlement::Release).await, Settled::Done);
-    let again = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
+    let again = store.lease(crm, 1, usize::MAX, AT).await.expect("leased").remove(0);
     assert_eq!(again.attempt, 2);
     for late in [Settlement::Ack, Settlement::Dead, Settlement::Delay, Settlement::Release, Settlement::Wake]
     {
@@ -183,7 +187,7 @@ async fn duplicates_are_kept_once_and_conflicts_are_flagged(store: &dyn Store) {
         let no_id = NewEvent { message_ref_id: None, ..event("", "v1") };
         assert!(matches!(store.append(no_id).await.expect("answered"), Appended::Kept(_)));
     }
-    let leased = store.lease(crm, 100, usize::MAX).await.expect("leased");
+    let leased = store.lease(crm, 100, usize::MAX, AT).await.expect("leased");
     let flags: Vec<bool> = leased.iter().map(|one| one.event.conflicting_duplicate).collect();
     assert_eq!(flags, [false, true, false, false, false]);
 }
@@ -240,7 +244,7 @@ async fn a_subscription_is_filled_in_order_beside_appends(store: &dyn Store) {
             seen[name.parse::<usize>().expect("a number") % conversations].push(token.place);
             acks.push((token, Settlement::Ack));
         }
-        store.settle(acks).await.expect("committed");
+        store.settle(acks, AT).await.expect("committed");
     }
     assert!(lease(store, late).await.is_empty());
     assert!(seen.iter().all(|conversation| conversation.is_sorted()), "in the order of keeping");
@@ -281,7 +285,7 @@ async fn deleting_a_subscription_ends_its_leases(store: &dyn Store) {
     store.delete_subscription("crm").await.expect("deleted");
     assert_eq!(settle(store, token, Settlement::Ack).await, Settled::Lost);
     let errors = [
-        store.lease(crm, 1, usize::MAX).await.map(drop),
+        store.lease(crm, 1, usize::MAX, AT).await.map(drop),
         store.delete_subscription("crm").await,
         store.subscription("crm").await.map(drop),
     ];
@@ -334,7 +338,7 @@ async fn what_is_returned_was_not_tried(store: &dyn Store) {
     let crm = subscribe(store, "crm").await;
     append(store, "a", "1").await;
     for _ in 0..2 {
-        let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
+        let leased = store.lease(crm, 1, usize::MAX, AT).await.expect("leased").remove(0);
         assert_eq!(leased.attempt, 1);
         assert_eq!(settle(store, leased.token, Settlement::Return).await, Settled::Done);
         assert_eq!(settle(store, leased.token, Settlement::Ack).await, Settled::Lost);
@@ -349,7 +353,7 @@ async fn no_more_bytes_are_leased_than_asked_for(store: &dyn Store) {
     }
     let mut sizes = Vec::new();
     for max_bytes in [250, 1, 1000] {
-        sizes.push(store.lease(crm, 10, max_bytes).await.expect("leased").len());
+        sizes.push(store.lease(crm, 10, max_bytes, AT).await.expect("leased").len());
     }
     assert_eq!(sizes, [2, 1, 1], "one at least, however large it is");
 }
@@ -373,7 +377,7 @@ async fn a_replay_comes_at_the_end_and_says_so(store: &dyn Store) {
     store.replay("crm", replay(Start::After(ids[2].clone()), None)).await.expect("replayed");
     assert_eq!(store.replay("crm", replay(Start::Now, None)).await.expect("nothing"), 0);
     append(store, "", "5").await;
-    let leased = store.lease(crm, 100, usize::MAX).await.expect("leased");
+    let leased = store.lease(crm, 100, usize::MAX, AT).await.expect("leased");
     let seen: Vec<_> =
         leased.iter().map(|one| (String::from_utf8_lossy(&one.event.raw).into_owned(), one.again)).collect();
     let expected =
@@ -408,7 +412,7 @@ async fn dead_letters_are_listed_requeued_and_dropped(store: &dyn Store) {
     assert_eq!(rest.iter().map(|one| &one.event.raw[..]).collect::<Vec<_>>(), [b"3"]);
 
     assert_eq!(store.take_dead_letters("crm", Some(vec![dead[1].place]), true).await.expect("requeued"), 1);
-    let again = store.lease(crm, 10, usize::MAX).await.expect("leased");
+    let again = store.lease(crm, 10, usize::MAX, AT).await.expect("leased");
     let seen: Vec<_> = again.iter().map(|one| (&one.event.raw[..], one.again, one.attempt)).collect();
     assert_eq!(seen, [(&b"5"[..], false, 1), (b"2", true, 1)], "at the end, with all its attempts");
     assert_eq!(store.take_dead_letters("crm", None, false).await.expect("dropped"), 2);
@@ -525,7 +529,7 @@ async fn bodies_come_back_to_the_byte(store: &dyn Store) {
     let raw: Vec<u8> = (0..=255).collect();
     let new = NewEvent { raw: raw.clone().into(), ..event("a", "1") };
     let Appended::Kept(event_id) = store.append(new).await.expect("answered") else { panic!("kept") };
-    let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
+    let leased = store.lease(crm, 1, usize::MAX, AT).await.expect("leased").remove(0);
     assert_eq!(leased.event.raw, raw);
     assert_eq!(leased.event.event_id, event_id);
     assert_eq!(leased.event.scope_id.as_str(), "channel_account");
@@ -589,6 +593,20 @@ async fn summaries_are_listed_both_ways_and_filtered(store: &dyn Store) {
     assert_eq!(messages(&summaries(store, times.clone()).await), ["m1", "m2"]);
     let backwards = SummaryQuery { newest_first: true, ..times };
     assert_eq!(messages(&summaries(store, backwards).await), ["m2", "m1"]);
+    let of = |message: &str| SummaryQuery { message_ref_id: Some(message.into()), ..all() };
+    for (query, expected) in [
+        (of("m3"), &["m3"][..]),
+        (of("none"), &[]),
+        (SummaryQuery { until: Some(1002), ..of("m3") }, &[]),
+        (SummaryQuery { after: Some(found[0].event_id.clone()), ..of("m3") }, &["m3"]),
+        (SummaryQuery { after: Some(found[3].event_id.clone()), ..of("m3") }, &[]),
+        (SummaryQuery { newest_first: true, limit: 1, ..of("m3") }, &["m3"]),
+    ] {
+        let listed = store.summaries(query).await.expect("listed");
+        let names: Vec<_> =
+            listed.iter().filter_map(|one| Some(one.message_ref_id.as_ref()?.as_str())).collect();
+        assert_eq!(names, expected);
+    }
     let future = SummaryQuery { since: Some(5000), ..all() };
     assert!(summaries(store, future).await.is_empty());
 
@@ -638,7 +656,7 @@ async fn an_event_has_a_life_in_each_subscription(store: &dyn Store) {
         .into_iter()
         .map(|event| event.event_id)
         .collect();
-    let leased = store.lease(crm, 1, usize::MAX).await.expect("leased").remove(0);
+    let leased = store.lease(crm, 1, usize::MAX, AT).await.expect("leased").remove(0);
     assert_eq!(leased.event.event_id, ids[0]);
     let mut seen = Vec::new();
     for event_id in &ids {
@@ -661,7 +679,7 @@ async fn an_event_has_a_life_in_each_subscription(store: &dyn Store) {
     assert_eq!(crm_state(&ids[1]).await, DeliveryState::Ready, "the one before is dead");
     let (_, second) = lease(store, crm).await.remove(0);
     settle(store, second, Settlement::Ack).await;
-    assert_eq!(life(store, &ids[1]).await[0], ("crm".into(), DeliveryState::Settled, 0, false));
+    assert_eq!(life(store, &ids[1]).await[0], ("crm".into(), DeliveryState::Settled, 1, false));
 
     let dead = store.dead_summaries("crm", i64::MIN, 10).await.expect("listed");
     assert_eq!((dead.len(), dead[0].place, dead[0].attempts), (1, again.place, 2));
@@ -670,6 +688,50 @@ async fn an_event_has_a_life_in_each_subscription(store: &dyn Store) {
     let error = store.dead_summaries("nobody", 0, 10).await.expect_err("no such subscription");
     assert_eq!(error.kind(), ErrorKind::SubscriptionNotFound);
     assert!(life(store, "nobody-7").await.is_empty());
+}
+
+/// When an event was handed out and settled in the first subscription.
+async fn times(store: &dyn Store, event_id: &str) -> (Option<i64>, Option<i64>) {
+    let first = store.deliveries(event_id).await.expect("read").remove(0);
+    (first.handed_out_at, first.settled_at)
+}
+
+async fn a_life_has_its_times(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    append(store, "a", "1").await;
+    append(store, "b", "2").await;
+    let all = SummaryQuery { limit: 9, ..SummaryQuery::default() };
+    let ids: Vec<String> = summaries(store, all).await.into_iter().map(|event| event.event_id).collect();
+    assert_eq!(times(store, &ids[0]).await, (None, None), "only received");
+
+    let leased = store.lease(crm, 9, usize::MAX, 10).await.expect("leased");
+    assert_eq!(times(store, &ids[0]).await, (Some(10), None));
+    store.settle(vec![(leased[0].token, Settlement::Delay)], 20).await.expect("committed");
+    assert_eq!(times(store, &ids[0]).await, (Some(10), None), "a refusal settles nothing");
+    store.settle(vec![(leased[0].token, Settlement::Wake)], 30).await.expect("committed");
+    let again = store.lease(crm, 9, usize::MAX, 40).await.expect("leased").remove(0);
+    assert_eq!(times(store, &ids[0]).await, (Some(40), None), "the last time");
+    store.settle(vec![(again.token, Settlement::Ack)], 50).await.expect("committed");
+    assert_eq!(times(store, &ids[0]).await, (Some(40), Some(50)));
+    assert_eq!(life(store, &ids[0]).await, [("crm".into(), DeliveryState::Settled, 2, false)]);
+
+    store.settle(vec![(leased[1].token, Settlement::Dead)], 60).await.expect("committed");
+    assert_eq!(times(store, &ids[1]).await, (Some(10), Some(60)), "given up");
+    store.take_dead_letters("crm", None, false).await.expect("dropped");
+    assert_eq!(life(store, &ids[1]).await, [("crm".into(), DeliveryState::Settled, 1, false)]);
+    assert_eq!(times(store, &ids[1]).await, (Some(10), Some(60)), "still, after it was dropped");
+
+    store.replay("crm", Replay { from: Start::Oldest, scope: None }).await.expect("replayed");
+    assert_eq!(times(store, &ids[0]).await, (None, None), "it begins anew");
+    let replayed = store.lease(crm, 1, usize::MAX, 70).await.expect("leased").remove(0);
+    store.settle(vec![(replayed.token, Settlement::Ack)], 80).await.expect("committed");
+    assert_eq!(times(store, &ids[0]).await, (Some(70), Some(80)));
+    assert_eq!(life(store, &ids[0]).await, [("crm".into(), DeliveryState::Settled, 1, true)]);
+
+    store.create_subscription("later", Start::Now, Filter::default(), 1).await.expect("made");
+    let before = store.deliveries(&ids[0]).await.expect("read").remove(1);
+    let known = (before.state, before.attempts, before.handed_out_at, before.settled_at);
+    assert_eq!(known, (DeliveryState::Settled, 0, None, None), "it is older than that subscription");
 }
 
 async fn a_replayed_event_is_there_again(store: &dyn Store) {
@@ -686,7 +748,7 @@ async fn a_replayed_event_is_there_again(store: &dyn Store) {
     let elsewhere = Replay { from: Start::Oldest, scope: Some("other_account".into()) };
     store.replay("crm", elsewhere).await.expect("replayed");
     assert_eq!(life(store, &event_id).await.len(), 1, "of another connection");
-    let leased = store.lease(crm, 9, usize::MAX).await.expect("leased");
+    let leased = store.lease(crm, 9, usize::MAX, AT).await.expect("leased");
     assert_eq!((leased.len(), leased[0].again), (1, true));
     assert_eq!(life(store, &event_id).await, [("crm".into(), DeliveryState::Leased, 1, true)]);
 }

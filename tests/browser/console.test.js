@@ -115,6 +115,20 @@ test("an operator logs in, sees the backlog grow, and opens an event's life", as
   await seen(page.getByText("words that stay private"));
 });
 
+test("an event's life has its times", async (t) => {
+  const { url, reader, command, hook } = await desk(t);
+  await command("subscriptions", "create", "crm");
+  await hook("m-1", "taken");
+  await command("listen", "--subscription", "crm", "--count", "1");
+  const page = await open(t, url);
+  await login(page, reader);
+  await area(page, "Events").click();
+  await page.getByTestId("events").locator("tbody").getByRole("link").click();
+  await seen(page.getByTestId("life").getByText(/^handed out once, at .*\d/));
+  await seen(page.getByTestId("life").getByText(/^settled at .*\d/));
+  await picture(page, "console-life");
+});
+
 test("a dead letter is requeued after a question", async (t) => {
   const { url, chief, command, hook, refuse } = await desk(t);
   await command("subscriptions", "create", "crm");
@@ -134,6 +148,29 @@ test("a dead letter is requeued after a question", async (t) => {
   await seen(page.getByText("There are none."));
   await area(page, "Overview").click();
   await seen(page.getByTestId("subscriptions").getByRole("row").filter({ hasText: /crm\s*1/ }));
+});
+
+test("the colours are the system's until others are chosen, and stay chosen", async (t) => {
+  const { url, reader } = await desk(t);
+  const page = await open(t, url, { colorScheme: "light" });
+  await login(page, reader);
+  const colours = page.getByLabel("Colours");
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const [light, dark] = ["rgb(238, 241, 246)", "rgb(12, 17, 24)"];
+  assert.equal(await ground(), light);
+  await colours.selectOption("dark");
+  assert.equal(await ground(), dark);
+  await page.reload();
+  assert.equal(await colours.inputValue(), "dark");
+  assert.equal(await ground(), dark);
+  await accessible(page, "dark by choice");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await colours.selectOption("light");
+  assert.equal(await ground(), light);
+  await colours.selectOption("system");
+  assert.equal(await ground(), dark);
+  await page.reload();
+  assert.equal(await ground(), dark);
 });
 
 test("it looks well in both colours and on a phone", async (t) => {

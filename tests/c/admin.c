@@ -199,6 +199,7 @@ static void events_are_found_and_tell_their_life(void) {
     CHECK(is(text_of(amochats_value_at(after, 0), "message_ref_id"), "M1"));
     amochats_value_free(summaries(channel, "{\"since_msec\":4102444800000}", 0));
     amochats_value_free(summaries(channel, "{\"until_msec\":4102444800000}", 4));
+    amochats_value_free(summaries(channel, "{\"message_ref_id\":\"none\"}", 0));
     const char *const wrong[] = {"[]", "{\"limit\":", "{\"newest\":true}", "{\"filter\":{\"colours\":[]}}", "{\"limit\":-1}"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         amochats_value *found = NULL;
@@ -219,11 +220,18 @@ static void events_are_found_and_tell_their_life(void) {
     CHECK(ok(amochats_inbox_event_life(channel, of(event_id), LONG, &life, &error), error));
     const amochats_value *where = amochats_value_at(amochats_value_get(life, of("deliveries")), 0);
     CHECK(is(text_of(where, "subscription"), "crm") && is(text_of(where, "state"), "leased"));
+    CHECK(amochats_value_get(where, of("handed_out_at_msec")) != NULL);
+    CHECK(amochats_value_get(where, of("settled_at_msec")) == NULL);
     CHECK(is(text_of(amochats_value_get(life, of("summary")), "event_id"), event_id));
     CHECK(is(text_of(amochats_value_get(life, of("event")), "event_id"), event_id));
     amochats_value_free(life);
     CHECK(ok(amochats_delivery_ack(delivery, 0, 0, none, LONG, &error), error));
     amochats_delivery_free(delivery);
+    CHECK(ok(amochats_inbox_event_life(channel, of(event_id), LONG, &life, &error), error));
+    where = amochats_value_at(amochats_value_get(life, of("deliveries")), 0);
+    CHECK(is(text_of(where, "state"), "settled"));
+    CHECK(amochats_value_get(where, of("settled_at_msec")) != NULL);
+    amochats_value_free(life);
     CHECK(ok(amochats_backfill_unreported(channel, none, 10, LONG, &unreported, &error), error));
     CHECK(amochats_value_count(unreported) == 1);
     CHECK(is(text_of(amochats_value_at(unreported, 0), "event_id"), event_id));

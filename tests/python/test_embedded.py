@@ -266,6 +266,7 @@ def test_an_event_says_what_became_of_it(tmp_path: Path) -> None:
         assert list(channel.list_summaries(until=before - timedelta(hours=1))) == []
         assert list(channel.list_summaries(since=before - timedelta(hours=1))) == [first, second]
         assert list(channel.list_summaries(filter=Filter(conversations=("other",)))) == []
+        assert list(channel.list_summaries(message_ref_id="none")) == []
         with pytest.raises(amochats.InvalidArgumentError):
             list(channel.list_summaries(since=datetime.now()))
 
@@ -277,9 +278,13 @@ def test_an_event_says_what_became_of_it(tmp_path: Path) -> None:
             crm, reactions = life.deliveries
             assert (crm.subscription, crm.state, crm.attempts) == ("crm", amochats.EventState.LEASED, 1)
             assert crm.until is not None and crm.until > before
+            assert crm.handed_out_at is not None and crm.settled_at is None
             assert (reactions.subscription, reactions.state) == ("reactions", "left_out")
             event.ack()
-        assert channel.event_life(str(ids[0])).deliveries[0].state is amochats.EventState.SETTLED
+        settled = channel.event_life(str(ids[0])).deliveries[0]
+        assert settled.state is amochats.EventState.SETTLED
+        assert settled.handed_out_at is not None and settled.settled_at is not None
+        assert settled.handed_out_at <= settled.settled_at
         with pytest.raises(amochats.NotFoundError):
             channel.event_life("none")
 

@@ -124,12 +124,32 @@ async fn what_is_wrong_is_named_with_what_to_do() {
         ("secrets", "warning", "chmod 600"),
         ("store", "failed", "inbox.db"),
         ("api", "ok", "answers"),
-        ("secret", "failed", "compare the secret"),
+        ("secret", "failed", "compare the secret with the letter"),
         ("webhook", "failed", "takes what is not signed"),
         ("server", "failed", "not ready (503): the disk is full!"),
     ] {
         let (found, said) = verdict(&all, check);
         assert!(found == expected && said.contains(words), "{check}: {found} {said}");
+    }
+}
+
+/// The service may answer both with 403.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_is_told_from_an_account_that_is_not_connected() {
+    let (home, sandbox) = (Home::new(), sandbox().await);
+    let api = format!("http://{}", sandbox.api_addr());
+    for (account, secret, expected, words) in [
+        (true, SECRET, "failed", "the account is not connected"),
+        (true, "another-secret", "failed", "compare the secret"),
+        (false, SECRET, "ok", "no account of it is known"),
+        (false, "another-secret", "failed", "compare the secret"),
+    ] {
+        let config = with_api(&home, &api, account);
+        let toml = fs::read_to_string(&config).expect("readable");
+        fs::write(&config, toml.replace(SECRET, secret)).expect("written");
+        let all = found(&doctor(&config, &[]));
+        let (found, said) = verdict(&all, "secret");
+        assert!(found == expected && said.contains(words), "{account} {secret}: {found} {said}");
     }
 }
 
@@ -146,7 +166,8 @@ async fn a_wrong_clock_is_found_by_the_services_own() {
     let all = found(&ended);
     let (found_clock, said) = verdict(&all, "clock");
     assert!(found_clock == "failed" && said.contains("ahead of the service's"), "{said}");
-    assert_eq!(verdict(&all, "secret").0, "warning", "no account is known");
+    let (found_secret, said) = verdict(&all, "secret");
+    assert!(found_secret == "failed" && said.contains("knows no channel"), "{said}");
     assert_eq!(
         verdict(&all, "store"),
         ("ok", &*format!("{} will be made at the first start", home.store().display()))
@@ -154,7 +175,10 @@ async fn a_wrong_clock_is_found_by_the_services_own() {
     assert_eq!(ended.code, 1);
 
     let ended = doctor(&with_api(&home, &near, false), &[]);
-    assert_eq!((verdict(&found(&ended), "clock").0, ended.code), ("warning", 0));
+    let all = found(&ended);
+    let failed: Vec<_> =
+        all.iter().filter(|(_, verdict, _)| verdict == "failed").map(|(check, ..)| check.as_str()).collect();
+    assert_eq!((verdict(&all, "clock").0, failed), ("warning", vec!["secret"]));
     let gone = doctor(&with_api(&home, "http://127.0.0.1:9", false), &[]);
     assert_eq!((verdict(&found(&gone), "api").0, gone.code), ("failed", 1));
 }

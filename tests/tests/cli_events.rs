@@ -79,6 +79,7 @@ async fn a_server_and_its_file_tell_the_same() {
             ("events ls --json --oldest-first --limit 2", &["1", "2"][..]),
             ("events ls --json --conversation-id A", &["3", "1"]),
             ("events ls --json --kind reaction", &[]),
+            ("events ls --json --message-ref-id 2", &["2"]),
             ("events ls --json --since 1h", &["3", "2", "1"]),
             ("events ls --json --until 1h", &[]),
             ("events ls --json --limit 0", &[]),
@@ -94,6 +95,7 @@ async fn a_server_and_its_file_tell_the_same() {
         let shown = lines(&at(&place, &format!("events show --json {event_id}"))).remove(0);
         assert_eq!((shown["event_id"].as_str(), shown["text"].as_str()), (Some(event_id), Some(TEXT)));
         assert_eq!(shown["subscriptions"][0]["subscription"], "crm");
+        assert!(shown["subscriptions"][0].get("handed_out_at_msec").is_none(), "{shown}");
         let pretty = at(&place, &format!("events show {event_id}")).stdout;
         assert_eq!(serde_json::from_str::<Value>(&pretty).expect("JSON"), shown);
         let nothing = at(&place, "events show nobody-1");
@@ -127,6 +129,14 @@ async fn dead_letters_come_again_by_the_server_or_by_the_file_alone() {
     assert_eq!(letters[0]["attempts"], 1);
     assert_eq!(lines(&at(&file, dead)), letters);
     let ids = all(&letters, "event_id");
+    let shown = lines(&at(&here, &format!("events show --json {}", ids[1]))).remove(0);
+    let [received, handed_out, settled] = [
+        &shown["received_at_msec"],
+        &shown["subscriptions"][0]["handed_out_at_msec"],
+        &shown["subscriptions"][0]["settled_at_msec"],
+    ]
+    .map(Value::as_i64);
+    assert!(received.is_some() && received <= handed_out && handed_out <= settled, "{shown}");
     let requeue = |ids: &str| format!("events requeue --subscription crm {ids}");
     assert_eq!(lines(&at(&here, &requeue(ids[0])))[0]["requeued"], 1);
     let again = at(&here, &requeue(ids[0]));

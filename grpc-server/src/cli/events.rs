@@ -62,10 +62,14 @@ impl Events {
 Examples:
   amochats events ls --limit 20
   amochats events ls --kind message --since 2h --json
-  amochats events ls --conversation-id c-9 --oldest-first --store amochats.db")]
+  amochats events ls --conversation-id c-9 --oldest-first --store amochats.db
+  amochats events ls --message-ref-id 5b3c1a90-4f0e-4a3b-9d0e-3f1c2b7a8d10")]
 pub(super) struct Ls {
     #[command(flatten)]
     which: Which,
+    /// Only of this message, by amoCRM's id: itself, reactions to it, calls about it
+    #[arg(long, value_name = "ID")]
+    message_ref_id: Option<String>,
     /// Only what was received since then: 2026-11-22T10:00:00Z, or so long ago: 90s, 15m, 2h, 7d
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
@@ -90,6 +94,7 @@ impl Ls {
         let mut source = self.place.read().await?;
         let mut request = listed(&self.which);
         request.newest_first = !self.oldest_first;
+        request.message_ref_id = self.message_ref_id;
         (request.since, request.until) = (self.since, self.until);
         let mut left = self.limit;
         let mut goes_on = self.json || left == 0 || io::print_on(HEAD)?;
@@ -187,8 +192,15 @@ fn delivery(delivery: &v1::EventDelivery) -> Value {
         "subscription": delivery.subscription, "state": state, "attempts": delivery.attempts,
         "again": delivery.again,
     });
-    if let Some(until) = msec(delivery.until.as_ref()) {
-        json["until_msec"] = until.into();
+    let times = [
+        ("handed_out_at_msec", &delivery.handed_out_at),
+        ("settled_at_msec", &delivery.settled_at),
+        ("until_msec", &delivery.until),
+    ];
+    for (name, time) in times {
+        if let Some(time) = msec(time.as_ref()) {
+            json[name] = time.into();
+        }
     }
     json
 }

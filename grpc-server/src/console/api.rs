@@ -39,8 +39,6 @@ const MAX_BODY: usize = 64 << 10;
 /// The entries of a page: usual, and at most.
 const PAGE: usize = 50;
 const PAGE_MAX: usize = 200;
-/// So many events are looked at for a message's id, by which the store cannot search.
-const LOOKED_AT: usize = 50_000;
 
 pub(super) fn router(console: Console) -> Router {
     let api = Router::new()
@@ -278,7 +276,7 @@ async fn events(
         return Ok(Private(json!({ "events": found, "next": null })));
     }
     let scopes = search.scope_id.map(|scope| scope_id(scope, "scope_id")).transpose()?;
-    let mut query = SummaryQuery {
+    let query = SummaryQuery {
         after: search.after,
         newest_first: true,
         filter: Filter {
@@ -286,30 +284,14 @@ async fn events(
             conversations: search.conversation.into_iter().collect(),
             ..Filter::default()
         },
+        message_ref_id: search.message_ref_id.map(Into::into),
         since: search.since,
         until: search.until,
         limit,
     };
-    let Some(message) = search.message_ref_id else {
-        let found = console.inbox.summaries(query).await.map_err(after_named)?;
-        let next = found.last().filter(|_| found.len() == limit).map(|event| event.event_id.clone());
-        let events: Vec<_> = found.iter().map(summary).collect();
-        return Ok(Private(json!({ "events": events, "next": next })));
-    };
-    let (mut events, mut looked_at, mut next) = (Vec::new(), 0, None);
-    query.limit = amochats_runtime::SUMMARIES_MAX;
-    while looked_at < LOOKED_AT && events.len() < limit {
-        let found = console.inbox.summaries(query.clone()).await.map_err(after_named)?;
-        looked_at += found.len();
-        let of_message =
-            |event: &&EventSummary| event.message_ref_id.as_ref().is_some_and(|id| id.as_str() == message);
-        events.extend(found.iter().filter(of_message).map(summary));
-        next = found.last().filter(|_| found.len() == query.limit).map(|event| event.event_id.clone());
-        query.after.clone_from(&next);
-        if next.is_none() {
-            break;
-        }
-    }
+    let found = console.inbox.summaries(query).await.map_err(after_named)?;
+    let next = found.last().filter(|_| found.len() == limit).map(|event| event.event_id.clone());
+    let events: Vec<_> = found.iter().map(summary).collect();
     Ok(Private(json!({ "events": events, "next": next })))
 }
 
@@ -332,6 +314,8 @@ async fn life(_: Reader, State(console): State<Console>, Path(event_id): Path<St
                 "state": delivery.state.name(),
                 "attempts": delivery.attempts,
                 "again": delivery.again,
+                "handed_out_at": delivery.handed_out_at,
+                "settled_at": delivery.settled_at,
                 "until": delivery.until,
             })
         })

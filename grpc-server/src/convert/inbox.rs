@@ -93,6 +93,7 @@ pub(crate) fn summary_query(request: v1::ListEventsRequest, limit: usize) -> Res
         after: (!request.page_token.is_empty()).then_some(request.page_token),
         newest_first: request.newest_first,
         filter: filter_of(kinds, account_ids, scope_ids, conversation_ids)?,
+        message_ref_id: request.message_ref_id.map(Into::into),
         since: request.since.map(|time| msec(time, "since")).transpose()?,
         until: request.until.map(|time| msec(time, "until")).transpose()?,
         limit,
@@ -150,6 +151,8 @@ fn delivery(delivery: EventDelivery) -> v1::EventDelivery {
         attempts: delivery.attempts,
         again: delivery.again,
         until: delivery.until.map(timestamp),
+        handed_out_at: delivery.handed_out_at.map(timestamp),
+        settled_at: delivery.settled_at.map(timestamp),
     }
 }
 

@@ -3,21 +3,27 @@
 //! in a minute that nobody fills the log with them.
 
 use super::connections::household;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage, Value,
 };
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tonic::Code;
+use tonic::body::Body;
+use tonic::{Code, Status};
 
 /// The fields that are ids of ours, amoCRM's or the store's. What may name a person, such as `user_id`,
 /// which is a phone with some messengers, is not among them.
-const IDS: [&str; 14] = [
+const IDS: [&str; 16] = [
     "account_id",
+    "after_event_id",
+    "attempt_id",
     "channel_id",
     "conversation_ref_id",
     "event_id",
@@ -54,7 +60,11 @@ impl Reader {
         if let Some(message) = message {
             collect(&message, "", &mut found);
         }
+        let more = found.len().saturating_sub(MOST);
         found.truncate(MOST);
+        if more > 0 {
+            found.push(format!("and {more} more"));
+        }
         found.join(" ")
     }
 
@@ -86,6 +96,10 @@ fn collect(message: &DynamicMessage, prefix: &str, found: &mut Vec<String>) {
         };
         match value {
             Value::String(text) if IDS.contains(&field.name()) && !text.is_empty() => id(text),
+            // Of dead letters: all there are.
+            Value::Bool(true) if field.name() == "all" => found.push(format!("{name}=true")),
+            // A decision.
+            Value::Bool(allow) if field.name() == "allow" => found.push(format!("{name}={allow}")),
             Value::List(values) if IDS.contains(&field.name()) => {
                 values.iter().filter_map(Value::as_str).for_each(id);
             }
@@ -111,6 +125,74 @@ impl Drop for Entry {
         let outcome = self.outcome.map_or_else(|| "given up".to_owned(), |code| format!("{code:?}"));
         let Self { who, peer, method, ids, .. } = self;
         tracing::info!(target: "audit", who, %peer, method, ids, outcome, "an administrative call");
+    }
+}
+
+/// A request of an administrative stream.
+pub(super) struct RequestLine {
+    pub(super) who: String,
+    pub(super) peer: IpAddr,
+    pub(super) method: String,
+}
+
+impl RequestLine {
+    pub(super) fn write(&self, ids: &str) {
+        let Self { who, peer, method } = self;
+        tracing::info!(target: "audit", who, %peer, method, ids, "a request of an administrative stream");
+    }
+}
+
+/// The requests of a stream, each shown to somebody before the service has it.
+pub(super) struct Overheard<W> {
+    inner: Body,
+    /// What came of the next one. None: it is larger than the service takes.
+    part: Option<BytesMut>,
+    max: usize,
+    write: W,
+}
+
+impl<W: Fn(&Bytes)> Overheard<W> {
+    pub(super) fn new(inner: Body, max: usize, write: W) -> Self {
+        Self { inner, part: Some(BytesMut::new()), max, write }
+    }
+
+    fn hear(&mut self, data: &[u8]) {
+        let Some(part) = &mut self.part else { return };
+        part.extend_from_slice(data);
+        // Before a message stand five bytes: whether it is compressed, and its length.
+        while let Some(&[_, a, b, c, d]) = part.first_chunk() {
+            let length = u32::from_be_bytes([a, b, c, d]) as usize;
+            if length > self.max {
+                self.part = None;
+                return;
+            }
+            if part.len() < 5 + length {
+                return;
+            }
+            (self.write)(&part.split_to(5 + length).freeze());
+        }
+    }
+}
+
+impl<W: Fn(&Bytes) + Unpin> HttpBody for Overheard<W> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.hear(data);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
     }
 }
 
@@ -198,6 +280,47 @@ mod tests {
         let long = v1::DeleteSubscriptionRequest { name: "x".repeat(5000) };
         let ids = reader.ids("/amochats.v1.InboxService/DeleteSubscription", &framed(&long));
         assert_eq!(ids.len(), "name=\"\"".len() + SHOWN);
+    }
+
+    #[test]
+    fn targets_of_many_are_named_and_counted() {
+        let reader = Reader::new();
+        let path = "/amochats.v1.InboxService/RequeueDeadLetters";
+        let all =
+            v1::RequeueDeadLettersRequest { subscription: "crm".into(), all: true, ..Default::default() };
+        assert_eq!(reader.ids(path, &framed(&all)), r#"subscription="crm" all=true"#);
+        let event_ids = (0..20).map(|number| format!("e-{number}")).collect();
+        let many = v1::RequeueDeadLettersRequest { subscription: "crm".into(), event_ids, all: false };
+        let ids = reader.ids(path, &framed(&many));
+        assert!(ids.contains(r#"event_ids="e-14""#) && ids.ends_with(" and 5 more"), "{ids}");
+    }
+
+    #[test]
+    fn the_requests_of_a_stream_are_heard_however_they_are_cut() {
+        let request = |number: u32| v1::StreamDecisionsRequest {
+            attempt_id: format!("a-{number}"),
+            allow: number == 2,
+        };
+        let framed = |number| {
+            let bytes = prost::Message::encode_to_vec(&request(number));
+            let length = u32::try_from(bytes.len()).expect("short");
+            [&[0][..], &length.to_be_bytes(), &bytes].concat()
+        };
+        let sent = [framed(1), framed(2), framed(3)].concat();
+        let reader = Reader::new();
+        for size in 1..=sent.len() {
+            let heard = std::cell::RefCell::new(Vec::new());
+            let ids = |framed: &Bytes| {
+                let path = "/amochats.v1.WidgetService/StreamDecisions";
+                heard.borrow_mut().push(reader.ids(path, framed));
+            };
+            let mut stream = Overheard::new(Body::empty(), 1024, ids);
+            sent.chunks(size).for_each(|part| stream.hear(part));
+            let expected = [r#"attempt_id="a-1""#, r#"attempt_id="a-2" allow=true"#, r#"attempt_id="a-3""#];
+            assert_eq!(*heard.borrow(), expected);
+        }
+        let mut large = Overheard::new(Body::empty(), 8, |_: &Bytes| panic!("it is refused"));
+        large.hear(&[&[0, 0, 0, 0, 9][..], &[0; 9], &framed(1)].concat());
     }
 
     #[test]

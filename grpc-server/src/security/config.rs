@@ -79,7 +79,8 @@ tls_key = ""
 # Authorities, one of which must have signed the certificate of each client; empty: none is asked for.
 client_ca = ""
 # Who may do what, one token a line: `amochats token new --file FILE --name crm --permissions read,send`
-# prints a token and adds it. Empty: whoever reaches the address may do everything.
+# prints a token and adds it, `amochats token certificate` adds a line for clients' certificates, which then
+# need no token. Empty: whoever reaches the address, with a certificate where one is asked for, may do everything.
 tokens_file = ""
 # The largest request, and the largest header of a call, in bytes.
 max_message_bytes = 4194304
@@ -137,7 +138,13 @@ keepalive_timeout_ms = 10000
             files.load()?;
         }
         if let Some(file) = self.tokens() {
-            tokens::load(file)?;
+            let tokens = tokens::load(file)?;
+            if tokens.name_certificates() && !is_set(&self.client_ca) {
+                return Err(invalid(
+                    "grpc.tokens_file",
+                    "names certificates, which clients are asked for with grpc.client_ca alone; set that",
+                ));
+            }
         }
         let kept_out = is_set(&self.client_ca) || (self.has_tls() && self.tokens().is_some());
         if !self.address.ip().is_loopback() && !kept_out && !self.allow_public {

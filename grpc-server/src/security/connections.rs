@@ -117,7 +117,7 @@ impl Connections {
     }
 
     async fn greet(&self, stream: TcpStream, address: IpAddr, place: Place) -> Option<Connection> {
-        let (stream, subject) = match &self.tls {
+        let (stream, identity) = match &self.tls {
             None => (Either::Left(stream), None),
             Some(tls) => {
                 let greeting = TlsAcceptor::from((*tls.current()).clone()).accept(stream);
@@ -130,12 +130,12 @@ impl Connections {
                     Err(_) => return None,
                 };
                 let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let subject = certificate.map(|certificate| tls::subject(certificate).unwrap_or_default());
-                (Either::Right(stream), subject)
+                let identity = certificate.map(|certificate| Arc::new(tls::Identity::of(certificate)));
+                (Either::Right(stream), identity)
             }
         };
         let leave = Box::pin(place.seat.leave.clone().cancelled_owned());
-        let peer = Peer { address, subject: subject.map(Into::into), seat: place.seat.clone() };
+        let peer = Peer { address, identity, seat: place.seat.clone() };
         Some(Connection { stream, peer, leave, _place: place })
     }
 }
@@ -145,7 +145,7 @@ impl Connections {
 pub(crate) struct Peer {
     pub(super) address: IpAddr,
     /// Of its certificate, where clients have one.
-    pub(super) subject: Option<Arc<str>>,
+    pub(super) identity: Option<Arc<tls::Identity>>,
     seat: Arc<Seat>,
 }
 

@@ -1,10 +1,11 @@
 //! What each call passes: is the caller known, may it do this, does it still wait, is it written down.
 
-use super::audit::{Entry, Reader, Refused};
+use super::audit::{Entry, Overheard, Reader, Refused, RequestLine};
 use super::config::GrpcConfig;
 use super::connections::Peer;
 use super::deadline::Deadline;
 use super::permissions::{Need, Permission, need};
+use super::tls::Identity;
 use super::tokens::{self, Hash, Tokens};
 use super::watched::Watched;
 use crate::status::{DOMAIN, status};
@@ -39,10 +40,16 @@ pub(crate) struct Gate {
 
 /// A caller, and why it is one.
 struct Caller {
-    /// A token's name, the subject of a certificate, or `-` where nobody is asked.
+    /// The name of its line in the file of tokens; where there is none, the subject of a certificate, or `-`.
     who: String,
     /// What it showed and needs: looked at again while a stream lasts.
-    shown: Option<(Hash, Permission)>,
+    shown: Option<(Shown, Permission)>,
+}
+
+/// What a caller shows of itself.
+enum Shown {
+    Token(Hash),
+    Certificate(Arc<Identity>),
 }
 
 impl Gate {
@@ -92,20 +99,32 @@ impl Gate {
         peer: Option<&Peer>,
     ) -> std::result::Result<Caller, Status> {
         let Some(tokens) = &self.tokens else {
-            let subject = peer.and_then(|peer| peer.subject.as_deref());
-            return Ok(Caller { who: subject.unwrap_or("-").to_owned(), shown: None });
+            return Ok(Caller { who: self.name(headers, peer), shown: None });
         };
-        let token = headers.get(AUTHORIZATION).and_then(bearer).ok_or_else(|| {
+        let identity = peer.and_then(|peer| peer.identity.clone());
+        let shown = match (headers.get(AUTHORIZATION), identity) {
+            // Who shows a token is whom it belongs to.
+            (None, Some(identity)) => Some(Shown::Certificate(identity)),
+            (header, _) => header.and_then(bearer).map(|token| Shown::Token(tokens::hash(token))),
+        };
+        let shown = shown.ok_or_else(|| {
             stranger("a token is needed: send the metadata `authorization: Bearer TOKEN`; `amochats token new` makes one")
         })?;
-        let hash = tokens::hash(token);
-        let who = allowed(&tokens.current(), &hash, needed)?;
-        Ok(Caller { who, shown: Some((hash, needed)) })
+        let who = allowed(&tokens.current(), &shown, needed)?;
+        Ok(Caller { who, shown: Some((shown, needed)) })
     }
 
-    /// Whether the token of a stream still counts.
-    fn still(&self, (hash, needed): &(Hash, Permission)) -> std::result::Result<(), Status> {
-        self.tokens.as_ref().map_or(Ok(()), |tokens| allowed(&tokens.current(), hash, *needed).map(drop))
+    /// Who somebody says to be who is let in or not: the name of a token, the subject of a certificate, or `-`.
+    fn name(&self, headers: &HeaderMap, peer: Option<&Peer>) -> String {
+        let subject =
+            || peer.and_then(|peer| peer.identity.as_ref()).map(|identity| identity.subject.clone());
+        let token = self.holder(headers).ok().map(|(name, _)| name);
+        token.or_else(subject).unwrap_or_else(|| "-".to_owned())
+    }
+
+    /// Whether the token or the certificate of a stream still counts.
+    fn still(&self, (shown, needed): &(Shown, Permission)) -> std::result::Result<(), Status> {
+        self.tokens.as_ref().map_or(Ok(()), |tokens| allowed(&tokens.current(), shown, *needed).map(drop))
     }
 
     async fn pass<S>(
@@ -124,7 +143,7 @@ impl Gate {
         if let Need::Permission(needed) = need(&path) {
             let caller = self.caller(needed, request.headers(), peer.as_ref());
             if let (Err(status), Some(peer)) = (&caller, &peer) {
-                let who = self.holder(request.headers()).map_or_else(|_| "-".to_owned(), |(name, _)| name);
+                let who = self.name(request.headers(), Some(peer));
                 self.refused.write(&who, peer.address, &path, status.code());
             }
             let caller = caller?;
@@ -134,8 +153,15 @@ impl Gate {
             }
             if let (Permission::Admin, Some(peer)) = (needed, &peer) {
                 let mut ids = String::new();
-                // A stream's requests come when they come; it is written down by its method alone.
-                if !self.reader.is_stream(&path) {
+                if self.reader.is_stream(&path) {
+                    // Its requests come when they come, and have lines of their own.
+                    let line =
+                        RequestLine { who: caller.who.clone(), peer: peer.address, method: path.clone() };
+                    let gate = self.clone();
+                    let write = move |framed: &Bytes| line.write(&gate.reader.ids(&line.method, framed));
+                    let max = self.max_message;
+                    request = request.map(|body| Body::new(Overheard::new(body, max, write)));
+                } else {
                     let framed;
                     (request, framed) = read_whole(request, self.max_message).await?;
                     ids = self.reader.ids(&path, &framed);
@@ -168,18 +194,28 @@ fn bearer(header: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// The name of a token that permits what is needed.
-fn allowed(tokens: &Tokens, hash: &Hash, needed: Permission) -> std::result::Result<String, Status> {
-    let known = tokens
-        .find(hash, Timestamp::now())
-        .ok_or_else(|| stranger("the token is not known here, or its time is over; ask for another one"))?;
+/// The name of the line that permits what is needed.
+fn allowed(tokens: &Tokens, shown: &Shown, needed: Permission) -> std::result::Result<String, Status> {
+    let now = Timestamp::now();
+    let (known, what) = match shown {
+        Shown::Token(hash) => (tokens.find(hash, now), "token"),
+        Shown::Certificate(identity) => (tokens.find_certificate(&identity.names, now), "certificate"),
+    };
+    let known = known.ok_or_else(|| match shown {
+        Shown::Token(_) => stranger("the token is not known here, or its time is over; ask for another one"),
+        Shown::Certificate(identity) => stranger(&format!(
+            "the certificate of {:?} has no line in grpc.tokens_file of the server, or its time is over: \
+             `amochats token certificate` adds one; or send a token with it",
+            identity.subject
+        )),
+    })?;
     if known.permissions.contains(&needed) {
         return Ok(known.name.to_owned());
     }
     let mut details = ErrorDetails::new();
     let lacking = HashMap::from([("permission".to_owned(), needed.name().to_owned())]);
     details.set_error_info(ErrorKind::Forbidden.name(), DOMAIN, lacking);
-    let said = format!("the token {:?} does not permit this; it needs the permission {needed}", known.name);
+    let said = format!("the {what} {:?} does not permit this; it needs the permission {needed}", known.name);
     Err(Status::with_error_details(Code::PermissionDenied, said, details))
 }
 
@@ -289,12 +325,12 @@ where
 }
 
 /// The answer to a call that lasts: it ends at the caller's deadline, and before the first message
-/// after its token ceased to count.
+/// after its token or certificate ceased to count.
 struct Supervised {
     inner: Body,
     deadline: Option<Pin<Box<Sleep>>>,
     gate: Arc<Gate>,
-    shown: Option<(Hash, Permission)>,
+    shown: Option<(Shown, Permission)>,
 }
 
 impl Supervised {

@@ -19,4 +19,4 @@ pub use permissions::Permission;
 pub(crate) use connections::Connections;
 pub(crate) use deadline::Deadline;
 pub(crate) use guard::{Gate, GuardLayer};
-pub(crate) use tokens::add as add_token;
+pub(crate) use tokens::{add as add_token, add_certificate};

@@ -8,6 +8,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use x509_parser::extensions::GeneralName;
 
 /// Where the certificates are.
 #[derive(Clone, Debug)]
@@ -57,10 +58,33 @@ impl Files {
     }
 }
 
-/// Who a verified certificate was made for, as its subject says.
-pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(parsed.subject().to_string())
+/// Who a verified certificate was made for.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    /// Its subject, for people.
+    pub(super) subject: String,
+    /// Its names as the file of tokens has them: `CN=`, and `DNS=`, `URI=`, `EMAIL=` of the alternative names.
+    pub(super) names: Vec<String>,
+}
+
+impl Identity {
+    /// What cannot be read names nobody.
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
+        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else {
+            return Self::default();
+        };
+        let common = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        let mut names: Vec<_> = common.map(|name| format!("CN={name}")).collect();
+        if let Ok(Some(alternative)) = parsed.subject_alternative_name() {
+            names.extend(alternative.value.general_names.iter().filter_map(|name| match name {
+                GeneralName::DNSName(host) => Some(format!("DNS={}", host.to_ascii_lowercase())),
+                GeneralName::URI(uri) => Some(format!("URI={uri}")),
+                GeneralName::RFC822Name(address) => Some(format!("EMAIL={address}")),
+                _ => None,
+            }));
+        }
+        Self { subject: parsed.subject().to_string(), names }
+    }
 }
 
 fn read(key: &str, path: &Path) -> Result<Vec<u8>> {

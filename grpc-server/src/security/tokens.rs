@@ -1,9 +1,12 @@
-//! The file of tokens: who may do what. It holds hashes, so that who reads it learns no token.
+//! The file of tokens: who may do what. It holds hashes, so that who reads it learns no token; and names
+//! of certificates, which need no secret here.
 //!
 //! ```text
-//! # name  permissions  hash of the token  [until=TIME]
+//! # name  permissions  hash of the token, or a name in the client's certificate  [until=TIME]
 //! crm     read,send    sha256:9f86d08188…
 //! guest   read         sha256:60303ae22b… until=2027-01-01T00:00:00Z
+//! billing send         cert:"CN=billing service"
+//! audit   read         cert:DNS=audit.example.com
 //! ```
 //!
 //! A token has 256 random bits, so a plain hash of it cannot be guessed backwards.
@@ -27,15 +30,23 @@ pub(super) type Hash = [u8; 32];
 struct Line {
     name: String,
     permissions: Vec<Permission>,
-    hash: Hash,
+    key: Key,
     until: Option<Timestamp>,
+}
+
+/// What a caller must show.
+#[derive(Debug)]
+enum Key {
+    Token(Hash),
+    /// One of the names in its certificate, as [`CertificateName`] has them.
+    Certificate(String),
 }
 
 /// The tokens of a file.
 #[derive(Debug)]
 pub(super) struct Tokens(Vec<Line>);
 
-/// A token that is known.
+/// A token or a certificate that is known.
 pub(super) struct Known<'a> {
     pub(super) name: &'a str,
     pub(super) permissions: &'a [Permission],
@@ -75,22 +86,45 @@ impl Tokens {
     pub(super) fn find(&self, hash: &Hash, now: Timestamp) -> Option<Known<'_>> {
         let (mut found, mut at) = (Choice::from(0), 0_u64);
         for (index, line) in (0_u64..).zip(&self.0) {
-            let same = line.hash.ct_eq(hash);
+            let Key::Token(known) = &line.key else { continue };
+            let same = known.ct_eq(hash);
             at.conditional_assign(&index, same);
             found |= same;
         }
         let line = bool::from(found).then(|| &self.0[usize::try_from(at).expect("an index")])?;
-        let current = line.until.is_none_or(|until| now < until);
-        current.then_some(Known { name: &line.name, permissions: &line.permissions })
+        line.at(now)
+    }
+
+    /// The first line of these names of a certificate, unless its time is over.
+    pub(super) fn find_certificate(&self, names: &[String], now: Timestamp) -> Option<Known<'_>> {
+        let named = |line: &&Line| matches!(&line.key, Key::Certificate(name) if names.contains(name));
+        self.0.iter().filter(named).find_map(|line| line.at(now))
+    }
+
+    /// Whether a line is about a certificate.
+    pub(super) fn name_certificates(&self) -> bool {
+        self.0.iter().any(|line| matches!(line.key, Key::Certificate(_)))
+    }
+}
+
+impl Line {
+    fn at(&self, now: Timestamp) -> Option<Known<'_>> {
+        let current = self.until.is_none_or(|until| now < until);
+        current.then_some(Known { name: &self.name, permissions: &self.permissions })
     }
 }
 
 fn parse_line(line: &str) -> std::result::Result<Line, String> {
-    let form = "must be: name, permissions, sha256:HASH; `amochats token new` writes such a line";
-    let mut words = line.split_whitespace();
-    let (Some(name), Some(permissions), Some(hash)) = (words.next(), words.next(), words.next()) else {
-        return Err(form.into());
+    let form = "must be: name, permissions, sha256:HASH or cert:NAME; `amochats token new` and \
+                `amochats token certificate` write such lines";
+    let split = |text: &'_ str| -> Option<(String, String)> {
+        let (word, rest) = text.split_once(char::is_whitespace)?;
+        Some((word.to_owned(), rest.trim_start().to_owned()))
     };
+    let (name, permissions, rest) = split(line)
+        .and_then(|(name, rest)| split(&rest).map(|(permissions, rest)| (name, permissions, rest)))
+        .ok_or(form)?;
+    let (name, permissions) = (name.as_str(), permissions.as_str());
     if !is_name(name) {
         return Err(format!("has a name that cannot be used; {NAME_RULE}"));
     }
@@ -98,19 +132,44 @@ fn parse_line(line: &str) -> std::result::Result<Line, String> {
         let all = Permission::ALL.map(Permission::name).join(", ");
         format!("names a permission that does not exist; there are {all}, joined by commas")
     })?;
-    let hash = hash.strip_prefix("sha256:").and_then(from_hex).ok_or(form)?;
+    let (key, rest) = if let Some(rest) = rest.strip_prefix("cert:") {
+        let (name, rest) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').ok_or("has a name without its second quote")?,
+            None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+        };
+        (Key::Certificate(certificate_name(name)?), rest)
+    } else {
+        let (hash, rest) = rest.split_once(char::is_whitespace).unwrap_or((&rest, ""));
+        (Key::Token(hash.strip_prefix("sha256:").and_then(from_hex).ok_or(form)?), rest)
+    };
+    let mut words = rest.split_whitespace();
     let until = match words.next() {
         None => None,
         Some(word) => {
             Some(word.strip_prefix("until=").and_then(|time| time.parse().ok()).ok_or_else(|| {
-                "must end after the hash, or with a time such as until=2027-01-01T00:00:00Z".to_owned()
+                "must end after the hash or the certificate's name, or with a time such as until=2027-01-01T00:00:00Z".to_owned()
             })?)
         }
     };
     if words.next().is_some() {
         Err(form.into())
     } else {
-        Ok(Line { name: name.into(), permissions, hash, until })
+        Ok(Line { name: name.into(), permissions, key, until })
+    }
+}
+
+/// A certificate's name as it is compared: kind and value. Host names have no case.
+///
+/// # Errors
+/// What it must be.
+fn certificate_name(name: &str) -> std::result::Result<String, String> {
+    let rule = "names a certificate by CN=, DNS=, URI= or EMAIL= and what stands in it, in quotes where that has blanks";
+    let (kind, value) = name.split_once('=').ok_or(rule)?;
+    match kind {
+        _ if value.trim().is_empty() || value.contains(['"', '\n', '\r']) => Err(rule.into()),
+        "DNS" => Ok(format!("DNS={}", value.to_ascii_lowercase())),
+        "CN" | "URI" | "EMAIL" => Ok(name.to_owned()),
+        _ => Err(rule.into()),
     }
 }
 
@@ -155,6 +214,33 @@ pub(crate) fn add(
     permissions: &[Permission],
     until: Option<Timestamp>,
 ) -> Result<String> {
+    let token = format!("amochats_{}", to_hex(&rand::random::<[u8; 32]>()));
+    add_line(path, name, permissions, &format!("sha256:{}", to_hex(&hash(&token))), until)?;
+    Ok(token)
+}
+
+/// Adds a line for the certificates that have this name, such as `CN=billing` or `DNS=billing.example.com`.
+///
+/// # Errors
+/// As for [`add`]; [`amochats::ErrorKind::InvalidArgument`] for what is no such name.
+pub(crate) fn add_certificate(
+    path: &Path,
+    name: &str,
+    permissions: &[Permission],
+    certificate: &str,
+    until: Option<Timestamp>,
+) -> Result<()> {
+    let certificate = certificate_name(certificate).map_err(|rule| Error::invalid("certificate", rule))?;
+    add_line(path, name, permissions, &format!("cert:\"{certificate}\""), until)
+}
+
+fn add_line(
+    path: &Path,
+    name: &str,
+    permissions: &[Permission],
+    key: &str,
+    until: Option<Timestamp>,
+) -> Result<()> {
     if !is_name(name) {
         return Err(Error::invalid("name", format!("cannot be used; {NAME_RULE}")));
     }
@@ -166,12 +252,11 @@ pub(crate) fn add(
     if Tokens::parse(&before)?.0.iter().any(|line| line.name == name) {
         return Err(Error::invalid("name", "is taken; remove its line first, or choose another name"));
     }
-    let token = format!("amochats_{}", to_hex(&rand::random::<[u8; 32]>()));
     let names: Vec<_> = Permission::ALL.into_iter().filter(|one| permissions.contains(one)).collect();
     let names = names.into_iter().map(Permission::name).collect::<Vec<_>>().join(",");
     let until = until.map_or_else(String::new, |until| format!(" until={until}"));
     let end = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
-    let line = format!("{end}{name} {names} sha256:{}{until}\n", to_hex(&hash(&token)));
+    let line = format!("{end}{name} {names} {key}{until}\n");
     // One write of one line: a server that reads at this moment sees the file with it or without.
     std::fs::OpenOptions::new()
         .append(true)
@@ -179,8 +264,7 @@ pub(crate) fn add(
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(|error| invalid(KEY, &format!("cannot write {}: {error}", path.display())))?;
-    Ok(token)
+        .map_err(|error| invalid(KEY, &format!("cannot write {}: {error}", path.display())))
 }
 
 #[cfg(test)]
@@ -207,10 +291,34 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_known_by_one_of_its_names_until_its_end() {
+        let text = "old read cert:CN=billing until=2026-01-01T00:00:00Z\nnew send cert:CN=billing\n\
+                    wide read cert:\"CN=billing service\"  until=2027-01-01T00:00:00Z\nhost read cert:DNS=A.example\n";
+        let tokens = Tokens::parse(text).expect("sound");
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().expect("a time");
+        let found = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            tokens.find_certificate(&names, now).map(|known| known.name.to_owned())
+        };
+        assert_eq!(found(&["CN=billing"]).as_deref(), Some("new"), "the first one's time is over");
+        assert_eq!(found(&["CN=billing service"]).as_deref(), Some("wide"));
+        assert_eq!(found(&["CN=x", "DNS=a.example"]).as_deref(), Some("host"));
+        for names in [&[][..], &["CN=Billing"], &["DNS=billing"], &["CN=billing "], &["CN=a.example"]] {
+            assert_eq!(found(names), None, "{names:?}");
+        }
+        assert!(tokens.find(&hash("CN=billing"), now).is_none(), "a name is no token");
+    }
+
+    #[test]
     fn a_broken_line_is_named_and_not_quoted() {
         let good = hashed("one");
         for (line, said) in [
-            ("crm".to_owned(), "line 2 must be: name, permissions, sha256:HASH"),
+            ("crm".to_owned(), "line 2 must be: name, permissions, sha256:HASH or cert:NAME"),
+            ("crm read cert:billing".to_owned(), "line 2 names a certificate by CN="),
+            ("crm read cert:O=hunter2".to_owned(), "line 2 names a certificate by CN="),
+            ("crm read cert:CN=".to_owned(), "line 2 names a certificate by CN="),
+            ("crm read cert:\"CN=hunter2".to_owned(), "line 2 has a name without its second quote"),
+            ("crm read cert:CN=billing service".to_owned(), "line 2 must end after the hash"),
             ("crm read hunter2".to_owned(), "line 2 must be: name, permissions, sha256:HASH"),
             (
                 format!("crm write {good}"),

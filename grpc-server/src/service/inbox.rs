@@ -45,6 +45,10 @@ impl InboxService {
         if asked.max_outstanding > 0 {
             options.max_outstanding = usize::try_from(asked.max_outstanding).unwrap_or(usize::MAX);
         }
+        if asked.max_outstanding_bytes > 0 {
+            options.max_outstanding_bytes =
+                usize::try_from(asked.max_outstanding_bytes).unwrap_or(usize::MAX);
+        }
         if let Some(lease) = asked.lease {
             options.lease = convert::duration(lease, "lease")?;
         }

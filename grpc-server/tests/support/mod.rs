@@ -272,7 +272,16 @@ impl Authority {
 
     /// A certificate for this name and its key.
     pub(crate) fn issue(&self, name: &str, expired: bool) -> (String, String) {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+        self.sign(name, "localhost", expired)
+    }
+
+    /// One for this name and this host.
+    pub(crate) fn issue_for(&self, name: &str, host: &str) -> (String, String) {
+        self.sign(name, host, false)
+    }
+
+    fn sign(&self, name: &str, host: &str, expired: bool) -> (String, String) {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("names");
         params.distinguished_name.push(DnType::CommonName, name);
         if expired {
             params.not_before = rcgen::date_time_ymd(2019, 1, 1);

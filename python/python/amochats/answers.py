@@ -336,13 +336,27 @@ class EventDelivery(_OpenRecord):
     state: EventState
     """Where it is there."""
     attempts: int
-    """How often it was handed out; 0 where that is not known any more."""
+    """How often it was handed out; 0 where the subscription never had it, or settled it in an older version."""
     again: bool
     """Whether it was replayed or requeued."""
     place: int | None = None
     """Its place, while it is open or dead."""
+    handed_out_at_msec: int | None = None
+    """When it was handed out, the last time, in Unix milliseconds."""
+    settled_at_msec: int | None = None
+    """When it was acknowledged, or given up, in Unix milliseconds."""
     until_msec: int | None = None
     """When its lease or its delay ends, in Unix milliseconds."""
+
+    @property
+    def handed_out_at(self) -> datetime | None:
+        """When it was handed out, the last time, in UTC."""
+        return _datetime(None, self.handed_out_at_msec)
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """When it was acknowledged, or given up, in UTC."""
+        return _datetime(None, self.settled_at_msec)
 
     @property
     def until(self) -> datetime | None:

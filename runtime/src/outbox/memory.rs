@@ -106,7 +106,7 @@ impl OutboxStore for MemoryStore {
                 conversation_ref_id: message.conversation_ref_id,
             };
             let draft = report.draft(&NewItem::new(event.scope_id, call))?;
-            if state.settle(token, Settlement::Ack) == Settled::Lost {
+            if state.settle(token, Settlement::Ack, report.created_at) == Settled::Lost {
                 return Ok(Acknowledged::Lost);
             }
             match state.enqueue(draft) {

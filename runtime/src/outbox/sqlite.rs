@@ -174,7 +174,7 @@ fn acknowledge(tx: &mut Transaction<'_>, token: Token, report: &Report) -> Resul
     };
     let scope = ScopeId::of(&channel.into(), &account.into());
     let draft = report.draft(&NewItem::new(scope, call))?;
-    if tx.settle(token, Settlement::Ack).map_err(error)? == Settled::Lost {
+    if tx.settle(token, Settlement::Ack, report.created_at).map_err(error)? == Settled::Lost {
         return Ok(Acknowledged::Lost);
     }
     match enqueue(tx, draft).map_err(error)? {

@@ -13,6 +13,9 @@ pub struct SummaryQuery {
     pub newest_first: bool,
     /// Those that fit. Other than for a subscription, no kinds are all kinds, `outbox` included.
     pub filter: Filter,
+    /// Those of this message, by amoCRM's id: itself, reactions to it, calls about it. Found without
+    /// looking at all the others.
+    pub message_ref_id: Option<MessageRefId>,
     /// Received at or after this time, in Unix milliseconds.
     pub since: Option<i64>,
     /// Received before this time, in Unix milliseconds.
@@ -80,12 +83,17 @@ pub struct EventDelivery {
     pub subscription: String,
     /// Where it is.
     pub state: DeliveryState,
-    /// How many times it was handed out. 0 where that is not known any more.
+    /// How many times it was handed out. 0 where that was before the subscription, or in an
+    /// older version of the store.
     pub attempts: u32,
     /// It was replayed or requeued.
     pub again: bool,
     /// Its place and the number of its last lease, while it is open or dead.
     pub token: Option<Token>,
+    /// When it was handed out, the last time, in Unix milliseconds.
+    pub handed_out_at: Option<i64>,
+    /// When it was acknowledged or given up, in Unix milliseconds.
+    pub settled_at: Option<i64>,
     /// When the lease or the delay ends, in Unix milliseconds. A store knows no time:
     /// [`Inbox::life`](crate::Inbox::life) says it.
     pub until: Option<i64>,

@@ -60,6 +60,8 @@ struct Subscription {
     filter: Filter,
     last_place: i64,
     open: BTreeMap<i64, Delivery>,
+    /// By event: the last time that it was dealt with.
+    settled: HashMap<i64, Delivery>,
 }
 
 struct Delivery {
@@ -68,6 +70,8 @@ struct Delivery {
     attempt: u32,
     epoch: i64,
     again: bool,
+    handed_out_at: Option<i64>,
+    settled_at: Option<i64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,10 +120,27 @@ impl Subscription {
         let fits = self.filter.matches(&kept.facts);
         if fits {
             self.last_place += 1;
-            self.open
-                .insert(self.last_place, Delivery { seq, phase: Phase::Open, attempt: 0, epoch: 0, again });
+            let delivery = Delivery {
+                seq,
+                phase: Phase::Open,
+                attempt: 0,
+                epoch: 0,
+                again,
+                handed_out_at: None,
+                settled_at: None,
+            };
+            self.open.insert(self.last_place, delivery);
         }
         fits
+    }
+}
+
+impl Subscription {
+    /// Takes a delivery out, and remembers it.
+    fn deal_with(&mut self, place: i64) {
+        if let Some(delivery) = self.open.remove(&place) {
+            self.settled.insert(delivery.seq, delivery);
+        }
     }
 }
 
@@ -220,7 +241,7 @@ impl State {
         if conflicting { Appended::Conflicting(event_id) } else { Appended::Kept(event_id) }
     }
 
-    pub(crate) fn settle(&mut self, token: Token, settlement: Settlement) -> Settled {
+    pub(crate) fn settle(&mut self, token: Token, settlement: Settlement, at: i64) -> Settled {
         let mut settle = || -> Option<()> {
             let subscription = self.numbered(token.subscription)?;
             let delivery =
@@ -229,8 +250,9 @@ impl State {
             if delivery.phase != expected {
                 return None;
             }
+            delivery.settled_at = matches!(settlement, Settlement::Ack | Settlement::Dead).then_some(at);
             match settlement {
-                Settlement::Ack => drop(subscription.open.remove(&token.place)),
+                Settlement::Ack => subscription.deal_with(token.place),
                 Settlement::Dead => delivery.phase = Phase::Dead,
                 Settlement::Delay => delivery.phase = Phase::Delayed,
                 Settlement::Release | Settlement::Wake => delivery.phase = Phase::Open,
@@ -337,8 +359,14 @@ impl Store for MemoryStore {
             let first = state.first(&start)?;
             state.last_subscription += 1;
             let id = SubscriptionId(state.last_subscription);
-            let mut subscription =
-                Subscription { id, created_at, filter, last_place: 0, open: BTreeMap::new() };
+            let mut subscription = Subscription {
+                id,
+                created_at,
+                filter,
+                last_place: 0,
+                open: BTreeMap::new(),
+                settled: HashMap::new(),
+            };
             for (seq, kept) in state.events.range(first..) {
                 subscription.open(*seq, kept, false);
             }
@@ -376,7 +404,7 @@ impl Store for MemoryStore {
         Ok(state.subscriptions.iter().map(one).collect())
     }
 
-    async fn lease(&self, id: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>> {
+    async fn lease(&self, id: SubscriptionId, max: usize, max_bytes: usize, at: i64) -> Result<Vec<Leased>> {
         let mut state = self.state()?;
         let State { events, subscriptions, .. } = &mut *state;
         let subscription = subscriptions.values_mut().find(|subscription| subscription.id == id);
@@ -400,6 +428,7 @@ impl Store for MemoryStore {
                 break;
             }
             delivery.phase = Phase::Leased;
+            delivery.handed_out_at = Some(at);
             delivery.attempt += 1;
             delivery.epoch += 1;
             leased.push(Leased {
@@ -412,9 +441,9 @@ impl Store for MemoryStore {
         Ok(leased)
     }
 
-    async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
+    async fn settle(&self, settlements: Vec<(Token, Settlement)>, at: i64) -> Result<Vec<Settled>> {
         self.change(|state| {
-            settlements.into_iter().map(|(token, settlement)| state.settle(token, settlement)).collect()
+            settlements.into_iter().map(|(token, settlement)| state.settle(token, settlement, at)).collect()
         })
     }
 
@@ -472,7 +501,9 @@ impl Store for MemoryStore {
             let dead = subscription.open.iter().filter(|(_, delivery)| delivery.phase == Phase::Dead);
             let dead: Vec<i64> = dead.map(|(place, _)| *place).filter(wanted).collect();
             for place in &dead {
-                if let Some(delivery) = subscription.open.remove(place).filter(|_| again) {
+                if !again {
+                    subscription.deal_with(*place);
+                } else if let Some(delivery) = subscription.open.remove(place) {
                     subscription.open(delivery.seq, &events[&delivery.seq], true);
                 }
             }
@@ -501,6 +532,7 @@ impl Store for MemoryStore {
             after.is_none_or(|after| if query.newest_first { **seq < after } else { **seq > after })
                 && query.since.is_none_or(|since| received >= since)
                 && query.until.is_none_or(|until| received < until)
+                && query.message_ref_id.as_ref().is_none_or(|id| kept.message_ref_id.as_ref() == Some(id))
                 && query.filter.fits(&kept.facts)
         };
         let found = state.events.iter().filter(wanted).map(|(_, kept)| kept.summary());
@@ -524,16 +556,14 @@ impl Store for MemoryStore {
         };
         let mut all = Vec::new();
         for (name, subscription) in &state.subscriptions {
-            let of = |state, delivery: Option<(&i64, &Delivery)>| EventDelivery {
+            let of = |state, delivery: Option<&Delivery>| EventDelivery {
                 subscription: name.clone(),
                 state,
-                attempts: delivery.map_or(0, |(_, delivery)| delivery.attempt),
-                again: delivery.is_some_and(|(_, delivery)| delivery.again),
-                token: delivery.map(|(place, delivery)| Token {
-                    subscription: subscription.id,
-                    place: *place,
-                    epoch: delivery.epoch,
-                }),
+                attempts: delivery.map_or(0, |delivery| delivery.attempt),
+                again: delivery.is_some_and(|delivery| delivery.again),
+                token: None,
+                handed_out_at: delivery.and_then(|delivery| delivery.handed_out_at),
+                settled_at: delivery.and_then(|delivery| delivery.settled_at),
                 until: None,
             };
             let before = all.len();
@@ -552,11 +582,13 @@ impl Store for MemoryStore {
                     Phase::Delayed => DeliveryState::Delayed,
                     Phase::Dead => DeliveryState::Dead,
                 };
-                all.push(of(phase, Some((place, delivery))));
+                let token = Token { subscription: subscription.id, place: *place, epoch: delivery.epoch };
+                all.push(EventDelivery { token: Some(token), ..of(phase, Some(delivery)) });
             }
             if all.len() == before {
                 let fits = subscription.filter.matches(&kept.facts);
-                all.push(of(if fits { DeliveryState::Settled } else { DeliveryState::LeftOut }, None));
+                let state = if fits { DeliveryState::Settled } else { DeliveryState::LeftOut };
+                all.push(of(state, subscription.settled.get(seq)));
             }
         }
         Ok(all)
@@ -573,6 +605,7 @@ impl Store for MemoryStore {
             state.events.retain(|_, kept| !kept.conversation.is_some_and(|one| known.contains(&one)));
             for subscription in state.subscriptions.values_mut() {
                 subscription.open.retain(|_, delivery| state.events.contains_key(&delivery.seq));
+                subscription.settled.retain(|seq, _| state.events.contains_key(seq));
             }
             let mut ids = vec![conversation];
             for known in known.iter().map(|place| &state.conversations[*place]) {
@@ -591,6 +624,9 @@ impl Store for MemoryStore {
                 subscriptions.values().any(|known| known.open.values().any(|delivery| delivery.seq == *seq))
             };
             events.retain(|seq, kept| kept.event.received_at >= keep.events_since || needed(seq));
+            for subscription in subscriptions.values_mut() {
+                subscription.settled.retain(|seq, _| events.contains_key(seq));
+            }
             for digests in seen.values_mut() {
                 digests.retain(|(_, seen_at)| *seen_at >= keep.messages_since);
             }

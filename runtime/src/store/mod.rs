@@ -71,11 +71,18 @@ pub trait Store: Send + Sync + 'static {
     async fn subscriptions(&self) -> Result<Vec<SubscriptionState>>;
 
     /// Leases up to `max` ready events of together at most `max_bytes`, in the order of keeping. One
-    /// is leased however large it is.
-    async fn lease(&self, subscription: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>>;
+    /// is leased however large it is. `at` is the time, to be told of later.
+    async fn lease(
+        &self,
+        subscription: SubscriptionId,
+        max: usize,
+        max_bytes: usize,
+        at: i64,
+    ) -> Result<Vec<Leased>>;
 
-    /// Settles leased events; each one's result stands at its place.
-    async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>>;
+    /// Settles leased events; each one's result stands at its place. `at` is the time, to be told of
+    /// later.
+    async fn settle(&self, settlements: Vec<(Token, Settlement)>, at: i64) -> Result<Vec<Settled>>;
 
     /// Where the same store keeps accounts.
     fn accounts(&self) -> &dyn AccountStore;

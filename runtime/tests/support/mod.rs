@@ -357,9 +357,15 @@ impl Store for TestStore {
         self.inner.subscriptions().await
     }
 
-    async fn lease(&self, subscription: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>> {
+    async fn lease(
+        &self,
+        subscription: SubscriptionId,
+        max: usize,
+        max_bytes: usize,
+        at: i64,
+    ) -> Result<Vec<Leased>> {
         let answer = self.lease_answers.subscribe();
-        let leased = self.inner.lease(subscription, max, max_bytes).await;
+        let leased = self.inner.lease(subscription, max, max_bytes, at).await;
         if matches!(&leased, Ok(leased) if !leased.is_empty()) {
             let mut answer = answer;
             answer.wait_for(|answer| *answer).await.expect("the store lives");
@@ -367,13 +373,13 @@ impl Store for TestStore {
         leased
     }
 
-    async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
+    async fn settle(&self, settlements: Vec<(Token, Settlement)>, at: i64) -> Result<Vec<Settled>> {
         let mut open = self.open.subscribe();
         open.wait_for(|open| *open).await.expect("the store lives");
         if self.settlements_fail.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::StoreFailed, "as the test wants it"));
         }
-        self.inner.settle(settlements).await
+        self.inner.settle(settlements, at).await
     }
 
     fn accounts(&self) -> &dyn AccountStore {

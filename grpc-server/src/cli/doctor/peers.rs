@@ -4,7 +4,7 @@ use super::{Finding, Report};
 use crate::cli::Failure;
 use crate::cli::api::words;
 use crate::cli::listen::http_client;
-use amochats::{ErrorKind, History, SIGNATURE_LIFETIME, ScopeId, parse_date};
+use amochats::{Error, ErrorKind, History, SIGNATURE_LIFETIME, ScopeId, parse_date};
 use amochats_runtime::Channel;
 use amochats_runtime::config::ChannelConfig;
 use reqwest::{Response, StatusCode, Url};
@@ -58,24 +58,92 @@ fn clock(response: &Response, asked: SystemTime) -> Finding {
     }
 }
 
-/// Reads the history of a chat that does not exist: a signed call that changes nothing.
+/// Reads the history of a chat that does not exist: a signed call that changes nothing. What refuses a
+/// signature and what refuses an account that is not connected may look the same (403), so then a call
+/// without an account of its own tells them apart.
 async fn secret(channel: &Channel, scopes: &[ScopeId]) -> Finding {
     let id = channel.id();
     let Some(scope) = scopes.first() else {
-        let said =
-            format!("no account of channel {id} is known, so its secret could not be tried: connect one");
-        return Finding::warning("secret", said);
+        return match signature(channel).await {
+            Signature::Taken => {
+                let said =
+                    format!("the service takes that of channel {id}; no account of it is known: connect one");
+                Finding::ok("secret", said)
+            }
+            Signature::Refused => refused(channel),
+            Signature::NoChannel(error) => Finding::failed("secret", no_channel(channel, &error)),
+            Signature::Unclear(error) => {
+                Finding::warning("secret", format!("{error}; channel {id}: its secret could not be tried"))
+            }
+        };
     };
-    match channel.client().with_deadline(PATIENCE).history(scope, &History::of(NO_CHAT)).await {
-        Ok(_) => Finding::ok("secret", format!("the service takes that of channel {id}")),
-        Err(error) if error.kind() == ErrorKind::Forbidden => Finding::failed(
+    let history = channel.client().with_deadline(PATIENCE).history(scope, &History::of(NO_CHAT)).await;
+    let Err(error) = history else {
+        return Finding::ok("secret", format!("the service takes that of channel {id}"));
+    };
+    if !matches!(error.kind(), ErrorKind::Forbidden | ErrorKind::NotFound) {
+        return Finding::failed("secret", format!("{error}; channel {id}: try again later"));
+    }
+    let account = scope.split().map_or_else(|_| scope.to_string(), |(_, account)| account.to_string());
+    match signature(channel).await {
+        Signature::Taken => Finding::failed(
             "secret",
             format!(
-                "{error}; channel {id}: compare the secret with the registration, or connect the account again"
+                "{error}; the service takes the secret of channel {id}, but not account {account}: \
+                 the account is not connected, or not any more; connect it again"
             ),
         ),
-        Err(error) => Finding::failed("secret", format!("{error}; channel {id}: try again later")),
+        Signature::Refused => refused(channel),
+        Signature::NoChannel(error) => Finding::failed("secret", no_channel(channel, &error)),
+        Signature::Unclear(other) => Finding::failed(
+            "secret",
+            format!(
+                "{error}; channel {id}: what tells a wrong secret from account {account} not being connected \
+                 had no answer ({other}): try again later, or compare the secret and connect the account again"
+            ),
+        ),
     }
+}
+
+/// What the service thinks of the signature of a channel.
+enum Signature {
+    Taken,
+    Refused,
+    NoChannel(Error),
+    Unclear(Error),
+}
+
+/// Disconnects an account that nobody has, which changes nothing. The path names the channel alone, and
+/// of the codes of this call 403 is the signature's, 404 the channel's, 400 that of bad data (chats API,
+/// "disconnect").
+async fn signature(channel: &Channel) -> Signature {
+    match channel.client().with_deadline(PATIENCE).disconnect(&NO_ACCOUNT.into()).await {
+        Ok(()) => Signature::Taken,
+        Err(error) => match error.kind() {
+            ErrorKind::Rejected => Signature::Taken,
+            ErrorKind::Forbidden => Signature::Refused,
+            ErrorKind::NotFound => Signature::NoChannel(error),
+            _ => Signature::Unclear(error),
+        },
+    }
+}
+
+fn refused(channel: &Channel) -> Finding {
+    let id = channel.id();
+    let said = format!(
+        "the service refuses the signature of channel {id} (403), whatever the account: compare the secret \
+         with the letter of registration"
+    );
+    Finding::failed("secret", said)
+}
+
+fn no_channel(channel: &Channel, error: &Error) -> String {
+    format!(
+        "{error}; the service knows no channel {} at {}: compare the id with the letter of registration, and the \
+         region",
+        channel.id(),
+        channel.client().base_url()
+    )
 }
 
 /// Sends a body without a signature: the listener refuses it with 401, after it has found the channel.

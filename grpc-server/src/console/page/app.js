@@ -3,7 +3,7 @@
 import { html, render, useEffect, useState } from "./preact-htm.js";
 import * as api from "./api.js";
 import { between, read } from "./figures.js";
-import { Problem } from "./ui.js";
+import { applyTheme, Problem, Theme } from "./ui.js";
 import { Dead, Events, Life, Outbox, Overview } from "./views.js";
 
 const EVERY = 2000;
@@ -78,7 +78,7 @@ function Console({ session, onLogout }) {
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>To the content</a>
     <header class="bar"><h1>amochats <span>console</span></h1>
-      <p class="muted">${session.name}</p><button type="button" class="button quiet" onClick=${onLogout}>Log out</button></header>
+      <p class="muted">${session.name}</p><${Theme} /><button type="button" class="button quiet" onClick=${onLogout}>Log out</button></header>
     <nav aria-label="Areas">${AREAS.map(([key, words]) => html`
       <a href=${`#/${key}`} aria-current=${area === key || (key === "events" && area === "event") ? "page" : undefined}>${words}</a>`)}</nav>
     <main id="main" tabindex="-1">
@@ -105,4 +105,5 @@ function App() {
   return session ? html`<${Console} session=${session} onLogout=${logout} />` : html`<${Login} onLogin=${setSession} />`;
 }
 
+applyTheme();
 render(html`<${App} />`, document.getElementById("app"));

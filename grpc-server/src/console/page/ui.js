@@ -22,6 +22,22 @@ export const State = ({ name }) => html`<span class="badge" data-tone=${TONES[na
 
 export const Problem = ({ error }) => error && html`<p class="problem" role="alert">${error.message}</p>`;
 
+const THEMES = { system: "As the system", light: "Light", dark: "Dark" };
+const chosenTheme = () => (localStorage.getItem("theme") in THEMES ? localStorage.getItem("theme") : "system");
+
+/** Shows the page in the colours that this browser was told. */
+export function applyTheme() {
+  const theme = chosenTheme();
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+export const Theme = () => html`
+  <label class="theme"><span>Colours</span>
+    <select value=${chosenTheme()} onChange=${(event) => { localStorage.setItem("theme", event.currentTarget.value); applyTheme(); }}>
+      ${Object.entries(THEMES).map(([name, words]) => html`<option value=${name}>${words}</option>`)}
+    </select></label>`;
+
 /** A table that scrolls by itself where it does not fit. `rows` are lists of cells. */
 export const Table = ({ label, head, rows, empty, testId }) => (rows.length === 0 ? html`<p class="muted">${empty}</p>` : html`
   <div class="scroll" tabindex="0" role="region" aria-label=${label}>

@@ -95,7 +95,8 @@ export function Life({ id, admin }) {
           <li><b>Received</b> ${full(event.received_at)}, by ${event.origin}</li>
           ${value.deliveries.map((one) => html`
             <li><b>${one.subscription}</b> <${State} name=${one.state} />
-              ${one.attempts > 0 && html`<span>handed out ${one.attempts === 1 ? "once" : `${one.attempts} times`}</span>`}
+              ${one.attempts > 0 && html`<span>handed out ${one.attempts === 1 ? "once" : `${one.attempts} times`}${one.handed_out_at !== null && `, ${one.attempts === 1 ? "at" : "last at"} ${full(one.handed_out_at)}`}</span>`}
+              ${one.settled_at !== null && html`<span>${one.state === "dead" ? "given up" : "settled"} at ${full(one.settled_at)}</span>`}
               ${one.until !== null && html`<span>until ${full(one.until)}</span>`}
               ${one.again && html`<span class="muted">replayed or requeued</span>`}
             </li>`)}

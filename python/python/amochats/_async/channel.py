@@ -248,6 +248,7 @@ class Channel:
         start: Literal["oldest", "now"] | datetime = "oldest",
         filter: Filter | None = None,
         max_outstanding: int = 100,
+        max_outstanding_bytes: int | None = None,
         lease: float = 60.0,
     ) -> EventStream:
         """The events of a subscription, to iterate over and to settle.
@@ -261,12 +262,18 @@ class Channel:
             start: As for :meth:`create_subscription`.
             filter: As for :meth:`create_subscription`.
             max_outstanding: The most events that may be unsettled at a time.
+            max_outstanding_bytes: The most bytes of their bodies; of one event it may be more.
             lease: Seconds that an event may stay unsettled before it is handed out again.
 
         Raises:
             SubscriptionNotFoundError: From the iteration: there is no such subscription.
         """
-        values = {"name": subscription, "max_outstanding": max_outstanding, "lease": lease}
+        values = {
+            "name": subscription,
+            "max_outstanding": max_outstanding,
+            "max_outstanding_bytes": max_outstanding_bytes,
+            "lease": lease,
+        }
         consumer = self._native.consumer(arguments(values))
         wanted = None
         if create and subscription is not None:
@@ -360,6 +367,7 @@ class Channel:
         *,
         filter: Filter | None = None,
         newest_first: bool = False,
+        message_ref_id: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         after: str | None = None,
@@ -369,6 +377,7 @@ class Channel:
         Args:
             filter: Those that fit. Other than for a subscription, no kinds are all kinds.
             newest_first: In place of the oldest first.
+            message_ref_id: Those of this message: itself, reactions to it, calls about it.
             since: Received at or after this aware time.
             until: Received before this aware time.
             after: Those after the event of this id, in this order.
@@ -376,6 +385,7 @@ class Channel:
         values: dict[str, Any] = {
             "filter": None if filter is None else filter._write(),
             "newest_first": newest_first,
+            "message_ref_id": message_ref_id,
             "since": None if since is None else _milliseconds(since, "since"),
             "until": None if until is None else _milliseconds(until, "until"),
             "limit": PAGE,

@@ -228,6 +228,7 @@ class BlockingChannel:
         start: Literal["oldest", "now"] | datetime = "oldest",
         filter: Filter | None = None,
         max_outstanding: int = 100,
+        max_outstanding_bytes: int | None = None,
         lease: float = 60.0,
     ) -> BlockingEventStream:
         """The events of a subscription, to iterate over and to settle.
@@ -241,12 +242,18 @@ class BlockingChannel:
             start: As for :meth:`create_subscription`.
             filter: As for :meth:`create_subscription`.
             max_outstanding: The most events that may be unsettled at a time.
+            max_outstanding_bytes: The most bytes of their bodies; of one event it may be more.
             lease: Seconds that an event may stay unsettled before it is handed out again.
 
         Raises:
             SubscriptionNotFoundError: From the iteration: there is no such subscription.
         """
-        values = {"name": subscription, "max_outstanding": max_outstanding, "lease": lease}
+        values = {
+            "name": subscription,
+            "max_outstanding": max_outstanding,
+            "max_outstanding_bytes": max_outstanding_bytes,
+            "lease": lease,
+        }
         consumer = self._native.consumer(arguments(values))
         wanted = None
         if create and subscription is not None:
@@ -340,6 +347,7 @@ class BlockingChannel:
         *,
         filter: Filter | None = None,
         newest_first: bool = False,
+        message_ref_id: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         after: str | None = None,
@@ -349,6 +357,7 @@ class BlockingChannel:
         Args:
             filter: Those that fit. Other than for a subscription, no kinds are all kinds.
             newest_first: In place of the oldest first.
+            message_ref_id: Those of this message: itself, reactions to it, calls about it.
             since: Received at or after this aware time.
             until: Received before this aware time.
             after: Those after the event of this id, in this order.
@@ -356,6 +365,7 @@ class BlockingChannel:
         values: dict[str, Any] = {
             "filter": None if filter is None else filter._write(),
             "newest_first": newest_first,
+            "message_ref_id": message_ref_id,
             "since": None if since is None else _milliseconds(since, "since"),
             "until": None if until is None else _milliseconds(until, "until"),
             "limit": PAGE,

@@ -104,7 +104,7 @@ impl Transaction<'_> {
         }
         // What became of a call is told in any case, as a settlement is.
         if event.origin != Origin::Outbox
-            && let Err(full) = self.room()?
+            && let Err(full) = self.room(event.received_at)?
         {
             return Ok(Err(full));
         }

@@ -2,6 +2,7 @@
 
 use super::transaction::Transaction;
 use crate::event::{Event, Origin};
+use crate::inbox::TEMPORARY;
 use crate::store::{
     DeadLetter, EventQuery, Leased, Settled, Settlement, SubscriptionId, Token, event_not_found,
     subscription_not_found,
@@ -35,6 +36,7 @@ impl Transaction<'_> {
         id: SubscriptionId,
         max: usize,
         max_bytes: usize,
+        at: i64,
     ) -> rusqlite::Result<Result<(Vec<Leased>, bool)>> {
         let known = self.cache.subscriptions.iter().position(|known| known.id == id && known.name.is_some());
         let Some(place) = known else {
@@ -66,15 +68,21 @@ impl Transaction<'_> {
             }
         }
         let mut update = self.tx.prepare_cached(
-            "UPDATE delivery SET state = ?3, attempt = ?4, epoch = ?5 WHERE subscription = ?1 AND place = ?2",
+            "UPDATE delivery SET state = ?3, attempt = ?4, epoch = ?5, handed_out_at = ?6 \
+             WHERE subscription = ?1 AND place = ?2",
         )?;
         for lease in &leased {
-            update.execute(params![id.0, lease.token.place, LEASED, lease.attempt, lease.token.epoch])?;
+            update.execute(params![id.0, lease.token.place, LEASED, lease.attempt, lease.token.epoch, at])?;
         }
         Ok(Ok((leased, more)))
     }
 
-    pub(crate) fn settle(&mut self, token: Token, settlement: Settlement) -> rusqlite::Result<Settled> {
+    pub(crate) fn settle(
+        &mut self,
+        token: Token,
+        settlement: Settlement,
+        at: i64,
+    ) -> rusqlite::Result<Settled> {
         let Token { subscription: SubscriptionId(id), place, epoch } = token;
         let expected = if settlement == Settlement::Wake { DELAYED } else { LEASED };
         let found: Option<Option<i64>> = self
@@ -85,9 +93,10 @@ impl Transaction<'_> {
             )?
             .query_row([id, place, epoch, expected], |row| row.get(0))
             .optional()?;
-        let deleted =
-            || self.cache.subscriptions.iter().any(|known| known.id.0 == id && known.name.is_none());
-        let Some(conversation) = found.filter(|_| !deleted()) else { return Ok(Settled::Lost) };
+        let known = self.cache.subscriptions.iter().find(|known| known.id.0 == id);
+        // None: it is deleted.
+        let name = known.and_then(|known| known.name.as_deref());
+        let (Some(conversation), Some(name)) = (found, name) else { return Ok(Settled::Lost) };
         self.changed = true;
         let (state, unused) = match settlement {
             Settlement::Ack => (None, 0),
@@ -97,21 +106,39 @@ impl Transaction<'_> {
             Settlement::Return => (Some(READY), 1),
         };
         match state {
-            None => self
-                .tx
-                .prepare_cached("DELETE FROM delivery WHERE subscription = ?1 AND place = ?2")?
-                .execute([id, place])?,
+            None => {
+                // A temporary subscription leaves no trace.
+                if !name.starts_with(TEMPORARY) {
+                    self.note_settled(id, place, Some(at))?;
+                }
+                self.tx
+                    .prepare_cached("DELETE FROM delivery WHERE subscription = ?1 AND place = ?2")?
+                    .execute([id, place])?
+            }
             Some(state) => self
                 .tx
                 .prepare_cached(
-                    "UPDATE delivery SET state = ?3, attempt = attempt - ?4 WHERE subscription = ?1 AND place = ?2",
+                    "UPDATE delivery SET state = ?3, attempt = attempt - ?4, settled_at = ?5 \
+                     WHERE subscription = ?1 AND place = ?2",
                 )?
-                .execute([id, place, state, unused])?,
+                .execute(params![id, place, state, unused, (state == DEAD).then_some(at)])?,
         };
         if let (Settlement::Ack | Settlement::Dead, Some(conversation)) = (settlement, conversation) {
             self.promote(id, conversation)?;
         }
         Ok(Settled::Done)
+    }
+
+    /// Remembers when a delivery was dealt with; None: when it was given up.
+    fn note_settled(&self, subscription: i64, place: i64, at: Option<i64>) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached(
+                "INSERT OR REPLACE INTO settled (seq, subscription, attempt, mark, handed_out_at, settled_at) \
+                 SELECT seq, subscription, attempt, mark, handed_out_at, coalesce(?3, settled_at) FROM delivery \
+                 WHERE subscription = ?1 AND place = ?2",
+            )?
+            .execute(params![subscription, place, at])
+            .map(drop)
     }
 
     /// Makes the next event of a conversation ready.
@@ -147,6 +174,9 @@ impl Transaction<'_> {
         for (place, seq) in dead {
             if places.is_some_and(|places| !places.contains(&place)) {
                 continue;
+            }
+            if !hand_out_again {
+                self.note_settled(id.0, place, None)?;
             }
             self.tx
                 .prepare_cached("DELETE FROM delivery WHERE subscription = ?1 AND place = ?2")?

@@ -1,5 +1,6 @@
 //! Finding events without reading their bodies, and where they are in each subscription.
 
+use super::append::number;
 use super::deliveries::{place_of, store_id};
 use super::feed::first_since;
 use crate::event::Origin;
@@ -7,7 +8,7 @@ use crate::store::{
     DeadSummary, DeliveryState, EventDelivery, EventSummary, Filter, SubscriptionId, SummaryQuery, Token,
     event_not_found, subscription_not_found,
 };
-use amochats::{AccountId, ChannelId, Result, ScopeId};
+use amochats::{AccountId, ChannelId, MessageRefId, Result, ScopeId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// How many events one statement looks at: as long as somebody reads, the log cannot be reset.
@@ -23,6 +24,8 @@ pub(super) struct Search {
     query: SummaryQuery,
     /// The events of both numbers and those between.
     left: Option<(i64, i64)>,
+    /// Of those only these, as a list in JSON; None: any.
+    only: Option<String>,
 }
 
 impl Search {
@@ -52,7 +55,12 @@ impl Search {
                 }
             }
         }
-        Ok(Ok(Self { query, left: left.filter(|(first, last)| first <= last) }))
+        let only = match &query.message_ref_id {
+            Some(message) => of_message(connection, message)?,
+            None => None,
+        };
+        let only = only.map(|seqs| serde_json::to_string(&seqs).expect("a list of numbers"));
+        Ok(Ok(Self { query, left: left.filter(|(first, last)| first <= last), only }))
     }
 
     /// Whether there is something to look at.
@@ -68,11 +76,16 @@ impl Search {
     ) -> rusqlite::Result<Vec<EventSummary>> {
         let Some((first, last)) = self.left else { return Ok(Vec::new()) };
         let (order, edge) = if self.query.newest_first { ("DESC", "min") } else { ("ASC", "max") };
-        let portion = format!(
-            "SELECT {edge}(seq) FROM \
-             (SELECT seq FROM event WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq {order} LIMIT {LOOKED_AT})"
-        );
-        let edge: Option<i64> = connection.query_row(&portion, [first, last], |row| row.get(0))?;
+        // A few that are known are one portion.
+        let edge: Option<i64> = if self.only.is_some() {
+            Some(if self.query.newest_first { first } else { last })
+        } else {
+            let portion = format!(
+                "SELECT {edge}(seq) FROM \
+                 (SELECT seq FROM event WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq {order} LIMIT {LOOKED_AT})"
+            );
+            connection.query_row(&portion, [first, last], |row| row.get(0))?
+        };
         let Some(edge) = edge else {
             self.left = None;
             return Ok(Vec::new());
@@ -80,13 +93,19 @@ impl Search {
         let (from, to) = if self.query.newest_first { (edge, last) } else { (first, edge) };
         let Filter { accounts, scopes, kinds, conversations } = &self.query.filter;
         let list = |texts: Vec<&str>| serde_json::to_string(&texts).expect("a list of texts");
+        let which = match self.only {
+            // Each is looked up by its number, not found among all between.
+            Some(_) => "e.seq IN (SELECT value FROM json_each(?9)) AND +e.seq BETWEEN ?1 AND ?2",
+            None => "e.seq BETWEEN ?1 AND ?2 AND ?9 IS NULL",
+        };
         let sql = format!(
-            "SELECT {SUMMARY} WHERE e.seq BETWEEN ?1 AND ?2 \
+            "SELECT {SUMMARY} WHERE {which} \
              AND (?3 = '[]' OR s.account_id IN (SELECT value FROM json_each(?3))) \
              AND (?4 = '[]' OR s.channel_id || '_' || s.account_id IN (SELECT value FROM json_each(?4))) \
              AND (?5 = '[]' OR e.kind IN (SELECT value FROM json_each(?5))) \
              AND (?6 = '[]' OR e.conversation_ref_id IN (SELECT value FROM json_each(?6)) \
                   OR e.conversation_id IN (SELECT value FROM json_each(?6))) \
+             AND (?8 IS NULL OR e.message_ref_id = ?8) \
              ORDER BY e.seq {order} LIMIT ?7"
         );
         let store_id = store_id(connection)?;
@@ -101,6 +120,8 @@ impl Search {
                     list(kinds.iter().map(String::as_str).collect()),
                     list(conversations.iter().map(String::as_str).collect()),
                     i64::try_from(limit).unwrap_or(i64::MAX),
+                    self.query.message_ref_id.as_ref().map(MessageRefId::as_str),
+                    self.only,
                 ],
                 |row| summary(row, 0, &store_id),
             )?
@@ -109,6 +130,55 @@ impl Search {
         self.left = (found.len() < limit && rest.0 <= rest.1).then_some(rest);
         Ok(found)
     }
+}
+
+/// The numbers of the events of a message; None: nothing less than a look at all of them would tell.
+///
+/// An index of all events by message would cost each webhook a page. But each message's number is in
+/// `dedup` with its time, and events are in the order of time. Events that are not deduplicated have an
+/// index.
+fn of_message(connection: &Connection, message: &MessageRefId) -> rusqlite::Result<Option<Vec<i64>>> {
+    let numbers = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> rusqlite::Result<Vec<i64>> {
+        connection.prepare(sql)?.query_map(values, |row| row.get(0))?.collect()
+    };
+    let id = message.as_str();
+    let mut found = numbers("SELECT seq FROM event WHERE dedup_key IS NULL AND message_ref_id = ?1", &[&id])?;
+    let deduped: i64 = connection.query_row("SELECT deduped FROM store", [], |row| row.get(0))?;
+    // What `dedup` lacks are the newest.
+    let sql = "SELECT seq FROM event WHERE seq > ?1 AND dedup_key IS NOT NULL AND message_ref_id = ?2";
+    found.extend(numbers(sql, &[&deduped, &id])?);
+    let end: i64 =
+        connection.query_row("SELECT coalesce(max(seq), 0) + 1 FROM event", [], |row| row.get(0))?;
+    let mut accounts = connection.prepare("SELECT DISTINCT account_id FROM scope")?;
+    let mut rows = accounts.query([])?;
+    while let Some(row) = rows.next()? {
+        let (key, _) = number(&AccountId::new(row.get::<_, String>(0)?), message, &[0; 20]);
+        let mut times = numbers("SELECT seen_at FROM dedup WHERE dedup_key = ?1 ORDER BY seen_at", &[&key])?;
+        times.dedup();
+        for time in times {
+            let before = found.len();
+            let first = first_since(connection, end, time)?;
+            let mut at = connection.prepare_cached(
+                "SELECT seq, received_at, message_ref_id = ?2 FROM event WHERE seq >= ?1 ORDER BY seq",
+            )?;
+            let mut rows = at.query(params![first, id])?;
+            while let Some(row) = rows.next()? {
+                if row.get::<_, i64>(1)? > time {
+                    break;
+                }
+                if row.get::<_, Option<bool>>(2)? == Some(true) {
+                    found.push(row.get(0)?);
+                }
+            }
+            // It is gone, or the clock was set back since.
+            if found.len() == before {
+                return Ok(None);
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(Some(found))
 }
 
 /// An event of a row that has the columns of [`SUMMARY`] from `first` on.
@@ -152,11 +222,15 @@ pub(super) fn deliveries(connection: &Connection, event_id: &str) -> rusqlite::R
     let mut subscriptions = connection
         .prepare("SELECT id, name, filter FROM subscription WHERE name IS NOT NULL ORDER BY name")?;
     let mut opened = connection.prepare(
-        "SELECT place, state, attempt, epoch, mark FROM delivery WHERE seq = ?1 AND subscription = ?2 ORDER BY place",
+        "SELECT state, attempt, mark, handed_out_at, settled_at, place, epoch FROM delivery \
+         WHERE seq = ?1 AND subscription = ?2 ORDER BY place",
     )?;
     let mut ahead = connection.prepare(
         "SELECT mark FROM feed WHERE subscription = ?2 AND ?1 BETWEEN next AND coalesce(until, ?1) \
          AND (scope IS NULL OR scope = ?3) ORDER BY part",
+    )?;
+    let mut settled = connection.prepare(
+        "SELECT 5, attempt, mark, handed_out_at, settled_at FROM settled WHERE seq = ?1 AND subscription = ?2",
     )?;
     let mut all = Vec::new();
     let mut rows = subscriptions.query([])?;
@@ -170,11 +244,18 @@ pub(super) fn deliveries(connection: &Connection, event_id: &str) -> rusqlite::R
             attempts,
             again: mark.is_some(),
             token,
+            handed_out_at: None,
+            settled_at: None,
             until: None,
         };
+        let noted = |row: &Row<'_>, token| -> rusqlite::Result<_> {
+            let (handed_out_at, settled_at) = (row.get(3)?, row.get(4)?);
+            let delivery = of(state(row.get(0)?), row.get(1)?, row.get(2)?, token);
+            Ok(EventDelivery { handed_out_at, settled_at, ..delivery })
+        };
         let open = opened.query_map([seq, id], |row| {
-            let token = Token { subscription: SubscriptionId(id), place: row.get(0)?, epoch: row.get(3)? };
-            Ok(of(state(row.get(1)?), row.get(2)?, row.get(4)?, Some(token)))
+            let token = Token { subscription: SubscriptionId(id), place: row.get(5)?, epoch: row.get(6)? };
+            noted(row, Some(token))
         })?;
         for delivery in open {
             all.push(delivery?);
@@ -189,7 +270,8 @@ pub(super) fn deliveries(connection: &Connection, event_id: &str) -> rusqlite::R
             all.push(of(DeliveryState::Waiting, 0, mark?, None));
         }
         if all.len() == before {
-            all.push(of(DeliveryState::Settled, 0, None, None));
+            let known = settled.query_row([seq, id], |row| noted(row, None)).optional()?;
+            all.push(known.unwrap_or_else(|| of(DeliveryState::Settled, 0, None, None)));
         }
     }
     Ok(all)
@@ -225,13 +307,78 @@ pub(super) fn dead(
         .map(Ok)
 }
 
-/// The schema names the numbers, too.
+/// The schema names the numbers, too, but for the last one.
 fn state(number: i64) -> DeliveryState {
     match number {
         0 => DeliveryState::Waiting,
         1 => DeliveryState::Ready,
         2 => DeliveryState::Leased,
         3 => DeliveryState::Delayed,
-        _ => DeliveryState::Dead,
+        4 => DeliveryState::Dead,
+        _ => DeliveryState::Settled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::NewEvent;
+    use crate::store::{Appended, SqliteStore, Store};
+
+    /// More than are filed at once without optimisation, in four accounts; the message of each third one
+    /// has the same id in the next account.
+    const EVENTS: i64 = 1800;
+
+    fn event(number: i64) -> NewEvent {
+        NewEvent {
+            channel_id: "channel".into(),
+            account_id: format!("account-{}", number % 4).into(),
+            kind: if number % 10 == 9 { "reaction" } else { "message" },
+            conversation_ref_id: Some("c".into()),
+            conversation_id: None,
+            message_ref_id: Some(format!("m-{}", number - number % 3 / 2).into()),
+            digest: (number % 10 != 9).then_some([1; 20]),
+            received_at: 1000 + number / 7,
+            origin: Origin::Webhook,
+            signature: None,
+            raw: "{}".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_events_of_a_message_are_found_among_many_without_a_look_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        for number in 0..EVENTS {
+            let kept = store.append(event(number)).await.expect("answered");
+            assert!(matches!(kept, Appended::Kept(_)), "{number}: {kept:?}");
+        }
+        let deduped = store.read(|connection| {
+            connection
+                .query_row("SELECT deduped FROM store", [], |row| row.get::<_, i64>(0))
+                .map_err(crate::store::sqlite::error)
+        });
+        let deduped = deduped.await.expect("read");
+        assert!((500..EVENTS).contains(&deduped), "some are filed, some are not: {deduped}");
+        for number in (0..EVENTS).step_by(97).chain([EVENTS - 1]) {
+            let message: MessageRefId = format!("m-{number}").into();
+            let expected: Vec<i64> = (0..EVENTS)
+                .filter(|other| event(*other).message_ref_id.as_ref() == Some(&message))
+                .map(|other| other + 1)
+                .collect();
+            let found = store.read({
+                let message = message.clone();
+                move |connection| of_message(connection, &message).map_err(crate::store::sqlite::error)
+            });
+            assert_eq!(found.await.expect("read").as_ref(), Some(&expected), "{message}");
+            let query = SummaryQuery { message_ref_id: Some(message), limit: 9, ..SummaryQuery::default() };
+            let listed = store.summaries(query).await.expect("listed");
+            let seqs: Vec<_> = listed
+                .iter()
+                .map(|one| one.event_id.rsplit('-').next().expect("a number").to_owned())
+                .collect();
+            assert_eq!(seqs, expected.iter().map(i64::to_string).collect::<Vec<_>>());
+        }
+        store.close().await;
     }
 }

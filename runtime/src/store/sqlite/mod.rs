@@ -255,10 +255,16 @@ impl Store for SqliteStore {
         self.read(|connection| feed::subscriptions(connection).map_err(error)).await
     }
 
-    async fn lease(&self, subscription: SubscriptionId, max: usize, max_bytes: usize) -> Result<Vec<Leased>> {
+    async fn lease(
+        &self,
+        subscription: SubscriptionId,
+        max: usize,
+        max_bytes: usize,
+        at: i64,
+    ) -> Result<Vec<Leased>> {
         loop {
             let lease =
-                move |transaction: &mut Transaction<'_>| transaction.lease(subscription, max, max_bytes);
+                move |transaction: &mut Transaction<'_>| transaction.lease(subscription, max, max_bytes, at);
             let (leased, more) = self.ask(lease).await?;
             if !leased.is_empty() || !more {
                 return Ok(leased);
@@ -266,9 +272,9 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Result<Vec<Settled>> {
+    async fn settle(&self, settlements: Vec<(Token, Settlement)>, at: i64) -> Result<Vec<Settled>> {
         self.ask(move |transaction| {
-            let settle = |(token, settlement)| transaction.settle(token, settlement);
+            let settle = |(token, settlement)| transaction.settle(token, settlement, at);
             settlements.into_iter().map(settle).collect::<rusqlite::Result<_>>().map(Ok)
         })
         .await

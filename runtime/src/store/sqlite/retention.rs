@@ -40,6 +40,7 @@ impl Transaction<'_> {
         // Their messages are known for longer than they themselves.
         self.file_up_to(*last)?;
         for seq in &due {
+            self.tx.prepare_cached("DELETE FROM settled WHERE seq = ?1")?.execute([seq])?;
             self.tx.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
         }
         // Not used again, also if these were the newest.
@@ -63,7 +64,7 @@ impl Transaction<'_> {
 
     /// Whether there is room for another event. Looked at once in a transaction, and the subscriptions
     /// only now and then, because to count is not free.
-    pub(super) fn room(&mut self) -> rusqlite::Result<Result<()>> {
+    pub(super) fn room(&mut self, now: i64) -> rusqlite::Result<Result<()>> {
         if self.appended > 0 {
             return Ok(Ok(()));
         }
@@ -96,7 +97,7 @@ impl Transaction<'_> {
                 OnFull::ExpireOldest => {
                     let place = self.cache.subscriptions.iter().position(|known| known.id == state.id);
                     let count = usize::try_from(over).unwrap_or(PORTION).min(PORTION) + LOOK_AGAIN;
-                    let expired = place.map_or(Ok(0), |place| self.expire_oldest(place, count))?;
+                    let expired = place.map_or(Ok(0), |place| self.expire_oldest(place, count, now))?;
                     tracing::warn!(
                         subscription = state.name,
                         expired,
@@ -110,7 +111,7 @@ impl Transaction<'_> {
     }
 
     /// Gives up the oldest open events of a subscription, and drops their bodies.
-    fn expire_oldest(&mut self, place: usize, count: usize) -> rusqlite::Result<usize> {
+    fn expire_oldest(&mut self, place: usize, count: usize, now: i64) -> rusqlite::Result<usize> {
         let id = self.cache.subscriptions[place].id.0;
         self.fill(place, count)?;
         let oldest: Vec<(i64, i64, Option<i64>)> = self
@@ -125,8 +126,10 @@ impl Transaction<'_> {
             .collect::<rusqlite::Result<_>>()?;
         for (place, seq, conversation) in &oldest {
             self.tx
-                .prepare_cached("UPDATE delivery SET state = 4 WHERE subscription = ?1 AND place = ?2")?
-                .execute([id, *place])?;
+                .prepare_cached(
+                    "UPDATE delivery SET state = 4, settled_at = ?3 WHERE subscription = ?1 AND place = ?2",
+                )?
+                .execute([id, *place, now])?;
             // Another subscription may still need the body.
             self.tx
                 .prepare_cached(
@@ -189,6 +192,7 @@ impl Transaction<'_> {
             purged.events += 1;
             self.file_up_to(*seq)?;
             self.tx.prepare_cached("DELETE FROM delivery WHERE seq = ?1")?.execute([seq])?;
+            self.tx.prepare_cached("DELETE FROM settled WHERE seq = ?1")?.execute([seq])?;
             self.tx.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
         }
         self.tx.pragma_update(None, "secure_delete", "FAST")?;
