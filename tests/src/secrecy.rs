@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn the_same_is_planted_in_every_language() {
         let planted: serde_json::Value = serde_json::from_str(include_str!("../planted.json")).expect("JSON");
-        let ours = serde_json::json!({ "text": TEXT, "phone": PHONE, "email": EMAIL, "secret": OTHER_SECRET });
+        let ours =
+            serde_json::json!({ "text": TEXT, "phone": PHONE, "email": EMAIL, "secret": OTHER_SECRET });
         assert_eq!(planted, ours);
     }
 

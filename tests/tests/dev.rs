@@ -37,7 +37,11 @@ impl Dev {
     }
 
     async fn spawn(mut command: std::process::Command, temp: &Path) -> Self {
-        command.env("TMPDIR", temp).env("RUST_LOG", secrecy::LOG).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env("TMPDIR", temp)
+            .env("RUST_LOG", secrecy::LOG)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = Command::from(command).kill_on_drop(true).spawn().expect("the command starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();

@@ -19,7 +19,11 @@ struct Sandbox {
 impl Sandbox {
     fn start(state: &Path, args: &[&str]) -> Self {
         let mut command = amochats();
-        command.args(["sandbox", "--log", "json", "--state"]).arg(state).args(args).env("RUST_LOG", secrecy::LOG);
+        command
+            .args(["sandbox", "--log", "json", "--state"])
+            .arg(state)
+            .args(args)
+            .env("RUST_LOG", secrecy::LOG);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -52,7 +56,8 @@ impl Sandbox {
 
     fn send(&self, message_id: &str) -> Ended {
         let scope = format!("{}_{}", self.said("channel_id"), self.account());
-        let person = ["--conversation-id", "c-1", "--user-id", "u-1", "--name", "Anna", "--text", secrecy::TEXT];
+        let person =
+            ["--conversation-id", "c-1", "--user-id", "u-1", "--name", "Anna", "--text", secrecy::TEXT];
         self.call(&[&["send", "--scope-id", &scope, "--message-id", message_id], &person[..]].concat())
     }
 
