@@ -63,7 +63,7 @@ fn message_id(conversation: usize, place: usize) -> String {
 }
 
 fn request(conversation: usize, place: usize) -> v1::EnqueueRequest {
-    let text = v1::content::Kind::Text(v1::TextContent { text: format!("number {place}") });
+    let text = v1::content::Kind::Text(v1::TextContent { text: format!("{TEXT} {place}") });
     let message = v1::Message {
         message_id: message_id(conversation, place),
         conversation_id: format!("c{conversation}"),
