@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Looks for what must not be said in what was said: the texts of planted.json, and what can only be a
-signature or a secret.
+signature, a secret or a token.
 
 usage: planted.py WHO [ALSO...] <OUTPUT
 
@@ -14,8 +14,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PLANTED: dict[str, str] = json.loads(Path(__file__).with_name("planted.json").read_text())
-# The hex of a SHA-1, also in the middle of a line.
-_SIGNATURE = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{40}(?![0-9A-Za-z])")
+# What the servers of all suites say: whatever this project's own code may say, of others as usual.
+LOG = "info,amochats=debug"
+# The hex of a SHA-1 or of more, also in the middle of a line; a JSON web token.
+_SECRET = re.compile(r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{40,}(?![0-9A-Za-z])|eyJ[0-9A-Za-z]{8})")
 
 
 def leaks(who: str, said: str, also: Iterable[str] = ()) -> Iterator[str]:
@@ -23,8 +25,14 @@ def leaks(who: str, said: str, also: Iterable[str] = ()) -> Iterator[str]:
     private = [*PLANTED.values(), *also]
     for line in said.splitlines():
         yield from (f"{text!r} was said by {who}: {line}" for text in private if text in line)
-        if _SIGNATURE.search(line):
-            yield f"a signature or secret was said by {who}: {line}"
+        if _SECRET.search(line):
+            yield f"a signature, secret or token was said by {who}: {line}"
+
+
+def check(who: str, said: str, also: Iterable[str] = ()) -> None:
+    """Fails where something was said that should not be."""
+    found = list(leaks(who, said, also))
+    assert not found, "\n".join(found)
 
 
 if __name__ == "__main__":

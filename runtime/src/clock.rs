@@ -8,6 +8,11 @@ use tokio::sync::watch;
 /// A future of a clock.
 pub type Sleep<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
+/// How often [`SystemClock`] looks whether time was lost, and how much is worth a word: the vendor waits
+/// 5 s for the answer to a webhook.
+const LOOK: Duration = Duration::from_secs(1);
+const STILL: Duration = Duration::from_secs(5);
+
 /// Where time comes from. Leases and delays go by [`Clock::monotonic`], which no step of the
 /// system's time can move.
 pub trait Clock: Send + Sync + 'static {
@@ -17,6 +22,12 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
     /// Ends once [`Clock::monotonic`] has reached `at`.
     fn sleep_until(&self, at: Duration) -> Sleep<'_>;
+
+    /// Ends once this process has stood still for longer than a webhook waits, and says for how long: it
+    /// was stopped, or all of the machine slept. A clock that cannot tell never ends.
+    fn stood_still(&self) -> Pin<Box<dyn Future<Output = Duration> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
 
     /// The calendar's time in Unix milliseconds.
     fn now_msec(&self) -> i64 {
@@ -49,6 +60,35 @@ impl Clock for SystemClock {
     fn sleep_until(&self, at: Duration) -> Sleep<'_> {
         Box::pin(tokio::time::sleep_until((self.origin + at).into()))
     }
+
+    fn stood_still(&self) -> Pin<Box<dyn Future<Output = Duration> + Send + '_>> {
+        Box::pin(async {
+            let mut before = awake_and_asleep();
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let now = awake_and_asleep();
+                let lost = now.saturating_sub(before).saturating_sub(LOOK);
+                if lost >= STILL {
+                    return lost;
+                }
+                before = now;
+            }
+        })
+    }
+}
+
+/// The time since the machine was started, its sleep included; no step of the calendar's time moves it.
+#[cfg(target_os = "linux")]
+fn awake_and_asleep() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// A time that may stand still with the machine, where no other is at hand.
+#[cfg(not(target_os = "linux"))]
+fn awake_and_asleep() -> Duration {
+    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    ORIGIN.get_or_init(Instant::now).elapsed()
 }
 
 /// A clock that stands still until it is turned, for tests.

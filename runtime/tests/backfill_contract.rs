@@ -113,16 +113,19 @@ async fn what_is_known_is_marked_from_its_last_event_on(store: &dyn Store) {
         append(store, event(conversation, Some(message), at)).await;
     }
     append(store, NewEvent { conversation_ref_id: None, ..event("c", Some("4"), 40) }).await;
-    store.backfill().mark_all(false).await.expect("marked");
+    store.backfill().mark_all(false, i64::MAX).await.expect("marked");
     assert_eq!(all(store).await, [gap("a", 30), gap("b", 20)]);
+    // What came since nobody was there is no sign that nothing is missing before it.
+    store.backfill().mark_all(false, 25).await.expect("marked");
+    assert_eq!(all(store).await, [gap("a", 25), gap("b", 20)]);
 }
 
 async fn accounts_with_webhooks_v1_are_marked_if_asked_for(store: &dyn Store) {
     append(store, event("a", Some("1"), 10)).await;
     append(store, NewEvent { conversation_ref_id: None, ..event("z", None, 20) }).await;
-    store.backfill().mark_all(false).await.expect("marked");
+    store.backfill().mark_all(false, i64::MAX).await.expect("marked");
     assert_eq!(all(store).await, []);
-    store.backfill().mark_all(true).await.expect("marked");
+    store.backfill().mark_all(true, i64::MAX).await.expect("marked");
     assert_eq!(all(store).await, [gap("a", 10)]);
 }
 

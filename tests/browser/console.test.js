@@ -10,6 +10,7 @@ import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
 import { accessible, amochats, atEnd, binary, close, launch, open, picture, sandbox, seen, serve } from "./support.js";
+import { LOG, PLANTED, silent } from "./secrecy.js";
 
 before(launch);
 after(close);
@@ -50,7 +51,7 @@ base_url = ${JSON.stringify(crm.ready.api)}
   writeFileSync(tokenFile, chief);
   const command = (...args) => amochats(...args, "--server", ready.grpc, "--token-file", tokenFile);
   async function hook(id, text) {
-    const body = JSON.stringify({ account_id: crm.accountId, message: { conversation: { id: "chat-1" }, message: { id, type: "text", text } } });
+    const body = JSON.stringify({ account_id: crm.accountId, message: { receiver: { id: "r", phone: PLANTED.phone, email: PLANTED.email }, conversation: { id: "chat-1" }, message: { id, type: "text", text: `${text} ${PLANTED.text}` } } });
     const signature = createHmac("sha1", crm.ready.secret).update(body).digest("hex");
     const response = await fetch(`${ready.listener}/webhook/${crm.scope}`, { method: "POST", body, headers: { "X-Signature": signature } });
     assert.equal(response.status, 200, await response.text());
@@ -60,11 +61,14 @@ base_url = ${JSON.stringify(crm.ready.api)}
     const failing = createServer((_, response) => response.writeHead(500).end());
     await once(failing.listen(0, "127.0.0.1"), "listening");
     const forward = `http://127.0.0.1:${failing.address().port}/`;
-    const child = spawn(binary, ["listen", "--subscription", "crm", "--forward", forward, "--server", ready.grpc, "--token-file", tokenFile], { stdio: "ignore", env: {} });
-    const ended = once(child, "exit");
+    const child = spawn(binary, ["listen", "--subscription", "crm", "--forward", forward, "--server", ready.grpc, "--token-file", tokenFile], { stdio: ["ignore", "ignore", "pipe"], env: { RUST_LOG: LOG } });
+    let said = "";
+    child.stderr.on("data", (data) => { said += data; });
+    const ended = once(child, "close");
     const end = async () => {
       child.kill("SIGTERM");
       await ended;
+      silent("listen", said);
       failing.closeAllConnections();
       failing.close();
     };

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { amochats, close, dev, launch, open, parts, picture, seen } from "./support.js";
+import { PLANTED } from "./secrecy.js";
 
 before(launch);
 after(close);
@@ -32,9 +33,9 @@ test("a client writes, a manager answers, the ticks become read", async (t) => {
   await seen(phone.message("until six", "read"));
 
   // Both ways again, now that the chat is known.
-  await fromPhone(phone, "Great, thank you!");
+  await fromPhone(phone, `Great, thank you! ${PLANTED.text}`);
   await seen(crm.message("thank you"));
-  await crm.input.fill("You are welcome");
+  await crm.input.fill(`You are welcome ${PLANTED.text} ${PLANTED.email}`);
   await crm.input.press("Enter");
   await seen(crm.message("welcome", "read"));
   assert.equal(await phone.messages.count(), 4);
@@ -164,11 +165,11 @@ test("a manager writes first; the client is found and answers", async (t) => {
   const page = await open(t, up.page);
   const { phone, crm } = parts(page);
   await page.getByRole("button", { name: "Write first" }).click();
-  await page.getByRole("dialog").getByLabel("Phone").fill("+15550123");
+  await page.getByRole("dialog").getByLabel("Phone").fill(PLANTED.phone);
   await page.getByRole("dialog").getByLabel("Message").fill("Your order is ready");
   await page.getByRole("dialog").getByRole("button", { name: "Send" }).click();
   await seen(crm.message("order is ready", "delivered"));
-  await phone.whose.selectOption({ label: "+15550123 (1)" });
+  await phone.whose.selectOption({ label: `${PLANTED.phone} (1)` });
   await seen(phone.message("order is ready"));
   await seen(crm.message("order is ready", "read"));
   await fromPhone(phone, "On my way");

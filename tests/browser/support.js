@@ -11,6 +11,7 @@ import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { LOG, PLANTED, silent } from "./secrecy.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 export const binary = process.env.AMOCHATS_BIN ?? `${process.env.CARGO_TARGET_DIR ?? `${root}/target`}/debug/amochats`;
@@ -37,22 +38,25 @@ export const amochats = (...args) => amochatsWith("", ...args);
 
 /** The same, with a text for its standard input. */
 export async function amochatsWith(input, ...args) {
-  const child = spawn(binary, args, { stdio: ["pipe", "pipe", "pipe"], env: {} });
+  const child = spawn(binary, args, { stdio: ["pipe", "pipe", "pipe"], env: { RUST_LOG: LOG } });
   child.stdin.on("error", () => {}).end(input);
   let output = "";
+  let errors = "";
   child.stdout.on("data", (data) => { output += data; });
-  child.stderr.on("data", (data) => { output += data; });
+  child.stderr.on("data", (data) => { output += data; errors += data; });
   const [code] = await once(child, "close");
   assert.equal(code, 0, output);
+  silent(args[0], errors);
   return output;
 }
 
 /** Starts a server of `amochats` for a test; resolves to its ready line, what it says, and what stops it. */
 export async function serve(t, args) {
-  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: {} });
+  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: { RUST_LOG: LOG } });
   let said = "";
   child.stderr.on("data", (data) => { said += data; });
-  const ended = once(child, "exit");
+  // Once all of that is here.
+  const ended = once(child, "close");
   let stopped = false;
   const stop = async () => {
     if (stopped) return;
@@ -60,6 +64,7 @@ export async function serve(t, args) {
     child.kill("SIGTERM");
     const [code] = await ended;
     assert.equal(code, 0, said);
+    silent(args[0], said);
   };
   atEnd(t, stop);
   const lines = createInterface({ input: child.stdout });
@@ -144,7 +149,7 @@ export async function sandbox(t, { connected = true, args = [], page = ZERO, api
         event_type: "new_message",
         payload: {
           timestamp: Math.floor(at / 1000), msec_timestamp: at, msgid: randomUUID(), conversation_id: conversation, silent: false,
-          sender: { id: user, name, profile: { phone: "+15550101" } },
+          sender: { id: user, name, profile: { phone: PLANTED.phone, email: PLANTED.email } },
           message: typeof message === "string" ? { type: "text", text: message } : message, ...more,
         },
       });

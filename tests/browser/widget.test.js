@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
 import { accessible, amochats, close, launch, open, parts as managerParts, picture, seen } from "./support.js";
+import { PLANTED } from "./secrecy.js";
 import { shop, USERS } from "./widget/shop.js";
 
 before(launch);
@@ -21,15 +22,15 @@ async function connected(shown) {
 async function talk(t, all) {
   const server = ["--server", all.operator.grpc];
   const scope = `${all.ready.channel_id}_${all.accounts[0]}`;
-  await amochats("outbox", "send", ...server, "--scope-id", scope, "--conversation-id", "c-1", "--user-id", "u-1", "--name", "Reader", "--text", "Is my order ready?");
+  await amochats("outbox", "send", ...server, "--scope-id", scope, "--conversation-id", "c-1", "--user-id", "u-1", "--name", "Reader", "--text", `Is my order ready? ${PLANTED.text}`);
   const { crm } = managerParts(await open(t, all.ready.page));
   await crm.chat("Reader").click();
   await seen(crm.message("Is my order ready?"));
-  await crm.input.fill("It is, since noon.");
+  await crm.input.fill(`It is, since noon. ${PLANTED.text}`);
   await crm.send.click();
   assert.equal((await all.front.next(`/webhook/${scope}`)).status, 200);
   const event = JSON.parse(await amochats("listen", ...server, "--subscription", "crm", "--create", "--count", "1"));
-  assert.deepEqual([event.conversation_id, event.text], ["c-1", "It is, since noon."]);
+  assert.deepEqual([event.conversation_id, event.text], ["c-1", `It is, since noon. ${PLANTED.text}`]);
 }
 
 test("from the installation to the first message, off, and on again", async (t) => {

@@ -33,6 +33,7 @@ static amochats_config *configured(const char *more) {
              folder, more, sandbox("SANDBOX_CHANNEL"), sandbox("SANDBOX_SECRET"), sandbox("SANDBOX_API"));
     amochats_error *error = NULL;
     amochats_config *config = amochats_config_new();
+    amochats_config_set_log(config, AMOCHATS_LEVEL_DEBUG, heard, NULL);
     REQUIRE(ok(amochats_config_set_toml(config, of(toml), &error), error));
     return config;
 }
@@ -55,12 +56,13 @@ static void close_channel(amochats_channel *channel) {
 /* What becomes of a webhook under this secret. */
 static amochats_result ingest(amochats_channel *channel, const char *channel_id, const char *secret, int number,
                               const char *conversation) {
-    char body[500], scope[200], signature[AMOCHATS_SIGNATURE_SIZE];
+    char body[800], scope[200], signature[AMOCHATS_SIGNATURE_SIZE];
     snprintf(scope, sizeof scope, "%s_%s", channel_id, sandbox("SANDBOX_ACCOUNT"));
     snprintf(body, sizeof body,
              "{\"account_id\":\"%s\",\"time\":1704067200,\"message\":{\"conversation\":{\"id\":\"ref-%s\",\"client_id\":\"%s\"},"
-             "\"receiver\":{\"id\":\"R\",\"client_id\":\"u-1\",\"name\":\"Anna\"},\"sender\":{\"id\":\"S\"},\"timestamp\":1704067200,"
-             "\"msec_timestamp\":1704067200123,\"message\":{\"id\":\"M%d\",\"type\":\"text\",\"text\":\"number %d\"}}}",
+             "\"receiver\":{\"id\":\"R\",\"client_id\":\"u-1\",\"name\":\"Anna\",\"phone\":\"+79160004242\",\"email\":\"planted@secret.example\"},"
+             "\"sender\":{\"id\":\"S\"},\"timestamp\":1704067200,"
+             "\"msec_timestamp\":1704067200123,\"message\":{\"id\":\"M%d\",\"type\":\"text\",\"text\":\"PLANTED-TEXT %d\"}}}",
              sandbox("SANDBOX_ACCOUNT"), conversation, conversation, number, number);
     REQUIRE(amochats_sign_body(of(secret), of(body), &signature, NULL) == AMOCHATS_RESULT_OK);
     return amochats_channel_ingest(channel, of(scope), of(signature), of(body), LONG, NULL, NULL);

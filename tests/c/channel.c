@@ -17,6 +17,7 @@
 static amochats_config *config_for(const char *store) {
     char path[600];
     amochats_config *config = amochats_config_new();
+    amochats_config_set_log(config, AMOCHATS_LEVEL_DEBUG, heard, NULL);
     snprintf(path, sizeof path, "%s/%s", folder, store);
     REQUIRE(ok(amochats_config_set(config, of("store.path"), of(path), NULL), NULL));
     REQUIRE(ok(amochats_config_set(config, of("listener.address"), of("127.0.0.1:0"), NULL), NULL));
@@ -45,14 +46,15 @@ static void close_channel(amochats_channel *channel) {
 
 /* A webhook with its signature. */
 static amochats_slice hook(int number, const char *conversation, char signature[AMOCHATS_SIGNATURE_SIZE]) {
-    static _Thread_local char body[600];
+    static _Thread_local char body[800];
     amochats_slice slice = {body, 0};
     slice.len = (size_t)snprintf(
         body, sizeof body,
         "{\"account_id\":\"" ACCOUNT "\",\"time\":1704067200,\"message\":{\"conversation\":{\"id\":\"ref-%s\","
-        "\"client_id\":\"%s\"},\"receiver\":{\"id\":\"R\",\"client_id\":\"u-1\",\"name\":\"Anna\"},\"sender\":{\"id\":\"S\"},"
+        "\"client_id\":\"%s\"},\"receiver\":{\"id\":\"R\",\"client_id\":\"u-1\",\"name\":\"Anna\","
+        "\"phone\":\"+79160004242\",\"email\":\"planted@secret.example\"},\"sender\":{\"id\":\"S\"},"
         "\"timestamp\":1704067200,\"msec_timestamp\":1704067200123,\"message\":{\"id\":\"M%d\",\"type\":\"text\","
-        "\"text\":\"number %d\",\"markup\":{\"mode\":\"inline\",\"buttons\":[[{\"text\":\"Yes\"},{\"text\":\"No\"}]]}}}}",
+        "\"text\":\"PLANTED-TEXT number %d\",\"markup\":{\"mode\":\"inline\",\"buttons\":[[{\"text\":\"Yes\"},{\"text\":\"No\"}]]}}}}",
         conversation, conversation, number, number);
     REQUIRE(amochats_sign_body(of(SECRET), slice, (char(*)[AMOCHATS_SIGNATURE_SIZE])signature, NULL) ==
             AMOCHATS_RESULT_OK);
@@ -127,7 +129,7 @@ static void kept_handed_out_and_settled(void) {
     amochats_slice body = hook(1, "c-1", signature), raw = amochats_event_raw(event);
     CHECK(raw.len == body.len && memcmp(raw.data, body.data, raw.len) == 0);
     CHECK(has(amochats_event_json(event), "\"event_id\""));
-    CHECK(is(amochats_webhook_text(webhook), "number 1"));
+    CHECK(is(amochats_webhook_text(webhook), "PLANTED-TEXT number 1"));
     CHECK(is(amochats_webhook_conversation_id(webhook), "c-1"));
     CHECK(is(amochats_webhook_message_ref_id(webhook), "M1"));
     const amochats_value *markup = amochats_value_get(amochats_webhook_value(webhook), of("markup"));
@@ -149,7 +151,7 @@ static void kept_handed_out_and_settled(void) {
     consumer = open_consumer(channel, false);
     CHECK(ingest(channel, 2, "c-1") == AMOCHATS_INGESTED_KEPT);
     delivery = next(consumer, LONG);
-    CHECK(is(amochats_webhook_text(amochats_event_webhook(amochats_delivery_event(delivery))), "number 2"));
+    CHECK(is(amochats_webhook_text(amochats_event_webhook(amochats_delivery_event(delivery))), "PLANTED-TEXT number 2"));
     amochats_delivery_free(delivery); /* not settled: it is given back */
     amochats_consumer_free(consumer);
     consumer = open_consumer(channel, false);
@@ -303,7 +305,7 @@ static uint32_t seen_delivery(void *data, amochats_delivery *delivery) {
     char expected[64];
     amochats_slice text = amochats_webhook_text(amochats_event_webhook(amochats_delivery_event(delivery)));
     pthread_mutex_lock(&seen->lock);
-    snprintf(expected, sizeof expected, "number %d", seen->deliveries);
+    snprintf(expected, sizeof expected, "PLANTED-TEXT number %d", seen->deliveries);
     if (!is(text, expected)) seen->in_order = 0;
     seen->deliveries++;
     seen->on_main += pthread_equal(pthread_self(), seen->main) != 0;
@@ -678,7 +680,7 @@ static void subscriptions_have_filters(void) {
     ingest(channel, 2, "c-2");
     CHECK(ok(amochats_consumer_open(channel, of("two"), NULL, LONG, &consumer, &error), error));
     amochats_delivery *delivery = next(consumer, LONG);
-    CHECK(is(amochats_webhook_text(amochats_event_webhook(amochats_delivery_event(delivery))), "number 2"));
+    CHECK(is(amochats_webhook_text(amochats_event_webhook(amochats_delivery_event(delivery))), "PLANTED-TEXT number 2"));
     amochats_delivery_free(delivery);
     amochats_consumer_free(consumer);
     close_channel(channel);

@@ -15,9 +15,13 @@ import sys
 import tempfile
 import threading
 
-from sandbox import PATIENCE, Sandbox
+from sandbox import PATIENCE, PLANTED, Sandbox
 
 ANSWERS = 30
+
+
+def text_of(number: int) -> str:
+    return f"answer {number} {PLANTED['text']} {PLANTED['phone']} {PLANTED['email']}"
 
 
 class Lines:
@@ -98,15 +102,15 @@ def main_job(amochats: str, program: str, folder: pathlib.Path) -> None:
             scope = f"{ready['channel_id']}_{sandbox.account}"
             environment = os.environ | {"AMOCHATS_SECRET": ready["secret"]}
             send = [amochats, "send", "--base-url", ready["api"], "--scope-id", scope, "--conversation-id", "c-1"]
-            send += ["--user-id", "anna", "--name", "Anna", "--text", "Is my order ready?"]
+            send += ["--user-id", "anna", "--name", "Anna", "--text", PLANTED["text"]]
             subprocess.run(send, env=environment, capture_output=True, check=True)
         chat = sandbox.until(lambda: sandbox.control("GET", "/api/chats")["chats"], "a chat")[0]["conversation_ref_id"]
 
         def answer(number: int) -> None:
-            sandbox.control("POST", f"/api/chats/{chat}/messages", {"text": f"answer {number}"})
+            sandbox.control("POST", f"/api/chats/{chat}/messages", {"text": text_of(number)})
 
         def has(number: int):
-            return lambda lines: f"manager: answer {number}" in lines
+            return lambda lines: f"manager: {text_of(number)}" in lines
 
         for number in range(ANSWERS):
             answer(number)
@@ -120,7 +124,7 @@ def main_job(amochats: str, program: str, folder: pathlib.Path) -> None:
                 running = start()
         running.out.wait(has(ANSWERS - 1))
         running.out.wait(lambda lines: all(
-            f"manager: answer {number}" in lines or f"manager: answer {number}" in shown for number in range(ANSWERS)
+            f"manager: {text_of(number)}" in {*lines, *shown} for number in range(ANSWERS)
         ))
         if speaks:
             def delivered() -> bool:
@@ -134,7 +138,7 @@ def main_job(amochats: str, program: str, folder: pathlib.Path) -> None:
         for place, line in enumerate(shown + running.out.lines):
             firsts.setdefault(line, place)
         # What came by webhooks is in order; what the history brought comes at the end, as it says.
-        hooks = [firsts[f"manager: answer {number}"] for number in range(ANSWERS // 3)]
+        hooks = [firsts[f"manager: {text_of(number)}"] for number in range(ANSWERS // 3)]
         assert hooks == sorted(hooks), "in the order of the conversation"
         running = None
     finally:

@@ -10,6 +10,8 @@
 
 #include <amochats.h>
 #include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -59,6 +61,16 @@ static inline int ok(amochats_result result, amochats_error *error) {
     }
     amochats_error_free(error);
     return result == AMOCHATS_RESULT_OK;
+}
+
+/* What the library logs goes to where run.sh looks for what must not be said. */
+static inline void heard(void *data, amochats_level level, amochats_slice target, amochats_slice message) {
+    const char *path = getenv("CHECK_LOG");
+    FILE *said = path != NULL ? fopen(path, "a") : NULL;
+    (void)data, (void)level;
+    if (said == NULL) return;
+    fprintf(said, "%.*s: %.*s\n", (int)target.len, target.data, (int)message.len, message.data);
+    fclose(said);
 }
 
 static char folder[256];

@@ -53,7 +53,7 @@ async function main() {
     const contact = { senderName: 'Anna' };
     const sent = [];
     for (const payload of [
-        scope.getTextPayloadFromContact({ ...contact, conversationId, message: 'hi' }),
+        scope.getTextPayloadFromContact({ ...contact, conversationId, message: `hi ${process.env.PLANTED_TEXT}` }),
         scope.getTextPayloadFromBot({ ...bot, conversationId, message: 'hi', silent: true }),
         scope.getTextPayloadFromUser({ ...user, conversationId, message: 'hi', sourceExternalId: '15550199' }),
         scope.getImagePayloadFromContact({ ...contact, ...media }),

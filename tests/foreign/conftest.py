@@ -7,13 +7,20 @@ import os
 import queue
 import shutil
 import subprocess
+import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from planted import LOG, PLANTED, check  # noqa: E402
 
 # More than a webhook takes on the slowest machine.
 PATIENCE = 60
@@ -78,7 +85,9 @@ class Sandbox:
     def __init__(self, *flags: str) -> None:
         self.receiver = Receiver()
         command = [os.environ["AMOCHATS_BIN"], "sandbox", "--webhook-url", self.receiver.url, *flags]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")
+        environment = os.environ | {"RUST_LOG": LOG}
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self._log)
         assert self._process.stdout is not None
         ready = json.loads(self._process.stdout.readline())
         self.api: str = ready["api"]
@@ -113,7 +122,8 @@ class Sandbox:
     def environment(self) -> dict[str, str]:
         """What a program in another language has to know. Proxies are not for this machine."""
         named = ["api", "channel_id", "secret", "account_id", "scope_id", "bot_ref_id", "manager_ref_id"]
-        return {name.upper(): getattr(self, name) for name in named} | {
+        planted = {f"PLANTED_{name.upper()}": text for name, text in PLANTED.items()}
+        return planted | {name.upper(): getattr(self, name) for name in named} | {
             name: os.environ[name] for name in ("PATH", "NODE_PATH") if name in os.environ
         }
 
@@ -122,6 +132,9 @@ class Sandbox:
         self._process.wait(timeout=PATIENCE)
         self._process.stdout.close()
         self.receiver.close()
+        with self._log as log:
+            log.seek(0)
+            check("the sandbox", log.read(), [self.secret])
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ function message(string $text): array
                 'avatar' => 'https://example.org/logo.png',
                 'name' => 'John',
                 // A number, as the first examples had it.
-                'profile' => ['phone' => 79151112233, 'email' => 'email@example.org'],
+                'profile' => ['phone' => (int) getenv('PLANTED_PHONE'), 'email' => getenv('PLANTED_EMAIL')],
                 'profile_link' => 'https://example.org/U1',
             ],
             'message' => ['type' => 'text', 'text' => $text],
@@ -47,7 +47,7 @@ function message(string $text): array
 
 if ($argv[1] === 'connect') {
     $connected = call(getenv('CHANNEL_ID') . '/connect', ['account_id' => getenv('ACCOUNT_ID')]);
-    echo json_encode([$connected, call($connected['scope_id'], message('This one?'))]);
+    echo json_encode([$connected, call($connected['scope_id'], message(getenv('PLANTED_TEXT')))]);
 } else {
     // A webhook on standard input, its signature as an argument.
     $hook = rtrim(file_get_contents('php://stdin'), "\r\n");

@@ -20,6 +20,8 @@ from amojowrapper.client import AmojoClient
 from amojowrapper.request.exceptions import RequestError
 from amojowrapper.validators.webhook import WebhookValidator
 
+from conftest import PLANTED
+
 
 def public_methods() -> dict[str, type]:
     """The methods of the package's concrete classes."""
@@ -75,19 +77,19 @@ def test_all_that_it_can_do(start: Callable, called: set[str]) -> None:
         user_name="Anna",
         user_avatar="https://example.org/a.png",
         user_profile_link="https://example.org/u-1",
-        user_profile_phone="+15550100",
-        user_profile_email="anna@example.org",
+        user_profile_phone=PLANTED["phone"],
+        user_profile_email=PLANTED["email"],
         source_external_id="15550199",
     )
     chat = created.id
     assert created.user.client_id == "u-1"
 
     messages = MessageAction(client)
-    anna = {"sender_id": "u-1", "sender_name": "Anna", "sender_profile_phone": "+15550100"}
+    anna = {"sender_id": "u-1", "sender_name": "Anna", "sender_profile_phone": PLANTED["phone"]}
     to_chat = {"conversation_id": "c-1"}
     media = {"message_media": "https://example.org/f", "message_file_name": "f", "message_file_size": 7}
     contents = [
-        {"message_type": "text", "message_text": "hi", "message_callback_data": "row-1"},
+        {"message_type": "text", "message_text": PLANTED["text"], "message_callback_data": "row-1"},
         {"message_type": "picture", "message_text": "receipt", **media},
         {"message_type": "video", **media},
         {"message_type": "file", **media},

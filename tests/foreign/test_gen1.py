@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from conftest import PLANTED
+
 SCRIPT = Path(__file__).with_name("gen1.php")
 
 
@@ -22,7 +24,7 @@ def test_connect_send_and_answer(start: Callable) -> None:
     assert connected == {"account_id": sandbox.account_id, "scope_id": sandbox.scope_id}
     assert list(sent["new_message"]) == ["msgid"]
     [chat] = sandbox.chats()
-    assert chat["client"]["phone"] == "79151112233"
+    assert chat["client"]["phone"] == PLANTED["phone"].removeprefix("+")
 
     hook = sandbox.answer(chat["conversation_ref_id"], "Yes, of course. This is just what I was looking for")
     hook.check(sandbox.secret)
@@ -35,4 +37,4 @@ def test_connect_send_and_answer(start: Callable) -> None:
     assert (read["receiver"], read["conversation_id"]) == ("U1", "c-1")
     # In any order: the first generation counts seconds.
     texts = {message["content"]["text"] for message in sandbox.messages(chat["conversation_ref_id"])}
-    assert texts == {"This one?", read["text"], f"You said: {read['text']}"}
+    assert texts == {PLANTED["text"], read["text"], f"You said: {read['text']}"}

@@ -20,6 +20,11 @@ import pytest
 # More than anything here takes on the slowest machine.
 PATIENCE = 60
 EXAMPLES = Path(os.environ["INTEROP_EXAMPLES"])
+# For planted.py.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from planted import LOG, PLANTED, check  # noqa: E402
+
 AMOCHATS = os.environ["AMOCHATS_BIN"]
 # The types that the Python example made.
 sys.path.insert(0, str(EXAMPLES / "python"))
@@ -239,6 +244,8 @@ class Place:
     def close(self) -> None:
         for running in (self._server, self._sandbox):
             running.close()
+        for log in self.folder.glob("*.log"):
+            check(log.name, log.read_text(), [self._sandbox.ready["secret"]])
 
 
 class Server:
@@ -248,7 +255,7 @@ class Server:
         with log.open("a") as stderr:
             self.process = subprocess.Popen(
                 [AMOCHATS, *args],
-                env=environment(),
+                env=environment(RUST_LOG=LOG),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -11,7 +11,7 @@ from collections import defaultdict
 
 import pytest
 
-from conftest import until
+from conftest import PLANTED, until
 
 KILLS = 6
 CHATS = 8
@@ -63,8 +63,10 @@ def test_kills_break_no_promise(language, place, run):
         message = {
             "message_id": f"first-{number}",
             "conversation_id": f"c-{number + 1}",
-            "sender": {"user_id": f"u-{number + 1}", "name": "Client"},
-            "content": {"text": {"text": "Hello"}},
+            "sender": {
+                "user_id": f"u-{number + 1}", "name": "Client", "phone": PLANTED["phone"], "email": PLANTED["email"],
+            },  # fmt: skip
+            "content": {"text": {"text": PLANTED["text"]}},
         }
         place.call("ChannelService/SendMessage", {"scope": {"account_id": place.account_id}, "message": message})
     until("all chats", lambda: len(place.chats()) == CHATS)

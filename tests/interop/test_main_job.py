@@ -2,8 +2,10 @@
 
 import pytest
 
-from conftest import EXAMPLES, until
+from conftest import EXAMPLES, PLANTED, until
 
+ASKED = f"Is my order ready? 🙂 {PLANTED['text']}"
+ANSWERED = f"It is, Anna. 🎉 {PLANTED['text']} {PLANTED['phone']} {PLANTED['email']}"
 LANGUAGES = ["cpp", "go", "grpcurl", "java", "node", "python", "python-aio", "ruby"]
 
 
@@ -15,18 +17,18 @@ def test_all_languages_are_here():
 def test_main_job(language, place, run):
     # The JVM says 143 after SIGTERM, however well it went.
     ended = 143 if language == "java" else 0
-    client = run(language, "Is my order ready? 🙂")
+    client = run(language, ASKED)
     assert client.lines.starting("connected") == ["connected", place.scope_id]
     chat = until("the client's message", place.chats)[0]
     ref = chat["conversation_ref_id"]
     assert chat["conversation_id"] == "c-1"
-    assert chat["last_message"]["content"]["text"] == "Is my order ready? 🙂"
+    assert chat["last_message"]["content"]["text"] == ASKED
     assert client.lines.starting("sent")[1] == chat["last_message"]["message_id"]
     client.lines.starting("subscribed", "crm")
 
     # Typing is handed out without an id to settle it with.
     place.control("POST", f"/api/chats/{ref}/typing", {})
-    settles(place, client, ref, "It is, Anna. 🎉")
+    settles(place, client, ref, ANSWERED)
 
     # The manager writes into the void; the server comes back, and so does the client.
     place.kill()
@@ -43,7 +45,7 @@ def test_main_job(language, place, run):
     settles(place, again, ref, "You are welcome.")
     assert again.terminate() == ended, again.errors
     texts = [line.split(maxsplit=4)[4] for line in client.lines.all + again.lines.all if line.startswith("message ")]
-    assert texts == ["It is, Anna. 🎉", "We are open until eight.", "You are welcome."]
+    assert texts == [ANSWERED, "We are open until eight.", "You are welcome."]
     connects = [entry for entry in place.journal(kind="connect") if entry["verdict"]["ok"]]
     assert len(connects) == 1
 

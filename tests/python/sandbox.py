@@ -4,12 +4,15 @@ import json
 import logging
 import os
 import subprocess
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from planted import LOG, check
 
 # More than anything takes on the slowest machine.
 PATIENCE = 60
@@ -20,7 +23,9 @@ class Sandbox:
 
     def __init__(self, *flags: str) -> None:
         command = [os.environ["AMOCHATS_BIN"], "sandbox", *flags]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")
+        environment = os.environ | {"RUST_LOG": LOG}
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self._log)
         assert self._process.stdout is not None
         ready = json.loads(self._process.stdout.readline())
         self.api: str = ready["api"]
@@ -71,6 +76,9 @@ class Sandbox:
         self._process.wait(timeout=PATIENCE)
         if self._process.stdout is not None:
             self._process.stdout.close()
+        with self._log as log:
+            log.seek(0)
+            check("the sandbox", log.read(), [self.secret])
 
 
 class Logged(logging.Handler):
@@ -97,10 +105,11 @@ class Logged(logging.Handler):
 def logged(words: str) -> Iterator[Logged]:
     """Hears what channels log that are made inside."""
     logger, handler = logging.getLogger("amochats"), Logged(words)
+    before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
         yield handler
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
+        logger.setLevel(before)

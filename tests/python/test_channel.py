@@ -18,10 +18,11 @@ from typing import Any
 import amochats
 import pytest
 from amochats import Channel, Filter, MessageEvent, NewMessage, Sender, Text
+from planted import PLANTED
 from sandbox import PATIENCE, Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
-ANNA = Sender("u-1", "Anna", phone="+15550100")
+ANNA = Sender("u-1", "Anna", phone=PLANTED["phone"], email=PLANTED["email"])
 # Refused events come again at once.
 QUICK = {"inbox": {"min_delay_ms": 1, "max_delay_ms": 1}}
 
@@ -163,15 +164,15 @@ def test_events_come_typed_and_are_settled_once(tmp_path: Path, sandbox: Sandbox
     async def run() -> None:
         async with Channel(sandbox.config(tmp_path)) as channel:
             [chat] = await begin(channel, sandbox)
-            sandbox.answer(chat, "private words")
+            sandbox.answer(chat, PLANTED["text"])
             async with channel.events("crm", create=True) as events:
                 event = await events.next(PATIENCE)
                 assert isinstance(event, MessageEvent)
                 assert isinstance(event, amochats.DeliveredMessage)
-                assert (event.text, event.conversation_id, event.attempt) == ("private words", "c-1", 1)
+                assert (event.text, event.conversation_id, event.attempt) == (PLANTED["text"], "c-1", 1)
                 assert event.scope_id == sandbox.scope_id and event.origin is amochats.Origin.WEBHOOK
                 assert event.received_at is not None and event.received_at.tzinfo is timezone.utc
-                assert "private" not in repr(event)
+                assert PLANTED["text"] not in repr(event)
                 assert event.raw.startswith(b"{")
 
                 # Nothing else is there; giving up the wait loses nothing.

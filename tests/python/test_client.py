@@ -20,9 +20,10 @@ from amochats import (
     Text,
     Typing,
 )
+from planted import PLANTED
 from sandbox import Sandbox
 
-ANNA = Sender("u-1", "Anna", phone="+15550100", email="anna@example.org")
+ANNA = Sender("u-1", "Anna", phone=PLANTED["phone"], email=PLANTED["email"])
 FILE: dict[str, Any] = {"file_name": "f", "file_size": 7}
 CONTENTS: list[amochats.Content] = [
     Text("private words"),
@@ -76,7 +77,7 @@ def test_every_call_of_the_chats_api(sandbox: Sandbox, form: Callable[..., Any])
     assert history[0].sent_at is not None
     assert "words" not in repr(history)
 
-    sandbox.answer(chat, "yes")
+    sandbox.answer(chat, PLANTED["text"])
     answer = next(iter(client.history(scope, chat)))
     for status in ("delivered", "read", DeliveryStatus.failed(905, "gone")):
         client.set_delivery_status(scope, answer.message_ref_id, status)

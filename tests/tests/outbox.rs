@@ -9,13 +9,17 @@ use amochats_proto::v1::outbox_service_client::OutboxServiceClient;
 use amochats_proto::v1::settlement::Settlement as Settled;
 use amochats_sandbox::{Sandbox, SandboxConfig};
 use amochats_tests::command::{Ended, amochats, run};
+use amochats_tests::secrecy::TEXT;
 use amochats_tests::server::{ACCOUNT, CHANNEL, Home, SECRET, Server};
 use amochats_tests::soon;
+use amochats_tests::traffic::Connection;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tonic::transport::{Channel, Endpoint};
 
 const CONVERSATIONS: usize = 8;
@@ -59,7 +63,7 @@ fn message_id(conversation: usize, place: usize) -> String {
 }
 
 fn request(conversation: usize, place: usize) -> v1::EnqueueRequest {
-    let text = v1::content::Kind::Text(v1::TextContent { text: format!("number {place}") });
+    let text = v1::content::Kind::Text(v1::TextContent { text: format!("{TEXT} {place}") });
     let message = v1::Message {
         message_id: message_id(conversation, place),
         conversation_id: format!("c{conversation}"),
@@ -124,6 +128,57 @@ async fn results(inbox: &mut InboxServiceClient<Channel>) {
             inbox.settle_events(v1::SettleEventsRequest { settlements }).await.expect("settled");
         }
     }
+}
+
+/// As when the machine sleeps: nobody restarts the server, and it has missed what came meanwhile.
+#[tokio::test]
+async fn a_server_that_stood_still_fetches_what_it_missed() {
+    let (sandbox, home) = desk().await;
+    let toml = fs::read_to_string(home.config()).expect("readable");
+    fs::write(home.config(), toml.replace("on_start = false", "on_start = true")).expect("written");
+    let server = home.start().await;
+    connect_account(&server).await;
+    let channel = connect(&server).await;
+    OutboxServiceClient::new(channel.clone()).enqueue(request(0, 0)).await.expect("kept");
+    let mut changes = sandbox.subscribe();
+    while sandbox.chats().is_empty() {
+        soon("the chat", changes.recv()).await.expect("it lives");
+    }
+    let chat = sandbox.chats().remove(0).conversation_ref_id;
+    // The one webhook that comes: the CRM knows no address of ours.
+    let known = format!(
+        r#"{{"account_id":"{ACCOUNT}","time":1,"message":{{"conversation":{{"id":"{chat}","client_id":"c0"}},"message":{{"id":"M-1","type":"text","text":"here"}}}}}}"#
+    );
+    let mut connection = Connection::open(&server.listener).await.expect("connected");
+    assert_eq!(connection.post(&known).await.expect("answered"), 200);
+
+    server.signal("STOP").await;
+    sandbox.answer(&chat, amochats_sandbox::Content::text(TEXT)).await.expect("written");
+    // That it lasts is the test's matter: longer than a webhook waits.
+    sleep(Duration::from_secs(7)).await;
+    server.signal("CONT").await;
+
+    let mut inbox = InboxServiceClient::new(channel);
+    let mut texts = Vec::new();
+    while texts.len() < 2 {
+        let request = v1::PullEventsRequest {
+            subscription: "crm".into(),
+            wait: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+            create: Some(v1::CreateOptions { kinds: vec!["message".into()], ..Default::default() }),
+            ..Default::default()
+        };
+        let pulled = soon("the events", inbox.pull_events(request)).await.expect("pulled").into_inner();
+        for delivery in pulled.deliveries {
+            let event = delivery.event.expect("an event");
+            let Some(Kind::Message(message)) = event.kind else { panic!("messages alone were asked for") };
+            texts.push((message.text, event.origin));
+            let ack = Settled::Ack(v1::Ack { ack_id: delivery.ack_id, ..Default::default() });
+            let settlements = vec![v1::Settlement { settlement: Some(ack) }];
+            inbox.settle_events(v1::SettleEventsRequest { settlements }).await.expect("settled");
+        }
+    }
+    let (webhook, backfill) = (v1::Origin::Webhook.into(), v1::Origin::Backfill.into());
+    assert_eq!(texts, [("here".to_owned(), webhook), (TEXT.to_owned(), backfill)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

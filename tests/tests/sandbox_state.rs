@@ -1,6 +1,7 @@
 //! `amochats sandbox --state` as its users start it: stopped, started again, without its folder.
 
 use amochats_tests::command::{Ended, amochats, run};
+use amochats_tests::secrecy;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -18,7 +19,11 @@ struct Sandbox {
 impl Sandbox {
     fn start(state: &Path, args: &[&str]) -> Self {
         let mut command = amochats();
-        command.args(["sandbox", "--log", "json", "--state"]).arg(state).args(args);
+        command
+            .args(["sandbox", "--log", "json", "--state"])
+            .arg(state)
+            .args(args)
+            .env("RUST_LOG", secrecy::LOG);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -51,7 +56,8 @@ impl Sandbox {
 
     fn send(&self, message_id: &str) -> Ended {
         let scope = format!("{}_{}", self.said("channel_id"), self.account());
-        let person = ["--conversation-id", "c-1", "--user-id", "u-1", "--name", "Anna", "--text", "hello"];
+        let person =
+            ["--conversation-id", "c-1", "--user-id", "u-1", "--name", "Anna", "--text", secrecy::TEXT];
         self.call(&[&["send", "--scope-id", &scope, "--message-id", message_id], &person[..]].concat())
     }
 
@@ -62,6 +68,7 @@ impl Sandbox {
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).expect("UTF-8");
         assert_eq!(self.child.wait().expect("it ends").code(), Some(0), "{said}");
+        secrecy::check("the sandbox", &said);
         said
     }
 }

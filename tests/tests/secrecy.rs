@@ -10,7 +10,7 @@ use amochats_proto::v1::{
     SetDeliveryStatusRequest, TextContent, content,
 };
 use amochats_tests::command::{amochats, run};
-use amochats_tests::secrecy::{EMAIL, PHONE, TEXT, leaks};
+use amochats_tests::secrecy::{EMAIL, OTHER_SECRET, PHONE, TEXT, leaks};
 use amochats_tests::server::{ACCOUNT, CHANNEL, Home, SECRET};
 use amochats_tests::traffic::{Connection, Consumer, Record};
 use std::fs;
@@ -19,9 +19,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 
-/// A secret that no channel can have, and one of another channel.
+/// A secret that no channel can have.
 const BAD_SECRET: &str = "PLANTED SECRET";
-const OTHER_SECRET: &str = "PLANTEDSECRET0123456789";
 
 /// All that was said, and by whom.
 #[derive(Default)]

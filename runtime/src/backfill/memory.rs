@@ -22,10 +22,10 @@ impl Gaps {
 
 #[async_trait]
 impl BackfillStore for MemoryStore {
-    async fn mark_all(&self, v1_hooks: bool) -> Result<()> {
+    async fn mark_all(&self, v1_hooks: bool, by: i64) -> Result<()> {
         let mut state = self.state()?;
         for gap in state.known_conversations(v1_hooks) {
-            state.gaps.mark(gap);
+            state.gaps.mark(Gap { since: gap.since.min(by), ..gap });
         }
         Ok(())
     }

@@ -64,9 +64,9 @@ pub struct Gap {
 /// What backfill asks of a store.
 #[async_trait]
 pub trait BackfillStore: Send + Sync {
-    /// Marks every conversation that is known by amoCRM's id, from its last event on; those of accounts
-    /// with webhooks v1 only if asked to.
-    async fn mark_all(&self, v1_hooks: bool) -> Result<()>;
+    /// Marks every conversation that is known by amoCRM's id, from its last event on, or from `by` on
+    /// where that was later, in Unix milliseconds; those of accounts with webhooks v1 only if asked to.
+    async fn mark_all(&self, v1_hooks: bool, by: i64) -> Result<()>;
 
     /// Marks a conversation; of two marks the earlier time counts.
     async fn mark(&self, gap: Gap) -> Result<()>;
@@ -100,7 +100,7 @@ pub trait BackfillStore: Send + Sync {
 /// How backfill works. [`Config::EXAMPLE`](crate::Config::EXAMPLE) says what each is for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Reads all known conversations at the start.
+    /// Reads all known conversations at the start, and after this process has stood still.
     pub on_start: bool,
     /// Pages a second.
     pub rate: f64,
@@ -135,6 +135,8 @@ pub struct Progress {
 #[derive(Default)]
 pub(crate) struct Lost {
     gaps: Mutex<Vec<Gap>>,
+    /// Since when any conversation may have lost one, in Unix milliseconds.
+    outage: Mutex<Option<i64>>,
     changed: Notify,
 }
 
@@ -148,6 +150,18 @@ impl Lost {
         }
         drop(gaps);
         self.changed.notify_one();
+    }
+
+    /// Nobody was there for webhooks from then on.
+    fn outage(&self, since: i64) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        *outage = Some(outage.map_or(since, |known| known.min(since)));
+        drop(outage);
+        self.changed.notify_one();
+    }
+
+    fn take_outage(&self) -> Option<i64> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn gaps(&self) -> MutexGuard<'_, Vec<Gap>> {
@@ -188,7 +202,7 @@ impl Backfill {
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         if settings.on_start {
-            store.backfill().mark_all(settings.v1_hooks).await?;
+            store.backfill().mark_all(settings.v1_hooks, i64::MAX).await?;
         }
         let backfill = Self(Arc::new(Inner {
             store,
@@ -202,6 +216,10 @@ impl Backfill {
         }));
         let working = backfill.clone();
         backfill.0.tasks.spawn(async move { working.work().await });
+        if backfill.0.settings.on_start {
+            let watching = backfill.clone();
+            backfill.0.tasks.spawn(async move { watching.watch().await });
+        }
         Ok(backfill)
     }
 
@@ -210,7 +228,7 @@ impl Backfill {
     /// # Errors
     /// Those of the store.
     pub async fn run(&self) -> Result<Progress> {
-        self.0.store.backfill().mark_all(self.0.settings.v1_hooks).await?;
+        self.0.store.backfill().mark_all(self.0.settings.v1_hooks, i64::MAX).await?;
         self.progress_mut().running = true;
         self.0.channels.lost().changed.notify_one();
         self.progress().await
@@ -246,6 +264,18 @@ impl Backfill {
 
     fn progress_mut(&self) -> MutexGuard<'_, Progress> {
         self.0.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notices when nobody was there for webhooks, though this process has not ended.
+    async fn watch(&self) {
+        while let Some(still) = self.0.stop.run_until_cancelled(self.0.clock.stood_still()).await {
+            tracing::warn!(
+                seconds = still.as_secs(),
+                "this process stood still; what came meanwhile is looked for in the histories"
+            );
+            let since = self.0.clock.now_msec() - i64::try_from(still.as_millis()).unwrap_or_default();
+            self.0.channels.lost().outage(since);
+        }
     }
 
     async fn work(&self) {
@@ -284,7 +314,10 @@ impl Backfill {
         let lost = self.0.channels.lost();
         let waiting = lost.gaps().clone();
         if waiting.len() >= UNKEPT {
-            store.mark_all(self.0.settings.v1_hooks).await?;
+            store.mark_all(self.0.settings.v1_hooks, i64::MAX).await?;
+        }
+        if let Some(since) = lost.take_outage() {
+            store.mark_all(self.0.settings.v1_hooks, since).await.inspect_err(|_| lost.outage(since))?;
         }
         for gap in &waiting {
             store.mark(gap.clone()).await?;

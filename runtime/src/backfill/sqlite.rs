@@ -29,8 +29,9 @@ fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
     })
 }
 
-fn known(sql: &Connection, v1_hooks: bool) -> rusqlite::Result<Vec<Gap>> {
-    sql.prepare(KNOWN)?.query_map([v1_hooks], gap)?.collect()
+fn known(sql: &Connection, v1_hooks: bool, by: i64) -> rusqlite::Result<Vec<Gap>> {
+    let by = |row: &Row<'_>| gap(row).map(|gap| Gap { since: gap.since.min(by), ..gap });
+    sql.prepare(KNOWN)?.query_map([v1_hooks], by)?.collect()
 }
 
 fn mark(sql: &Connection, gap: &Gap) -> rusqlite::Result<()> {
@@ -122,8 +123,8 @@ fn heard_by_v1(
 
 #[async_trait]
 impl BackfillStore for SqliteStore {
-    async fn mark_all(&self, v1_hooks: bool) -> Result<()> {
-        let known = self.read(move |sql| known(sql, v1_hooks).map_err(error)).await?;
+    async fn mark_all(&self, v1_hooks: bool, by: i64) -> Result<()> {
+        let known = self.read(move |sql| known(sql, v1_hooks, by).map_err(error)).await?;
         for portion in known.chunks(PORTION) {
             let portion = portion.to_vec();
             let mark_them = |sql: &Connection, gaps: &[Gap]| gaps.iter().try_for_each(|gap| mark(sql, gap));

@@ -232,6 +232,31 @@ async fn what_could_not_be_kept_is_fetched_back() {
     assert!(world.service.nothing_came());
 }
 
+/// As when the machine slept: the process goes on as if nothing had been, and nobody restarts it.
+#[tokio::test]
+async fn what_came_while_the_process_stood_still_is_fetched() {
+    let service = Service::start().await;
+    let mut config = config(&service, "");
+    config.backfill.on_start = true;
+    let clock = Arc::new(TestClock::new());
+    let store = Arc::new(MemoryStore::default());
+    let runtime = Runtime::start_with(&config, store, clock.clone()).await.expect("started");
+    let mut world = World { runtime, service, clock };
+    ingest(&world, hook("M-1")).await;
+    for missed in ["M-2", "M-3"] {
+        world.clock.stand_still(Duration::from_secs(600));
+        let asked = world.service.expect("history").await;
+        assert!(asked.path.contains(&format!("/chats/{CHAT}/history")), "{}", asked.path);
+        let now = world.clock.now_msec();
+        let history = [told(missed, None, now - 300_000), told("M-old", None, now - 3_600_000)];
+        asked.answer("200 OK", "", &json!({ "messages": history }).to_string()).await;
+        let progress = backfilled(&world).await;
+        assert_eq!((progress.pending, progress.failed), (0, 0));
+    }
+    assert_eq!(backfilled(&world).await.appended, 2);
+    assert!(world.service.nothing_came());
+}
+
 #[tokio::test]
 async fn a_long_history_is_read_page_by_page_and_no_further_than_allowed() {
     let service = Service::start().await;

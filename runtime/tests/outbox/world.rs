@@ -8,6 +8,7 @@ use amochats_runtime::{Config, Runtime};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -36,12 +37,19 @@ pub(crate) struct TestClock {
     start: SystemTime,
     state: Mutex<(Duration, Vec<Duration>)>,
     changes: watch::Sender<u64>,
+    /// How long the process stood still, until somebody has taken note.
+    still: watch::Sender<Option<Duration>>,
 }
 
 impl TestClock {
     pub(crate) fn new() -> Self {
         // The machine's date, for the signatures.
-        Self { start: SystemTime::now(), state: Mutex::default(), changes: watch::Sender::new(0) }
+        Self {
+            start: SystemTime::now(),
+            state: Mutex::default(),
+            changes: watch::Sender::new(0),
+            still: watch::Sender::new(None),
+        }
     }
 
     pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, (Duration, Vec<Duration>)> {
@@ -60,6 +68,12 @@ impl TestClock {
     pub(crate) fn advance(&self, by: Duration) {
         self.state().0 += by;
         self.changed();
+    }
+
+    /// Time goes by, and nothing can happen meanwhile.
+    pub(crate) fn stand_still(&self, by: Duration) {
+        self.advance(by);
+        self.still.send_replace(Some(by));
     }
 
     /// Waits until somebody sleeps for at most so long, and turns the clock to their time; says how
@@ -104,6 +118,14 @@ impl Clock for TestClock {
                 changes.changed().await.expect("the clock lives");
             }
             drop(asleep);
+        })
+    }
+
+    fn stood_still(&self) -> Pin<Box<dyn Future<Output = Duration> + Send + '_>> {
+        Box::pin(async {
+            let mut still = self.still.subscribe();
+            still.wait_for(Option::is_some).await.expect("the clock lives");
+            self.still.send_replace(None).expect("nobody else takes it")
         })
     }
 }
