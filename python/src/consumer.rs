@@ -7,7 +7,7 @@ use amochats::Result;
 use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Event, Inbox};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -17,14 +17,17 @@ struct Taken {
     ack_id: String,
     attempt: u32,
     again: bool,
-    json: Value,
+    json: Map<String, Value>,
     raw: bytes::Bytes,
 }
 
 impl Taken {
     fn of(delivery: Delivery) -> Self {
         let Delivery { ack_id, attempt, again, event } = delivery;
-        Self { ack_id, attempt, again, json: event.to_json(), raw: event.raw }
+        let Value::Object(mut json) = event.to_json() else { unreachable!("an event is an object") };
+        // A body that is not JSON is there as text, too.
+        json.shift_remove("raw");
+        Self { ack_id, attempt, again, json, raw: event.raw }
     }
 }
 
@@ -155,8 +158,11 @@ impl NativeConsumer {
     fn take<'py>(&self, shapes: &Bound<'py, PyDict>) -> PyResult<Vec<ForPython<'py>>> {
         let taken = std::mem::take(&mut *self.0.taken());
         let for_python = |taken: Taken| {
-            let Taken { ack_id, attempt, again, json, raw } = taken;
-            let event = records::event(shapes, json, PyBytes::new(shapes.py(), &raw))?;
+            let Taken { ack_id, attempt, again, mut json, raw } = taken;
+            let kind = json.shift_remove("kind").unwrap_or_default();
+            let kind = kind.as_str().unwrap_or_default();
+            let raw = PyBytes::new(shapes.py(), &raw);
+            let event = records::event(shapes, kind, &mut records::named(json), raw)?;
             Ok((ack_id, attempt, again, event))
         };
         taken.into_iter().map(for_python).collect()

@@ -6,6 +6,8 @@
 #[cfg(feature = "runtime")]
 mod admin;
 mod arguments;
+#[cfg(all(target_os = "linux", not(feature = "runtime")))]
+mod backtrace;
 #[cfg(feature = "runtime")]
 mod bridge;
 #[cfg(feature = "runtime")]
@@ -141,9 +143,11 @@ fn diagnose_signature(
 fn parse_webhook<'py>(body: &Bound<'py, PyAny>, shapes: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
     let body = arguments::bytes("body", body)?;
     let raw = body.as_bytes();
-    let event =
-        call(body.py(), raw.len(), || Ok(amochats::parse_webhook(VerifiedBody::trust(raw))?.to_json()))?;
-    records::event(shapes, event, body)
+    let (kind, fields) = call(body.py(), raw.len(), || {
+        let event = amochats::parse_webhook(VerifiedBody::trust(raw))?;
+        Ok((event.kind.name(), event.fields()))
+    })?;
+    records::event(shapes, kind, &mut fields.into_iter(), body)
 }
 
 #[pyfunction]

@@ -9,7 +9,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::HashMap;
+
+/// A field of an object of JSON.
+pub(crate) type Named = (Cow<'static, str>, Value);
 
 /// How the objects of a class are made.
 #[pyclass(frozen, module = "amochats._amochats")]
@@ -76,16 +80,16 @@ impl Shape {
     fn fill<'py>(
         &self,
         py: Python<'py>,
-        said: Map<String, Value>,
+        said: &mut dyn Iterator<Item = Named>,
         raw: Option<Bound<'py, PyBytes>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut values: Vec<Option<Bound<'py, PyAny>>> = vec![None; self.fields.len()];
         let mut rest = None;
         for (name, value) in said {
-            if let Some(&place) = self.places.get(&name) {
+            if let Some(&place) = self.places.get(&*name) {
                 values[place] = Some(self.fields[place].part.make(py, value)?);
             } else if self.rest.is_some() {
-                rest.get_or_insert_with(|| PyDict::new(py)).set_item(name, plain(py, value)?)?;
+                rest.get_or_insert_with(|| PyDict::new(py)).set_item(&*name, plain(py, value)?)?;
             } else {
                 return Err(PyTypeError::new_err(format!("{} has no field {name}", self.class)));
             }
@@ -131,7 +135,7 @@ impl Part {
                 let made = items.into_iter().map(|item| self.make(py, item)).collect::<PyResult<Vec<_>>>()?;
                 Ok(PyTuple::new(py, made)?.into_any())
             }
-            (Self::Record(shape), Value::Object(said)) => shape.get().fill(py, said, None),
+            (Self::Record(shape), Value::Object(said)) => shape.get().fill(py, &mut named(said), None),
             (Self::Record(shape), _) => {
                 Err(PyTypeError::new_err(format!("{} must be an object", shape.get().class)))
             }
@@ -143,20 +147,20 @@ impl Part {
     }
 }
 
-/// Makes an event of its JSON form, and of its body. `shapes` has one for each kind.
+/// Makes an event of the fields of its JSON form but `kind`, and of its body. `shapes` has one for each kind.
 pub(crate) fn event<'py>(
     shapes: &Bound<'py, PyDict>,
-    json: Value,
+    kind: &str,
+    fields: &mut dyn Iterator<Item = Named>,
     raw: Bound<'py, PyBytes>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = shapes.py();
-    let Value::Object(mut said) = json else { return Err(PyTypeError::new_err("an event is an object")) };
-    // A body that is not JSON is there as text, too.
-    said.shift_remove("raw");
-    let kind = said.shift_remove("kind").unwrap_or_default();
-    let kind = kind.as_str().unwrap_or_default();
     let shape = shapes.get_item(kind)?.ok_or_else(|| PyKeyError::new_err(kind.to_owned()))?;
-    shape.cast::<Shape>()?.get().fill(py, said, Some(raw))
+    shape.cast::<Shape>()?.get().fill(shapes.py(), fields, Some(raw))
+}
+
+/// The fields of an object.
+pub(crate) fn named(object: Map<String, Value>) -> impl Iterator<Item = Named> {
+    object.into_iter().map(|(name, value)| (name.into(), value))
 }
 
 /// JSON as `json.loads` gives it.
