@@ -150,6 +150,18 @@ fn parse_webhook<'py>(body: &Bound<'py, PyAny>, shapes: &Bound<'py, PyDict>) -> 
     records::event(shapes, kind, &mut fields.into_iter(), body)
 }
 
+/// The same as the stable JSON.
+#[pyfunction]
+fn webhook_json<'py>(body: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let body = arguments::bytes("body", body)?;
+    let raw = body.as_bytes();
+    let json = call(body.py(), raw.len(), || {
+        let event = amochats::parse_webhook(VerifiedBody::trust(raw))?;
+        Ok(serde_json::to_vec(&event).expect("an event has text keys and finite numbers only"))
+    })?;
+    Ok(PyBytes::new(body.py(), &json))
+}
+
 #[pyfunction]
 fn encode_message<'py>(py: Python<'py>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let message = arguments::bytes("message", message)?;
@@ -232,6 +244,7 @@ fn _amochats(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(diagnose_signature, module)?)?;
     module.add_class::<records::Shape>()?;
     module.add_function(wrap_pyfunction!(parse_webhook, module)?)?;
+    module.add_function(wrap_pyfunction!(webhook_json, module)?)?;
     module.add_function(wrap_pyfunction!(encode_message, module)?)?;
     module.add_function(wrap_pyfunction!(encode_request, module)?)?;
     module.add_function(wrap_pyfunction!(parse_history, module)?)?;

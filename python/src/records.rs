@@ -20,12 +20,12 @@ pub(crate) type Named = (Cow<'static, str>, Value);
 pub(crate) struct Shape {
     class: Py<PyType>,
     fields: Vec<Field>,
-    places: HashMap<String, usize>,
     /// The place of the field for what has no field of its own.
     rest: Option<usize>,
 }
 
 struct Field {
+    name: String,
     slot: Slot,
     default: Default,
     part: Part,
@@ -50,32 +50,35 @@ impl Shape {
     /// enumeration of its values. An `open` class has a field `extra` for what has no field of its own.
     #[new]
     fn new(
-        class_: Bound<'_, PyType>,
+        class_: &Bound<'_, PyType>,
         fields: Vec<(String, bool, Bound<'_, PyAny>, Bound<'_, PyAny>)>,
         open: bool,
     ) -> PyResult<Self> {
-        let mut shape =
-            Self { class: class_.clone().unbind(), fields: Vec::new(), places: HashMap::new(), rest: None };
+        let mut shape = Self { class: class_.clone().unbind(), fields: Vec::new(), rest: None };
         for (name, required, default, part) in fields {
             let default = match (required, default.is_callable()) {
                 (true, _) => Default::Required,
                 (false, true) => Default::Made(default.unbind()),
                 (false, false) => Default::Value(default.unbind()),
             };
-            let slot = Slot::of(&class_.getattr(&name)?)?;
-            let place = shape.fields.len();
-            shape.fields.push(Field { slot, default, part: Part::of(&part)? });
             if open && name == "extra" {
-                shape.rest = Some(place);
-            } else {
-                shape.places.insert(name, place);
+                shape.rest = Some(shape.fields.len());
             }
+            let slot = Slot::of(&class_.getattr(&name)?)?;
+            shape.fields.push(Field { name, slot, default, part: Part::of(&part)? });
         }
         Ok(shape)
     }
 }
 
 impl Shape {
+    /// Where a field is; near the last one, mostly, since both sides have about the same order.
+    fn place(&self, name: &str, last: usize) -> Option<usize> {
+        let place =
+            (last..self.fields.len()).chain(0..last).find(|place| self.fields[*place].name == name)?;
+        (self.rest != Some(place)).then_some(place)
+    }
+
     /// Makes an object of what `said` says; `raw` is its field of this name, if it has one.
     fn fill<'py>(
         &self,
@@ -85,8 +88,10 @@ impl Shape {
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut values: Vec<Option<Bound<'py, PyAny>>> = vec![None; self.fields.len()];
         let mut rest = None;
+        let mut last = 0;
         for (name, value) in said {
-            if let Some(&place) = self.places.get(&*name) {
+            if let Some(place) = self.place(&name, last) {
+                last = place;
                 values[place] = Some(self.fields[place].part.make(py, value)?);
             } else if self.rest.is_some() {
                 rest.get_or_insert_with(|| PyDict::new(py)).set_item(&*name, plain(py, value)?)?;
@@ -97,7 +102,7 @@ impl Shape {
         if let (Some(place), Some(rest)) = (self.rest, rest) {
             values[place] = Some(rest.into_any());
         }
-        if let (Some(raw), Some(&place)) = (raw, self.places.get("raw")) {
+        if let (Some(raw), Some(place)) = (raw, self.place("raw", 0)) {
             values[place] = Some(raw.into_any());
         }
         let object = empty(self.class.bind(py))?;

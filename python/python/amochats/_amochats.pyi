@@ -13,6 +13,7 @@ __all__ = [
     "diagnose_signature",
     "Shape",
     "parse_webhook",
+    "webhook_json",
     "encode_message",
     "encode_request",
     "parse_history",
@@ -52,6 +53,7 @@ def diagnose_signature(
     expired: str | Iterable[str],
 ) -> tuple[str, str]: ...
 def parse_webhook(body: bytes | bytearray | memoryview, shapes: dict[str, Shape]) -> Any: ...
+def webhook_json(body: bytes | bytearray | memoryview) -> bytes: ...
 @final
 class Shape:
     def __new__(cls, class_: type, fields: list[tuple[str, bool, Any, Any]], open: bool) -> Shape: ...

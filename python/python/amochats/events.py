@@ -12,7 +12,6 @@ are equal when they say the same, however their bodies were written. What is not
 """
 
 import copy
-import functools
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timedelta, timezone
@@ -117,10 +116,9 @@ def _write_value(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-@functools.cache
 def _shape(cls: type[_Record]) -> _amochats.Shape:
     """By what the native half makes objects of this class, which it does as :meth:`_Record._read`."""
-    shaped = []
+    shaped: list[tuple[str, bool, Any, Any]] = []
     for f in fields(cls):
         part = cls._PARTS.get(f.name)
         default = f.default if f.default_factory is MISSING else f.default_factory

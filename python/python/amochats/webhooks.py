@@ -90,4 +90,5 @@ def parse_webhook(body: bytes | bytearray | memoryview) -> Event:
     >>> event.sent_at.isoformat()
     '2024-01-01T00:00:00.980000+00:00'
     """
-    return _amochats.parse_webhook(body, _PARSED)
+    event: Event = _amochats.parse_webhook(body, _PARSED)
+    return event
