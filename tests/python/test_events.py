@@ -15,7 +15,10 @@ from amochats import Event, MessageEvent, Participant, ReactionEvent, TypingEven
 CLASSES = [getattr(events, name) for name in events.__all__ if name not in ("Event", "KeptEvent")]
 # What a parsed webhook is not, and does not have: a channel adds it.
 KEPT_CLASSES = {events.OutboxEvent, events.OutboxItem, events.Problem}
-KEPT_FIELDS = {"event_id", "channel_id", "scope_id", "received_at_msec", "origin", "conflicting_duplicate", "possible_duplicate"}
+KEPT_FIELDS = {
+    "event_id", "channel_id", "scope_id", "received_at_msec", "origin", "conflicting_duplicate",
+    "possible_duplicate",
+}  # fmt: skip
 
 # Every field is filled, the private ones with a word of their own.
 PRIVATE = "private"
