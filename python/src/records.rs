@@ -4,6 +4,7 @@
 //! this half knows of one. An object is made without its `__init__`, which would take longer than all the
 //! rest: each value is put into its slot by the slot's own descriptor.
 
+use crate::gate;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -146,7 +147,11 @@ impl Part {
             }
             (Self::Word { class, known }, value) => match value.as_str().and_then(|word| known.get(word)) {
                 Some(member) => Ok(member.bind(py).clone()),
-                None => class.bind(py).call1((plain(py, value)?,)),
+                None => {
+                    // The class makes a member of its own in Python.
+                    let _inside = gate::enter(py);
+                    class.bind(py).call1((plain(py, value)?,))
+                }
             },
         }
     }
