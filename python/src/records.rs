@@ -145,14 +145,14 @@ impl Part {
             (Self::Record(shape), _) => {
                 Err(PyTypeError::new_err(format!("{} must be an object", shape.get().class)))
             }
-            (Self::Word { class, known }, value) => match value.as_str().and_then(|word| known.get(word)) {
-                Some(member) => Ok(member.bind(py).clone()),
-                None => {
-                    // The class makes a member of its own in Python.
-                    let _inside = gate::enter(py);
-                    class.bind(py).call1((plain(py, value)?,))
+            (Self::Word { class, known }, value) => {
+                if let Some(member) = value.as_str().and_then(|word| known.get(word)) {
+                    return Ok(member.bind(py).clone());
                 }
-            },
+                // The class makes a member of its own in Python.
+                let _inside = gate::enter(py);
+                class.bind(py).call1((plain(py, value)?,))
+            }
         }
     }
 }
