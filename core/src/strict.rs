@@ -8,6 +8,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Why a value cannot be read, never quoting it. The path of the field at fault grows on the way out.
@@ -187,33 +188,37 @@ impl Reader {
     }
 }
 
-/// The fields of an object that were written.
+/// The fields of an object that were written, each once.
 #[derive(Default)]
-pub(crate) struct Writer(Map<String, Value>);
+pub(crate) struct Writer(Vec<(Cow<'static, str>, Value)>);
 
 impl Writer {
-    pub(crate) fn field(&mut self, name: &str, field: &impl Field) {
+    pub(crate) fn field(&mut self, name: &'static str, field: &impl Field) {
         self.put(name, field.write());
     }
 
-    pub(crate) fn list<T: Field>(&mut self, name: &str, field: &[T]) {
+    pub(crate) fn list<T: Field>(&mut self, name: &'static str, field: &[T]) {
         if !field.is_empty() {
             self.put(name, Some(field.iter().filter_map(T::write).collect()));
         }
     }
 
     pub(crate) fn rest(&mut self, _name: &str, rest: &Map<String, Value>) {
-        self.0.append(&mut rest.clone());
+        self.0.extend(rest.iter().map(|(name, value)| (name.clone().into(), value.clone())));
     }
 
-    fn put(&mut self, name: &str, value: Option<Value>) {
+    fn put(&mut self, name: &'static str, value: Option<Value>) {
         if let Some(value) = value {
-            self.0.insert(name.to_owned(), value);
+            self.0.push((name.into(), value));
         }
     }
 
+    pub(crate) fn into_fields(self) -> Vec<(Cow<'static, str>, Value)> {
+        self.0
+    }
+
     pub(crate) fn into_value(self) -> Value {
-        self.0.into()
+        self.0.into_iter().map(|(name, value)| (name.into_owned(), value)).collect()
     }
 }
 

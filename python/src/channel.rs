@@ -2,7 +2,7 @@
 
 use crate::bridge::{self, Home, Work};
 use crate::client::{NativeClient, connect, json, read, seconds, unknown_call};
-use crate::consumer::{NativeConsumer, Receiving, event_json};
+use crate::consumer::{NativeConsumer, Receiving};
 use crate::errors;
 use crate::logs;
 use crate::widget::PythonAuthorizer;
@@ -202,8 +202,7 @@ impl Arguments {
 }
 
 fn kept(event: &Event) -> Value {
-    let json: Value = serde_json::from_slice(&event_json(event)).unwrap_or_default();
-    json!({ "event": json, "raw": BASE64.encode(&event.raw) })
+    json!({ "event": event.to_json(), "raw": BASE64.encode(&event.raw) })
 }
 
 fn subscription(state: &SubscriptionState) -> Value {

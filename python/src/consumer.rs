@@ -2,10 +2,12 @@
 
 use crate::bridge::{self, Home, Work};
 use crate::client::unknown_call;
+use crate::records;
 use amochats::Result;
 use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Event, Inbox};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
+use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -15,19 +17,18 @@ struct Taken {
     ack_id: String,
     attempt: u32,
     again: bool,
-    json: Vec<u8>,
+    json: Map<String, Value>,
     raw: bytes::Bytes,
 }
 
 impl Taken {
     fn of(delivery: Delivery) -> Self {
         let Delivery { ack_id, attempt, again, event } = delivery;
-        Self { ack_id, attempt, again, json: event_json(&event), raw: event.raw }
+        let Value::Object(mut json) = event.to_json() else { unreachable!("an event is an object") };
+        // A body that is not JSON is there as text, too.
+        json.shift_remove("raw");
+        Self { ack_id, attempt, again, json, raw: event.raw }
     }
-}
-
-pub(crate) fn event_json(event: &Event) -> Vec<u8> {
-    serde_json::to_vec(&event.to_json()).expect("an event has text keys and finite numbers only")
 }
 
 /// A consumer of a channel.
@@ -148,16 +149,21 @@ impl NativeConsumer {
     }
 }
 
-type ForPython<'py> = (String, u32, bool, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+type ForPython<'py> = (String, u32, bool, Bound<'py, PyAny>);
 
 #[pymethods]
 impl NativeConsumer {
-    /// What is there: `ack_id`, attempt, whether it comes again, the event as JSON, its body.
-    fn take<'py>(&self, py: Python<'py>) -> Vec<ForPython<'py>> {
+    /// What is there: `ack_id`, attempt, whether it comes again, and the event, an object of one of the
+    /// `shapes` by its kind.
+    fn take<'py>(&self, shapes: &Bound<'py, PyDict>) -> PyResult<Vec<ForPython<'py>>> {
         let taken = std::mem::take(&mut *self.0.taken());
         let for_python = |taken: Taken| {
-            let Taken { ack_id, attempt, again, json, raw } = taken;
-            (ack_id, attempt, again, PyBytes::new(py, &json), PyBytes::new(py, &raw))
+            let Taken { ack_id, attempt, again, mut json, raw } = taken;
+            let kind = json.shift_remove("kind").unwrap_or_default();
+            let kind = kind.as_str().unwrap_or_default();
+            let raw = PyBytes::new(shapes.py(), &raw);
+            let event = records::event(shapes, kind, &mut records::named(json), raw)?;
+            Ok((ack_id, attempt, again, event))
         };
         taken.into_iter().map(for_python).collect()
     }

@@ -6,6 +6,8 @@
 #[cfg(feature = "runtime")]
 mod admin;
 mod arguments;
+#[cfg(all(target_os = "linux", not(feature = "runtime")))]
+mod backtrace;
 #[cfg(feature = "runtime")]
 mod bridge;
 #[cfg(feature = "runtime")]
@@ -22,6 +24,7 @@ mod gate;
 mod logs;
 #[cfg(feature = "runtime")]
 mod media;
+mod records;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 #[cfg(feature = "runtime")]
@@ -135,19 +138,28 @@ fn diagnose_signature(
     Ok((verdict.name(), verdict.to_string()))
 }
 
-/// The event as its stable JSON, and the body as `bytes`.
+/// The event, an object of one of the `shapes` by its kind.
 #[pyfunction]
-fn parse_webhook<'py>(
-    py: Python<'py>,
-    body: &Bound<'py, PyAny>,
-) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+fn parse_webhook<'py>(body: &Bound<'py, PyAny>, shapes: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
     let body = arguments::bytes("body", body)?;
     let raw = body.as_bytes();
-    let json = call(py, raw.len(), || {
+    let (kind, fields) = call(body.py(), raw.len(), || {
+        let event = amochats::parse_webhook(VerifiedBody::trust(raw))?;
+        Ok((event.kind.name(), event.fields()))
+    })?;
+    records::event(shapes, kind, &mut fields.into_iter(), body)
+}
+
+/// The same as the stable JSON.
+#[pyfunction]
+fn webhook_json<'py>(body: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let body = arguments::bytes("body", body)?;
+    let raw = body.as_bytes();
+    let json = call(body.py(), raw.len(), || {
         let event = amochats::parse_webhook(VerifiedBody::trust(raw))?;
         Ok(serde_json::to_vec(&event).expect("an event has text keys and finite numbers only"))
     })?;
-    Ok((PyBytes::new(py, &json), body))
+    Ok(PyBytes::new(body.py(), &json))
 }
 
 #[pyfunction]
@@ -230,7 +242,9 @@ fn _amochats(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(format_date, module)?)?;
     module.add_function(wrap_pyfunction!(verify_webhook, module)?)?;
     module.add_function(wrap_pyfunction!(diagnose_signature, module)?)?;
+    module.add_class::<records::Shape>()?;
     module.add_function(wrap_pyfunction!(parse_webhook, module)?)?;
+    module.add_function(wrap_pyfunction!(webhook_json, module)?)?;
     module.add_function(wrap_pyfunction!(encode_message, module)?)?;
     module.add_function(wrap_pyfunction!(encode_request, module)?)?;
     module.add_function(wrap_pyfunction!(parse_history, module)?)?;

@@ -91,7 +91,7 @@ newer() {
     [ "$minor" -lt 14 ] || return 0
     "$venv/build/bin/pip" "${install[@]}" uv
     export UV_PYTHON_INSTALL_DIR=$venv/uv UV_CACHE_DIR=$venv/uv-cache
-    if timeout 300 "$venv/build/bin/uv" --quiet python install --no-bin 3.14 >&2; then
+    if timeout 300 "$venv/build/bin/uv" --no-progress python install --no-bin 3.14 >&2; then
         "$venv/build/bin/uv" python find 3.14
     fi
 }

@@ -619,6 +619,31 @@ def test_accounts_and_metrics(tmp_path: Path, sandbox: Sandbox) -> None:
     in_time(run())
 
 
+def test_what_is_fetched_back_beside_webhooks_v1_may_have_been_told(tmp_path: Path, sandbox: Sandbox) -> None:
+    async def run() -> None:
+        config = sandbox.config(tmp_path, backfill={"v1_hooks": True})
+        async with Channel(config) as channel, channel.events("crm", create=True) as stream:
+            sandbox.webhooks_to(channel.listener_url)
+            await channel.connect(sandbox.account_id, title="Shop", hook_version="v1")
+            item = await channel.send_message(sandbox.scope_id, message())
+            chat = str((await channel.outbox.wait(item, timeout=PATIENCE)).conversation_ref_id)
+            sandbox.answer(chat, "heard")
+            heard = await stream.next(PATIENCE)
+            assert isinstance(heard, amochats.DeliveredMessage)
+            assert (heard.text, heard.api_version, heard.possible_duplicate) == ("heard", "v1", False)
+            await heard.ack()
+            sandbox.webhooks_to("http://127.0.0.1:9")
+            sandbox.answer(chat, "missed")
+            await channel.backfill()
+            missed = await stream.next(PATIENCE)
+            assert isinstance(missed, amochats.DeliveredMessage)
+            assert (missed.text, missed.origin, missed.possible_duplicate) == ("missed", "backfill", True)
+            assert missed.to_dict()["possible_duplicate"] is True
+            await missed.ack()
+
+    in_time(run())
+
+
 HOOK = b'{"account_id":"A","message":{"conversation":{"id":"C"},"message":{"id":"M","type":"text","text":"hi"}}}'
 
 

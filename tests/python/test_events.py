@@ -15,7 +15,10 @@ from amochats import Event, MessageEvent, Participant, ReactionEvent, TypingEven
 CLASSES = [getattr(events, name) for name in events.__all__ if name not in ("Event", "KeptEvent")]
 # What a parsed webhook is not, and does not have: a channel adds it.
 KEPT_CLASSES = {events.OutboxEvent, events.OutboxItem, events.Problem}
-KEPT_FIELDS = {"event_id", "channel_id", "scope_id", "received_at_msec", "origin", "conflicting_duplicate"}
+KEPT_FIELDS = {
+    "event_id", "channel_id", "scope_id", "received_at_msec", "origin", "conflicting_duplicate",
+    "possible_duplicate",
+}  # fmt: skip
 
 # Every field is filled, the private ones with a word of their own.
 PRIVATE = "private"
@@ -195,6 +198,11 @@ def test_to_dict_is_json_of_its_own(event: Event) -> None:
     if isinstance(event.extra, dict):
         assert "changed" not in event.extra
     assert "changed" not in event.to_dict().get("extra", {})
+
+
+def test_the_json_form_says_all_of_an_event(event: Event) -> None:
+    again = events._kept_from_json(event.to_dict(), event.raw)
+    assert type(again) is type(event) and again == event and again.raw == event.raw
 
 
 @pytest.mark.parametrize("body", [None, True, 0, "", "x", [], [1], {}, 1.5])

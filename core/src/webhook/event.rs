@@ -10,6 +10,7 @@ use crate::ids::{AccountId, ConversationId, ConversationRefId, MessageId, Messag
 use crate::strict::{Wire, Writer, deserialize, serialize, wire};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// The form of webhooks an account receives, chosen by `connect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,17 +53,28 @@ impl WebhookEvent {
     pub fn to_json(&self) -> Value {
         let mut fields = Writer::default();
         fields.field("kind", &self.kind.name().to_owned());
+        self.write_fields(&mut fields);
+        fields.into_value()
+    }
+
+    /// The fields of the JSON form in their order, but for `kind`.
+    pub fn fields(&self) -> Vec<(Cow<'static, str>, Value)> {
+        let mut fields = Writer::default();
+        self.write_fields(&mut fields);
+        fields.into_fields()
+    }
+
+    fn write_fields(&self, fields: &mut Writer) {
         match &self.kind {
-            WebhookKind::Message(event) => event.write_fields(&mut fields),
-            WebhookKind::Typing(event) => event.write_fields(&mut fields),
-            WebhookKind::Reaction(event) => event.write_fields(&mut fields),
+            WebhookKind::Message(event) => event.write_fields(fields),
+            WebhookKind::Typing(event) => event.write_fields(fields),
+            WebhookKind::Reaction(event) => event.write_fields(fields),
             WebhookKind::Unknown => {}
         }
         fields.field("api_version", &self.api_version.map(|version| version.as_str().to_owned()));
         fields.field("account_id", &self.account_id);
         fields.field("time", &self.time);
         fields.field("extra", &self.extra);
-        fields.into_value()
     }
 
     /// amoCRM's id of the conversation, where the webhook names it.

@@ -209,7 +209,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _parse(_options: argparse.Namespace) -> int:
-    event, _ = _amochats.parse_webhook(_body())
+    event = _amochats.webhook_json(_body())
     sys.stdout.buffer.write(event + b"\n")
     return OK
 

@@ -12,13 +12,13 @@ are equal when they say the same, however their bodies were written. What is not
 """
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
+from . import _amochats
 from .enums import ItemState, MessageType, Origin, ReactionType
 
 __all__ = [
@@ -114,6 +114,17 @@ def _write_value(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return copy.deepcopy(value)
+
+
+def _shape(cls: type[_Record]) -> _amochats.Shape:
+    """By what the native half makes objects of this class, which it does as :meth:`_Record._read`."""
+    shaped: list[tuple[str, bool, Any, Any]] = []
+    for f in fields(cls):
+        part = cls._PARTS.get(f.name)
+        default = f.default if f.default_factory is MISSING else f.default_factory
+        shape = _shape(part) if part is not None and issubclass(part, _Record) else part
+        shaped.append((f.name, default is MISSING, default, shape))
+    return _amochats.Shape(cls, shaped, cls._OPEN)
 
 
 def _datetime(seconds: int | None, milliseconds: int | None) -> datetime | None:
@@ -327,6 +338,8 @@ class _Event(_Record):
     """How it came here."""
     conflicting_duplicate: bool = field(default=False, repr=False)
     """The account's message id was seen before, with other content."""
+    possible_duplicate: bool = field(default=False, repr=False)
+    """Backfill made it for an account whose webhooks name no message (v1): one may have told of it."""
 
     @property
     def received_at(self) -> datetime | None:
@@ -337,8 +350,9 @@ class _Event(_Record):
         """Returns the event as the JSON value that all surfaces of amochats show, without ``raw``."""
         written = {"kind": self.kind, **self._write()}
         written.pop("raw", None)
-        if not self.conflicting_duplicate:
-            del written["conflicting_duplicate"]
+        for name in ("conflicting_duplicate", "possible_duplicate"):
+            if not written[name]:
+                del written[name]
         return written
 
 
@@ -565,16 +579,17 @@ _KINDS: Mapping[str, type[Event]] = {
 _KEPT: Mapping[str, type[KeptEvent]] = {**_KINDS, "outbox": OutboxEvent}
 
 
-def _event_from_json(stable_json: bytes, raw: bytes) -> Event:
-    data = json.loads(stable_json)
-    return _KINDS[data.pop("kind")]._read(data, raw=raw)
+def _shapes(classes: Mapping[str, type[_Event]]) -> dict[str, _amochats.Shape]:
+    """By what the native half makes events; of the class that a kind has among `classes`."""
+    return {kind: _shape(cls) for kind, cls in classes.items()}
 
 
-def _kept_from_json(
-    stable_json: dict[str, Any], raw: bytes, classes: Mapping[str, type[_Event]] = _KEPT
-) -> Any:
-    """An event of a channel; of the class that its kind has among `classes`."""
-    cls = classes[stable_json.pop("kind")]
+_PARSED = _shapes(_KINDS)
+
+
+def _kept_from_json(stable_json: dict[str, Any], raw: bytes) -> Any:
+    """An event of a channel."""
+    cls = _KEPT[stable_json.pop("kind")]
     # A body that is not JSON is there as text, too.
     stable_json.pop("raw", None)
     return cls._read(stable_json, raw=raw)

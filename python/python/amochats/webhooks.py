@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from . import _amochats
-from .events import Event, _event_from_json
+from .events import _PARSED, Event
 
 __all__ = ["SignatureVerdict", "diagnose_signature", "parse_webhook", "verify_webhook"]
 
@@ -90,4 +90,5 @@ def parse_webhook(body: bytes | bytearray | memoryview) -> Event:
     >>> event.sent_at.isoformat()
     '2024-01-01T00:00:00.980000+00:00'
     """
-    return _event_from_json(*_amochats.parse_webhook(body))
+    event: Event = _amochats.parse_webhook(body, _PARSED)
+    return event

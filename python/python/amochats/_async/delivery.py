@@ -1,7 +1,8 @@
 """Events that were handed out, and how they are settled."""
 
 import copy
-import json
+import time
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, TypeAlias
 
@@ -14,8 +15,7 @@ from ..events import (
     ReactionEvent,
     TypingEvent,
     UnknownEvent,
-    _Event,
-    _kept_from_json,
+    _shapes,
 )
 from ..exceptions import MisuseError
 from ..messages import _json
@@ -174,17 +174,21 @@ Delivered: TypeAlias = (
 )
 """What a channel hands out."""
 
-_DELIVERED: dict[str, type[_Event]] = {
-    "message": DeliveredMessage,
-    "typing": DeliveredTyping,
-    "reaction": DeliveredReaction,
-    "outbox": DeliveredOutbox,
-    "unknown": DeliveredUnknown,
-}
+_DELIVERED = _shapes(
+    {
+        "message": DeliveredMessage,
+        "typing": DeliveredTyping,
+        "reaction": DeliveredReaction,
+        "outbox": DeliveredOutbox,
+        "unknown": DeliveredUnknown,
+    }
+)
 
 
-def delivered(stable_json: bytes, raw: bytes, lease: _Lease) -> Delivered:
-    """The event with its lease."""
-    event: Delivered = _kept_from_json(json.loads(stable_json), raw, _DELIVERED)
-    object.__setattr__(event, "_lease", lease)
-    return event
+def delivered(consumer: Any, channel: Any) -> Iterator[Delivered]:
+    """The events that a consumer has, each with its lease."""
+    received = time.monotonic()
+    for ack_id, attempt, again, event in consumer.take(_DELIVERED):
+        lease = _Lease(ack_id, attempt, again, channel, consumer, received)
+        object.__setattr__(event, "_lease", lease)
+        yield event

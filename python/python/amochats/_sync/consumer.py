@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..exceptions import InvalidArgumentError, LeaseLostError, MisuseError
 from ._call import call
-from .delivery import BlockingDelivered, _Lease, delivered
+from .delivery import BlockingDelivered, delivered
 
 _S = TypeVar("_S", bound="BlockingEventStream")
 
@@ -132,7 +132,7 @@ class BlockingEventStream:
         while (event := self._buffered()) is None:
             if not call(self._consumer, "ready", timeout=timeout):
                 return None
-            self._take()
+            self._buffer.extend(delivered(self._consumer, self._channel))
         return event
 
     def _buffered(self) -> BlockingDelivered | None:
@@ -144,9 +144,3 @@ class BlockingEventStream:
                     event.extend(self._lease)
                 return event
         return None
-
-    def _take(self) -> None:
-        received = time.monotonic()
-        for ack_id, attempt, again, stable_json, raw in self._consumer.take():
-            lease = _Lease(ack_id, attempt, again, self._channel, self._consumer, received)
-            self._buffer.append(delivered(stable_json, raw, lease))

@@ -2,7 +2,8 @@
 """Events that were handed out, and how they are settled."""
 
 import copy
-import json
+import time
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, TypeAlias
 
@@ -15,8 +16,7 @@ from ..events import (
     ReactionEvent,
     TypingEvent,
     UnknownEvent,
-    _Event,
-    _kept_from_json,
+    _shapes,
 )
 from ..exceptions import MisuseError
 from ..messages import _json
@@ -175,17 +175,21 @@ BlockingDelivered: TypeAlias = (
 )
 """What a channel hands out."""
 
-_DELIVERED: dict[str, type[_Event]] = {
-    "message": BlockingDeliveredMessage,
-    "typing": BlockingDeliveredTyping,
-    "reaction": BlockingDeliveredReaction,
-    "outbox": BlockingDeliveredOutbox,
-    "unknown": BlockingDeliveredUnknown,
-}
+_DELIVERED = _shapes(
+    {
+        "message": BlockingDeliveredMessage,
+        "typing": BlockingDeliveredTyping,
+        "reaction": BlockingDeliveredReaction,
+        "outbox": BlockingDeliveredOutbox,
+        "unknown": BlockingDeliveredUnknown,
+    }
+)
 
 
-def delivered(stable_json: bytes, raw: bytes, lease: _Lease) -> BlockingDelivered:
-    """The event with its lease."""
-    event: BlockingDelivered = _kept_from_json(json.loads(stable_json), raw, _DELIVERED)
-    object.__setattr__(event, "_lease", lease)
-    return event
+def delivered(consumer: Any, channel: Any) -> Iterator[BlockingDelivered]:
+    """The events that a consumer has, each with its lease."""
+    received = time.monotonic()
+    for ack_id, attempt, again, event in consumer.take(_DELIVERED):
+        lease = _Lease(ack_id, attempt, again, channel, consumer, received)
+        object.__setattr__(event, "_lease", lease)
+        yield event
