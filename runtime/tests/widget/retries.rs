@@ -134,7 +134,7 @@ async fn whoever_disconnects_or_switches_off_meanwhile_stays_disconnected() {
             if switched_off { page.disable(INTEGRATION_SECRET).await } else { page.disconnect().await };
         assert_eq!(done.status, 200, "{done:?}");
         world.peer.work_again();
-        world.clock.advance(Duration::from_hours(1));
+        world.clock.advance(Duration::from_mins(10));
         // The worker has been round: another account was installed and connected by it.
         assert_eq!(refusal(&world.page_of(OTHER).connect().await).1, "NOT_INSTALLED");
         let code = world.peer.install(OTHER);
