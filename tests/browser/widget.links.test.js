@@ -10,7 +10,7 @@ after(close);
 
 test("what the chat service holds up is done by the server, and the page tells of it", async (t) => {
   const all = await shop(t);
-  await all.control("PUT", "faults", { seed: 1, rules: [{ on: "api", fault: "status", value: 503, probability: 1, only: "connect" }] });
+  await all.control("PUT", "faults", { seed: 1, rules: [{ on: "api", fault: "status", value: 502, probability: 1, only: "connect" }] });
   const shown = await all.page();
   await shown.opener.click();
   await shown.fill();

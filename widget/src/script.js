@@ -442,8 +442,9 @@ define(['jquery'], function ($) {
       });
     }
 
+    /* Also where nothing was saved yet: the server may go on with what failed here. */
     function isInstalled() {
-      return typeof self.get_install_status !== 'function' || self.get_install_status() === 'installed';
+      return typeof self.get_install_status !== 'function' || self.get_install_status() !== 'install';
     }
 
     function forget() {
