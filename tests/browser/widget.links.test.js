@@ -30,7 +30,7 @@ test("what the chat service holds up is done by the server, and the page tells o
   assert.equal(all.front.seen.filter(({ path }) => path === "/widget/connect").length, 0);
   await shown.opener.click();
   await seen(shown.state("connected").getByText("Shop chat"));
-  assert.match(all.operator.said(), /an account is tried again later/);
+  assert.match(all.operator.said(), /the chat service did not do it/);
 });
 
 test("two accounts at addresses of their own are told apart by the browser and the server", async (t) => {
