@@ -127,7 +127,10 @@ impl Widget {
         let now = self.0.clock.now_msec();
         let wish = match &linked {
             Err(Refusal::NotInstalled) => Wish::new(&linking.account_id),
-            Err(Refusal::CrmUnavailable) => Wish::new(&linking.account_id).put_off(now),
+            Err(Refusal::CrmUnavailable) => {
+                tracing::warn!(account = linking.key, "an account is tried again later");
+                Wish::new(&linking.account_id).put_off(now)
+            }
             _ => return linked,
         };
         let (key, facts) = (linking.key.clone(), to_json(&wish));
