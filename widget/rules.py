@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sources import commented_out, css_rules, global_selector, in_loops, plain
+from scripts import check as check_script
+from scripts import missing_callbacks
+from styles import css_rules, global_selector, plain
 
 RULES = {
     # The archive
@@ -59,9 +61,10 @@ RULES = {
     "name-brand": "the name does without amoCRM and Kommo",
     "name-length": "the name has at most 30 characters, the short text 50, the description 400",
     # The script
+    "js-syntax": "scripts are whole: what begins in them ends",
     "js-define": "a script is one anonymous define",
     "js-callbacks": "script.js has render, init, bind_actions, settings, onSave and destroy",
-    "js-eval": "no eval, new Function or text as a timer",
+    "js-eval": "no eval, Function of text or text as a timer",
     "js-dialog": "no alert, confirm or prompt",
     "js-debug": "no debugger, and no console but debug, and trace inside of a catch",
     "js-comment": "no commented-out code",
@@ -112,7 +115,6 @@ SECTIONS = {
     "mobile": "mobile_card",
     "amoforms_settings": "amoforms",
 }
-CALLBACKS = ("render", "init", "bind_actions", "settings", "onSave", "destroy")
 TEXTS = (".json", ".js", ".css", ".twig")
 PICTURES = (".png", ".jpg", ".jpeg", ".gif")
 LINE_MAX = 500
@@ -512,58 +514,19 @@ def unfiltered(data: bytes, stride: int, height: int, step: int) -> list[bytearr
     return rows
 
 
-# In code without what strings say.
-CODE = [
-    ("js-eval", r"\beval\s*\(|\bnew\s+Function\b", "runs text as code"),
-    ("js-dialog", r"(?<![\w$.])(?:window\.)?(?:alert|confirm|prompt)\s*\(", "opens a dialog of the browser"),
-    ("js-sync", r"\basync\s*:\s*(?:false|!1)\b", "has async: false"),
-    ("js-inject", r"\bgetScript\s*\(|\bimportScripts\s*\(|\bimport\s*\(", "loads a script"),
-    ("js-constant", r"\b(?:APP|AMOCRM)\s*(?:\.[\w.]+|\[[^\]]*\])?\s*=(?!=)", "writes to the CRM's object"),
-]
-# In code with its strings.
-STRINGS = [
-    ("js-eval", r"\bset(?:Timeout|Interval)\s*\(\s*['\"]", "runs text as code"),
-    ("js-inject", r"createElement\(\s*['\"]script|<\s*script", "makes a script tag"),
-    ("js-external", r"\b(?:define|require)\s*\(\s*\[[^\]]*['\"](?:https?:)?//", "has a dependency from outside"),
-    ("js-https", r"http://(?!127\.0\.0\.1|localhost)[\w.-]+", "has an address that is not https"),
-]
-
-
 def scripts(archive: Archive) -> Iterator[Broken]:
     for name, said in archive.texts(".js"):
-        code, bare = plain(said), plain(said, strings=False)
-        if not re.match(r"\s*define\s*\(\s*(?:\[|function)", code) or len(re.findall(r"(?<![\w$.])define\s*\(", bare)) != 1:
-            yield Broken("js-define", name, "must be one define([...], function ...) without a name")
-        for source, patterns in ((bare, CODE), (code, STRINGS)):
-            for rule, pattern, says in patterns:
-                if match := re.search(pattern, source):
-                    yield Broken(rule, name, f"{says}, in line {source.count(chr(10), 0, match.start()) + 1}")
-        yield from debugging(name, bare)
-        if line := commented_out(said):
-            yield Broken("js-comment", name, f"has code in a comment, in line {line}")
-        if call := in_loops(bare):
-            yield Broken("js-loop", name, f"calls {call} in a loop")
-        if re.search(r"js-widget-(?:un)?install", code) and re.search(r"\.click\(|(?:trigger|triggerHandler)\(\s*['\"]click|MouseEvent", code):
-            yield Broken("js-click", name, "clicks on Install or Uninstall")
-        if name == "script.js":
-            for callback in CALLBACKS:
-                if not re.search(rf"(?<![\w$]){callback}\s*(?::|\([^()]*\)\s*\{{)|\bcallbacks\.{callback}\s*=", bare):
-                    yield Broken("js-callbacks", name, f"has no callback {callback}")
-
-
-def debugging(name: str, code: str) -> Iterator[Broken]:
-    for match in re.finditer(r"\bdebugger\b|\bconsole\s*\.\s*(\w+)", code):
-        method = match[1]
-        before = code[max(0, match.start() - 200) : match.start()]
-        if method == "debug" or (method == "trace" and re.search(r"\bcatch\b|\.fail\b|reject", before)):
-            continue
-        yield Broken("js-debug", name, f"has {match[0]}, in line {code.count(chr(10), 0, match.start()) + 1}")
+        for rule, at, says in check_script(said):
+            yield Broken(rule, name, f"{says}, in line {said.count(chr(10), 0, at) + 1}")
+        for callback in missing_callbacks(said) if name == "script.js" else []:
+            yield Broken("js-callbacks", name, f"has no callback {callback}")
 
 
 def styles(archive: Archive) -> Iterator[Broken]:
     sheets = list(archive.texts(".css"))
     roots: set[str] = set()
-    for name, said in sheets:
+    for name, whole in sheets:
+        said = plain(whole)
         if re.search(r"@import\b|url\(\s*['\"]?(?:https?:)?//", said):
             yield Broken("css-import", name, "loads something from outside")
         if re.search(r"\.switcher_", said):

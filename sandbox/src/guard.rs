@@ -11,8 +11,8 @@ use url::Url;
 
 /// Refuses, as an axum middleware, what may be another page's request.
 ///
-/// The `Host` must be an address or `localhost` (a name could be rebound to this machine), an
-/// `Origin` must be the page's own, and what is posted must come as JSON or as bytes without a type,
+/// The `Host` must be an address, `localhost` or a name below it, which always is this machine (RFC 6761,
+/// section 6.3); any other name could be rebound to it. An `Origin` must be the page's own, and what is posted must come as JSON or as bytes without a type,
 /// which a plain form cannot send (nor can it use another method). The answer is 403 with the reason as `{"error": …}`.
 pub async fn own_page_only(request: Request, next: Next) -> Response {
     match foreign(request.method(), request.headers()) {
@@ -28,8 +28,9 @@ fn foreign(method: &Method, headers: &HeaderMap) -> Option<&'static str> {
         return Some("the Host header is missing or malformed");
     };
     let name = host.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    if name != "localhost" && name.parse::<IpAddr>().is_err() {
-        return Some("open the page by its address or as localhost");
+    let local = name == "localhost" || name.ends_with(".localhost");
+    if !local && name.parse::<IpAddr>().is_err() {
+        return Some("open the page by its address, as localhost or as a name below it");
     }
     if let Some(origin) = text(header::ORIGIN) {
         let own = Url::parse(origin).is_ok_and(|origin| origin.origin() == host.origin());

@@ -16,7 +16,6 @@ use crate::state::{
 use crate::switches::Switches;
 use crate::throttle::Throttle;
 use crate::tls::TlsListener;
-use crate::widget::Widgets;
 use crate::{api, control};
 use amochats::{AccountId, ChannelId, ConversationRefId, Error, ErrorKind, MessageRefId, Result, UserRefId};
 use axum::serve::Listener;
@@ -108,7 +107,6 @@ pub(crate) struct Inner {
     pub(crate) lanes: Mutex<Lanes>,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) files: Mutex<Files>,
-    pub(crate) widgets: Mutex<Widgets>,
     pub(crate) hook_sent: Notify,
     switches: Mutex<Switches>,
     draws: Mutex<Draws>,
@@ -140,7 +138,6 @@ impl Sandbox {
             Some(path) => StateFile::open(path, &config).map(|(file, state)| (Some(file), state))?,
             None => (None, State::new(&config)?),
         };
-        let widgets = Widgets::of(config.widget.as_deref(), &state)?;
         let inner = Arc::new(Inner {
             http: hooks::http_client()?,
             api_addr: address(&api_listener)?,
@@ -152,7 +149,6 @@ impl Sandbox {
             lanes: Mutex::default(),
             throttle: Mutex::default(),
             files: Mutex::default(),
-            widgets: Mutex::new(widgets),
             hook_sent: Notify::new(),
             switches: Mutex::new(config.switches.clone()),
             draws: Mutex::new(Draws::new(config.faults.clone())),

@@ -14,6 +14,7 @@ pub(crate) use saved::{Saved, snapshot_json};
 use crate::api::Fault;
 use crate::config::SandboxConfig;
 use crate::crm::Crm;
+use crate::widget::Widgets;
 use amochats::{
     AccountId, ChannelId, ConversationId, ConversationRefId, Markup, MessageId, MessageRefId, Result,
     ScopeId, Template, UserId, UserRefId,
@@ -332,6 +333,7 @@ pub(crate) struct State {
     weight: usize,
     weight_max: usize,
     pub(crate) crm: Crm,
+    pub(crate) widgets: Widgets,
     ids: Ids,
 }
 
@@ -393,6 +395,7 @@ impl State {
             state.add_account(NewAccount::default())?;
         }
         state.crm.register_for(&state.channels[0].channel_id);
+        state.load_widget(config.widget.as_deref())?;
         Ok(state)
     }
 
@@ -411,6 +414,7 @@ impl State {
             weight: 0,
             weight_max: config.memory_max,
             crm: Crm::new(Ids::beside(config.seed)),
+            widgets: Widgets::default(),
             ids,
         }
     }

@@ -35,7 +35,11 @@ struct Page {
 impl Page {
     async fn start(widget: Option<&Path>) -> Self {
         let widget = widget.map(Path::to_path_buf);
-        let channel = Channel::start(SandboxConfig { widget, ..config() }).await;
+        Self::with(SandboxConfig { widget, ..config() }).await
+    }
+
+    async fn with(config: SandboxConfig) -> Self {
+        let channel = Channel::start(config).await;
         let integration = channel.sandbox.crm().integrations().remove(0);
         Self { channel, client_id: integration.client_id, client_secret: integration.client_secret }
     }
@@ -178,4 +182,75 @@ async fn the_proxy_brings_a_form_and_the_answer_back() {
     assert_eq!((status, &answer["status"]), (200, &json!(418)));
     assert_eq!(receiver.next().await.text(), "login=a%26b&n=1");
     assert_eq!(page.post("proxy", json!({ "url": "file:///etc/passwd" })).await.1["field"], "url");
+}
+
+#[tokio::test]
+async fn what_was_loaded_and_saved_outlives_the_sandbox() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept = || SandboxConfig { state: Some(folder.path().join("sandbox.json")), ..config() };
+    let files = [("manifest.json", MANIFEST), ("script.js", "define([], 1);")];
+    let before = Page::with(kept()).await;
+    assert_eq!(before.put(&before.client_id, archive(&files)).await.0, 200);
+    before.post("install", json!({})).await;
+    before.post("settings", json!({ "fields": { "link_state": "{}" } })).await;
+    let (_, widgets) = before.get("/api/widgets", &[]).await;
+    assert!(widgets.contains("link_state"), "{widgets}");
+    let snapshot = before.channel.sandbox.snapshot();
+    before.channel.sandbox.shutdown().await;
+
+    let after = Page::with(kept()).await;
+    let script = format!("/widgets/{CODE}/script.js");
+    assert_eq!(after.get(&script, &[]).await, (200, "define([], 1);".into()));
+    assert_eq!(after.get("/api/widgets", &[]).await.1, widgets);
+    after.channel.sandbox.reset();
+    assert_eq!(after.get(&script, &[]).await.0, 200, "a reset leaves it");
+    after.channel.sandbox.shutdown().await;
+
+    // A folder that is given counts, and a snapshot brings its widgets along.
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("manifest.json"), MANIFEST).expect("written");
+    std::fs::write(folder.path().join("script.js"), "another").expect("written");
+    let other = Page::with(SandboxConfig { widget: Some(folder.path().to_owned()), ..kept() }).await;
+    assert_eq!(other.get(&script, &[]).await.1, "another");
+    other.channel.sandbox.restore(&snapshot).expect("its own");
+    assert_eq!(other.get(&script, &[]).await.1, "another");
+    let third = Page::start(None).await;
+    third.channel.sandbox.restore(&snapshot).expect("a snapshot");
+    assert_eq!(third.get(&script, &[]).await.1, "define([], 1);");
+    let mut damaged: Value = serde_json::from_slice(&snapshot).expect("JSON");
+    let archives = damaged["widgets"]["archives"].as_object_mut().expect("there");
+    archives.values_mut().for_each(|archive| *archive = json!("bm8gYXJjaGl2ZQ=="));
+    let refused = third.channel.sandbox.restore(damaged.to_string().as_bytes()).expect_err("damaged");
+    assert!(refused.message().contains("widgets"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_account_has_an_address_of_its_own() {
+    let page = Page::start(None).await;
+    let second = amochats_sandbox::NewAccount::default();
+    let second = page.channel.sandbox.add_account(second).expect("one more");
+    let first = page.channel.sandbox.accounts().remove(0);
+    let port = page.channel.sandbox.page_addr().port();
+    let ask = async |host: &str, account: &amochats_sandbox::Account| {
+        let path = format!(
+            "/ajax/v2/integrations/{}/disposable_token?account_id={}",
+            page.client_id, account.account_id
+        );
+        let origin = format!("http://{host}");
+        page.get(&path, &[("X-Requested-With", "XMLHttpRequest"), ("Host", host), ("Origin", &origin)]).await
+    };
+    for account in [&first, &second] {
+        let host = format!("{}.localhost:{port}", account.subdomain);
+        let (status, body) = ask(&host, account).await;
+        assert_eq!(status, 200, "{body}");
+        let token: Value = serde_json::from_str(&body).expect("JSON");
+        let claims = token["token"].as_str().and_then(|token| token.split('.').nth(1)).expect("three parts");
+        let claims: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).expect("base64")).expect("JSON");
+        assert_eq!(claims["iss"], format!("http://{host}"));
+    }
+    let (status, body) = ask(&format!("{}.localhost:{port}", first.subdomain), &second).await;
+    assert!(status == 400 && body.contains("account of this address"), "{status} {body}");
+    assert_eq!(ask(&format!("unknown.localhost:{port}"), &first).await.0, 400);
+    assert_eq!(ask(&format!("{}.localhost.example:{port}", first.subdomain), &first).await.0, 403);
 }

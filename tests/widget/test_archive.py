@@ -202,6 +202,7 @@ BROKEN: dict[str, list[Change]] = {
     "i18n-links": [words("en", "link", "support", "See chat.example.ru")],
     "name-brand": [words("en", "widget", "name", "Chat for Kommo"), words("ru", "widget", "name", "Чат для amoCRM")],
     "name-length": [words("en", "widget", "name", "n" * 31), words("en", "widget", "short_description", "s" * 51), words("en", "widget", "description", "d" * 401)],
+    "js-syntax": [script("  var a = 'b"), script("  if (a) {"), script("  var t = `${1`;")],
     "js-define": [replace("script.js", "define(['jquery']", "define('chat', ['jquery']"), replace("script.js", "define(['jquery'], ", "jQuery(")],
     "js-callbacks": [replace("script.js", f"{name}: function", f"other_{name}: function") for name in ("render", "init", "bind_actions", "settings", "onSave", "destroy")],
     "js-eval": [script("  eval('1');"), script("  new Function('return 1');"), script("  setTimeout('go()', 5);")],
@@ -366,7 +367,9 @@ class Config(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    result = unittest.main(exit=False, verbosity=1).result
+    # With what is beside it.
+    arguments = [sys.argv[0], "discover", "--start-directory", str(Path(__file__).parent)]
+    result = unittest.main(module=None, argv=arguments, exit=False, verbosity=1).result
     wrong = {getattr(failed, "test_case", failed).id() for failed, _ in [*result.failures, *result.errors]}
     print(f"{result.testsRun - len(wrong)} passed, {len(wrong)} failed")
     sys.exit(1 if wrong else 0)

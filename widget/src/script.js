@@ -126,8 +126,9 @@ define(['jquery'], function ($) {
       if (answer.state !== 'connecting') {
         return answer.state === 'connected' ? answer : $.Deferred().reject(failure('CHANNEL_REFUSED')).promise();
       }
-      if (left === 0) {
-        return $.Deferred().reject(failure('TIMEOUT')).promise();
+      /* With a problem the server goes on by itself, and longer than anybody waits for here. */
+      if (answer.problem || left === 0) {
+        return $.Deferred().reject(failure(answer.problem ? 'RETRIED' : 'TIMEOUT')).promise();
       }
       return later(askState).then(function (next) {
         return settled(next, left - 1);
@@ -159,7 +160,8 @@ define(['jquery'], function ($) {
             return $.Deferred().reject(failed).promise();
           });
         }
-        return $.Deferred().reject(failed).promise();
+        /* The login was right, and the server goes on without us. */
+        return $.Deferred().reject(failed.code === 'CRM_UNAVAILABLE' ? failure('RETRIED') : failed).promise();
       });
     }
 
@@ -440,8 +442,9 @@ define(['jquery'], function ($) {
       });
     }
 
+    /* Also where nothing was saved yet: the server may go on with what failed here. */
     function isInstalled() {
-      return typeof self.get_install_status !== 'function' || self.get_install_status() === 'installed';
+      return typeof self.get_install_status !== 'function' || self.get_install_status() !== 'install';
     }
 
     function forget() {

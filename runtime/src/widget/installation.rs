@@ -2,6 +2,7 @@
 //! kept before the answer, and traded for tokens afterwards, again and again until it works.
 
 use super::answer::WidgetAnswer;
+use super::crew::Crew;
 use super::link::{Facts, is_revoked, to_json};
 use super::store::{Change, Kind, Record};
 use super::tokens::{self, place};
@@ -12,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ const REMEMBERED: Duration = Duration::from_hours(25);
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The most codes that wait: anybody can send some.
 const WAITING: usize = 1000;
-/// Codes that are traded at a time.
+/// Codes that are traded, and accounts that are connected, at a time.
 const AT_ONCE: usize = 16;
 /// The longest code and state, in bytes; the CRM's are about 1000.
 const TEXT_MAX: usize = 8192;
@@ -53,7 +54,7 @@ struct StateFacts {
 /// When each code is tried again, and how often it was.
 pub(super) type Tries = HashMap<String, (u32, Duration)>;
 
-fn msec(duration: Duration) -> i64 {
+pub(super) fn msec(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -151,75 +152,77 @@ impl Widget {
 
     /// Trades codes, and fulfils what was wished for, until `stop`.
     pub(super) async fn run(&self, stop: CancellationToken) {
-        let mut tries = Tries::new();
-        loop {
-            let work = async {
-                let next = self.trade_due(&mut tries).await.unwrap_or_else(|error| {
-                    tracing::error!(kind = error.kind().name(), "installations wait for the store: {error}");
-                    Some(self.0.clock.monotonic() + AGAIN.1)
-                });
-                let next = next.unwrap_or(Duration::MAX);
-                tokio::select! {
-                    () = self.0.clock.sleep_until(next.min(self.0.clock.monotonic() + REMEMBERED)) => {}
-                    () = self.0.work.notified() => {}
-                }
-            };
+        let (mut tries, mut crew) = (Tries::new(), Crew::new(AT_ONCE));
+        while !stop.is_cancelled() {
+            let wake = self.begin_due(&mut crew, &mut tries).await.unwrap_or_else(|error| {
+                tracing::error!(kind = error.kind().name(), "installations wait for the store: {error}");
+                self.0.clock.monotonic() + AGAIN.1
+            });
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = work => {}
+                (name, done) = crew.ended() => self.note(&mut tries, name, done),
+                () = self.0.clock.sleep_until(wake) => {}
+                () = self.0.work.notified() => {}
+                () = stop.cancelled() => {}
             }
+        }
+        // A code that the CRM has taken cannot be traded again: what came of it must be kept.
+        while crew.names().iter().any(|name| name.starts_with(&place(Kind::Code, ""))) {
+            let (name, done) = crew.ended().await;
+            self.note(&mut tries, name, done);
         }
     }
 
-    /// Tries what is due; says when the next one is.
-    async fn trade_due(&self, tries: &mut Tries) -> Result<Option<Duration>> {
+    /// Begins what is due; says when something else will be.
+    async fn begin_due<'a>(&'a self, crew: &mut Crew<'a, Result<()>>, tries: &mut Tries) -> Result<Duration> {
         let store = self.0.store.widget();
-        let now_msec = self.0.clock.now_msec();
-        store.forget_before(Kind::Code, now_msec.saturating_sub(msec(REMEMBERED))).await?;
-        store.forget_before(Kind::Wish, now_msec.saturating_sub(msec(CODE_LIFE))).await?;
-        let mut open: Vec<Record> = store.records(Kind::Code).await?;
-        open.retain(|code| code.sealed.is_some());
-        for wish in store.records(Kind::Wish).await? {
-            let account = store.record(Kind::Account, &wish.key).await?;
-            if account.is_some_and(|account| account.sealed.is_some()) {
-                open.push(wish);
+        let now = self.0.clock.monotonic();
+        store.forget_before(Kind::Code, self.0.clock.now_msec().saturating_sub(msec(REMEMBERED))).await?;
+        let (mut open, next) = self.wishes().await?;
+        let codes = store.records(Kind::Code).await?;
+        open.extend(
+            codes.into_iter().filter(|code| code.sealed.is_some()).map(|code| (code, Duration::ZERO)),
+        );
+        let mut wake = now + next.min(REMEMBERED);
+        let mut due = Vec::new();
+        let mut known = HashSet::new();
+        for (record, wait) in open {
+            let name = place(record.kind, &record.key);
+            known.insert(name.clone());
+            if crew.names().contains(&name) {
+                continue;
+            }
+            let at = tries.get(&name).map_or(Duration::ZERO, |(_, at)| *at).max(now + wait);
+            if at <= now {
+                due.push((name, record));
+            } else {
+                wake = wake.min(at);
             }
         }
-        let name = |record: &Record| place(record.kind, &record.key);
-        tries.retain(|known, _| open.iter().any(|record| name(record) == *known));
-        let now = self.0.clock.monotonic();
-        open.sort_by_key(|record| tries.get(&name(record)).map_or(Duration::ZERO, |(_, at)| *at));
-        let is_due = |record: &&Record| tries.get(&name(record)).is_none_or(|(_, at)| *at <= now);
-        let due: Vec<&Record> = open.iter().filter(is_due).take(AT_ONCE).collect();
-        let tried = futures_util::future::join_all(due.iter().map(|record| self.attempt(record))).await;
-        let now = self.0.clock.monotonic();
-        let mut next = None;
-        for (record, tried) in due.iter().zip(tried) {
-            let Err(error) = tried else {
-                // What comes of it may be due at once.
-                next = Some(now);
-                tries.remove(&name(record));
-                continue;
-            };
-            let (count, at) = tries.entry(name(record)).or_insert((0, now));
-            *at = now + AGAIN.0.saturating_mul(1 << (*count).min(10)).min(AGAIN.1);
-            *count += 1;
-            tracing::warn!(
-                kind = error.kind().name(),
-                tries = *count,
-                "an installation is tried again: {error}"
-            );
+        tries.retain(|name, _| known.contains(name));
+        // Codes have little time, and what failed before comes last. The rest follows when one of these ends.
+        due.sort_by_key(|(name, record)| (record.kind == Kind::Wish, tries.get(name).map(|(_, at)| *at)));
+        for (name, record) in due.into_iter().take(crew.free()) {
+            crew.begin(name, async move {
+                match record.kind {
+                    Kind::Wish => self.fulfil(&record.key).await,
+                    _ => self.trade(&record).await,
+                }
+            });
         }
-        // More were due than are tried at a time.
-        let more = open.iter().any(|record| !tries.contains_key(&name(record)));
-        Ok(next.or_else(|| if more { Some(now) } else { tries.values().map(|(_, at)| *at).min() }))
+        Ok(wake)
     }
 
-    async fn attempt(&self, record: &Record) -> Result<()> {
-        match record.kind {
-            Kind::Wish => self.fulfil(record).await,
-            _ => self.trade(record).await,
-        }
+    /// What came of an attempt.
+    fn note(&self, tries: &mut Tries, name: String, done: Result<()>) {
+        let Err(error) = done else {
+            tries.remove(&name);
+            return;
+        };
+        let (count, at) = tries.entry(name).or_default();
+        *at = self.0.clock.monotonic() + AGAIN.0.saturating_mul(1 << (*count).min(10)).min(AGAIN.1);
+        *count += 1;
+        let kind = error.kind().name();
+        tracing::warn!(kind, tries = *count, "an installation is tried again: {error}");
     }
 
     /// One attempt. An error leaves the code for another one.

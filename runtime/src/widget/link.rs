@@ -5,6 +5,7 @@ use super::answer::Refusal;
 use super::caller::{Caller, account_key};
 use super::store::{Change, Kind, Record};
 use super::tokens::{self, KeptTokens};
+use super::wish::Wish;
 use crate::accounts::AccountState;
 use crate::channels::Channel;
 use amochats::crm::{Integration, Tokens, is_account_address};
@@ -22,10 +23,20 @@ pub(super) struct Facts {
     pub(super) account_id: AccountId,
 }
 
-/// A connection that somebody was allowed to make before the CRM had told of the installation.
-#[derive(Serialize, Deserialize)]
-struct Wish {
-    account_id: AccountId,
+/// An account that is to be linked.
+pub(super) struct Linking {
+    pub(super) key: String,
+    pub(super) channel: Arc<Channel>,
+    pub(super) integration: Integration,
+    pub(super) crm_account_id: i64,
+    /// Which account of the chat service it is, as somebody says.
+    pub(super) account_id: AccountId,
+}
+
+impl Linking {
+    pub(super) fn scope(&self) -> ScopeId {
+        ScopeId::of(self.channel.id(), &self.account_id)
+    }
 }
 
 pub(super) fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> Done<T> {
@@ -37,7 +48,7 @@ pub(super) fn to_json(value: &impl Serialize) -> String {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn unkept(error: Error) -> Refusal {
+pub(super) fn unkept(error: Error) -> Refusal {
     tracing::error!(kind = error.kind().name(), "the store does not work: {error}");
     Refusal::ServerUnavailable
 }
@@ -100,59 +111,49 @@ impl Widget {
         Ok(())
     }
 
-    /// Connects what somebody was allowed to connect before the installation was known. An error
-    /// leaves the wish for another attempt.
-    pub(super) async fn fulfil(&self, record: &Record) -> Done<()> {
-        let wish: Wish = from_json(&record.facts)?;
-        let account = record.key.rsplit_once('/').and_then(|(id, number)| Some((id, number.parse().ok()?)));
-        let linked = match account.and_then(|(id, number)| Some((self.integration(id)?, number))) {
-            Some(((channel, integration), crm_account_id)) => {
-                self.link(&channel, &integration, crm_account_id, None, &wish.account_id).await
-            }
-            // The configuration has lost the integration.
-            None => Err(Refusal::ChannelRefused),
-        };
-        match linked {
-            Ok(_) | Err(Refusal::NotInstalled) => Ok(()),
-            Err(Refusal::CrmUnavailable | Refusal::ServerUnavailable) => {
-                Err(Error::new(ErrorKind::Unavailable, "an account could not be connected yet"))
-            }
-            Err(_) => {
-                self.0.store.widget().change(vec![Change::Forget(Kind::Wish, record.key.clone())]).await
-            }
-        }
+    /// What to link for an account's record; `None` where the configuration has lost the integration.
+    pub(super) fn linking(&self, key: &str, account_id: AccountId) -> Option<Linking> {
+        let (client_id, number) = key.rsplit_once('/')?;
+        let crm_account_id = number.parse().ok()?;
+        let (channel, integration) = self.integration(client_id)?;
+        Some(Linking { key: key.to_owned(), channel, integration, crm_account_id, account_id })
     }
 
-    /// Connects an account to the channel, once the CRM itself says that it is this account. To be
-    /// run to its end.
-    pub(super) async fn link(
-        &self,
-        channel: &Channel,
-        integration: &Integration,
-        crm_account_id: i64,
-        origin: Option<&str>,
-        claimed: &AccountId,
-    ) -> Result<Value, Refusal> {
-        let linked = self.try_to_link(channel, integration, crm_account_id, origin, claimed).await;
+    /// Connects an account to the channel, as a page of this address asks for, and goes on trying where
+    /// that may still succeed. To be run to its end.
+    pub(super) async fn link(&self, linking: &Linking, origin: &str) -> Result<Value, Refusal> {
+        let _turn = self.0.turns.take(&linking.key).await;
+        let linked = self.link_now(linking, Some(origin)).await;
+        let now = self.0.clock.now_msec();
+        let wish = match &linked {
+            Err(Refusal::NotInstalled) => Wish::new(&linking.account_id),
+            Err(Refusal::CrmUnavailable) => {
+                tracing::warn!(account = linking.key, "an account is tried again later");
+                Wish::new(&linking.account_id).put_off(now)
+            }
+            _ => return linked,
+        };
+        let (key, facts) = (linking.key.clone(), to_json(&wish));
+        let record = Record { kind: Kind::Wish, key, at: now, facts, sealed: None };
+        self.0.store.widget().change(vec![Change::Put(record)]).await.map_err(unkept)?;
+        self.0.work.notify_one();
+        linked
+    }
+
+    /// One attempt to connect an account, once the CRM itself says that it is this account. Whoever
+    /// calls this has its turn.
+    pub(super) async fn link_now(&self, linking: &Linking, origin: Option<&str>) -> Result<Value, Refusal> {
+        let linked = self.try_to_link(linking, origin).await;
         self.0.metrics.widget.linked(linked.as_ref().err().map_or("connected", Refusal::code));
         linked
     }
 
-    async fn try_to_link(
-        &self,
-        channel: &Channel,
-        integration: &Integration,
-        crm_account_id: i64,
-        origin: Option<&str>,
-        claimed: &AccountId,
-    ) -> Result<Value, Refusal> {
-        let key = account_key(&integration.client_id, crm_account_id);
-        let _turn = self.0.turns.take(&key).await;
+    async fn try_to_link(&self, linking: &Linking, origin: Option<&str>) -> Result<Value, Refusal> {
+        let Linking { key, channel, integration, crm_account_id, account_id: claimed } = linking;
+        let (crm_account_id, scope) = (*crm_account_id, linking.scope());
         let installed =
-            self.account(&key).await.map_err(unkept)?.filter(|(record, _)| record.sealed.is_some());
-        let Some((record, mut facts)) = installed else {
-            return Err(self.wish(&key, claimed).await);
-        };
+            self.account(key).await.map_err(unkept)?.filter(|(record, _)| record.sealed.is_some());
+        let Some((record, mut facts)) = installed else { return Err(Refusal::NotInstalled) };
         // An account can get another address; a token that is signed tells of it. Where a sandbox's
         // pages are, its API need not be.
         if let Some(origin) = origin.filter(|origin| *origin != facts.origin && is_account_address(origin)) {
@@ -160,35 +161,39 @@ impl Widget {
             let record = Record { facts: to_json(&facts), ..record };
             self.0.store.widget().change(vec![Change::Put(record)]).await.map_err(unkept)?;
         }
-        let client = self.client(&key, &facts.origin, integration.clone()).map_err(unkept)?;
+        let accounts = self.0.channels.accounts();
+        if facts.account_id == *claimed {
+            accounts.remember(&scope).await;
+        }
+        let client = self.client(key, &facts.origin, integration.clone()).map_err(unkept)?;
         let account = match client.account().await {
             Ok(account) => account,
             Err(error) if is_revoked(&error) => {
                 tracing::info!(crm_account_id, "the tokens of an account do not work any more");
-                self.drop_tokens(&key).await.map_err(unkept)?;
-                return Err(self.wish(&key, claimed).await);
+                self.drop_tokens(key).await.map_err(unkept)?;
+                return Err(Refusal::NotInstalled);
             }
             Err(error) => {
+                let kind = error.kind();
                 tracing::warn!(
                     crm_account_id,
-                    kind = error.kind().name(),
+                    kind = kind.name(),
                     "the CRM does not tell of an account: {error}"
                 );
+                accounts.could_not_be_checked(&scope, kind).await;
                 return Err(Refusal::CrmUnavailable);
             }
         };
         if account.id != crm_account_id || account.amojo_id.as_ref() != Some(claimed) {
             tracing::warn!(crm_account_id, "a page spoke for another account than its own");
-            self.forget_wish(&key).await?;
+            self.forget_wish(key).await?;
             return Err(Refusal::AccountMismatch);
         }
         let mut connect = Connect::new(claimed.clone());
         connect.title.clone_from(&self.settings().title);
-        let accounts = self.0.channels.accounts();
-        accounts.remember(&ScopeId::of(channel.id(), claimed)).await;
         match accounts.connect(channel, &connect).await {
             Ok(connected) => {
-                self.forget_wish(&key).await?;
+                self.forget_wish(key).await?;
                 Ok(json!({
                     "state": "connected",
                     "scope_id": connected.scope_id,
@@ -197,25 +202,6 @@ impl Widget {
             }
             Err(error) => Err(chat_refusal(crm_account_id, &error)),
         }
-    }
-
-    async fn wish(&self, key: &str, account_id: &AccountId) -> Refusal {
-        let record = Record {
-            kind: Kind::Wish,
-            key: key.to_owned(),
-            at: self.0.clock.now_msec(),
-            facts: to_json(&Wish { account_id: account_id.clone() }),
-            sealed: None,
-        };
-        match self.0.store.widget().change(vec![Change::Put(record)]).await {
-            Ok(()) => Refusal::NotInstalled,
-            Err(error) => unkept(error),
-        }
-    }
-
-    async fn forget_wish(&self, key: &str) -> Result<(), Refusal> {
-        let change = Change::Forget(Kind::Wish, key.to_owned());
-        self.0.store.widget().change(vec![change]).await.map_err(unkept)
     }
 
     /// The tokens are revoked: they are of no more use.
@@ -256,6 +242,9 @@ impl Widget {
     pub(super) async fn state(&self, caller: &Caller, claimed: &AccountId) -> Result<Value, Refusal> {
         let key = caller.key();
         let wish = self.0.store.widget().record(Kind::Wish, &key).await.map_err(unkept)?;
+        let wish =
+            wish.map(|record| from_json(&record.facts).map(|wish: Wish| (self.life(&record, &wish), wish)));
+        let wish = wish.transpose().map_err(unkept)?.filter(|(left, _)| !left.is_zero());
         let account = self.account(&key).await.map_err(unkept)?;
         if account.as_ref().is_some_and(|(_, facts)| facts.account_id != *claimed) {
             return Err(Refusal::AccountMismatch);
@@ -265,14 +254,20 @@ impl Widget {
             .as_ref()
             .and_then(|_| self.0.channels.accounts().get(&ScopeId::of(caller.channel.id(), claimed)));
         let is_installed = account.is_some_and(|(record, _)| record.sealed.is_some());
-        Ok(match known {
-            Some(known) if known.state == AccountState::Connected && is_installed => json!({
+        Ok(match (known, wish) {
+            (Some(known), _) if known.state == AccountState::Connected && is_installed => json!({
                 "state": "connected",
                 "title": known.title,
                 "since": known.since.div_euclid(1000),
             }),
-            _ if wish.is_some() => json!({ "state": "connecting" }),
-            Some(known) if known.problem.is_some() => json!({ "state": "failed" }),
+            (_, Some((_, wish))) if wish.tries > 0 => json!({
+                "state": "connecting",
+                "problem": Refusal::CrmUnavailable.code(),
+                "tries": wish.tries,
+                "retry_after": wish.wait(self.0.clock.now_msec()).as_secs().max(1),
+            }),
+            (_, Some(_)) => json!({ "state": "connecting" }),
+            (Some(known), _) if known.problem.is_some() => json!({ "state": "failed" }),
             _ => json!({ "state": "disconnected" }),
         })
     }
@@ -293,8 +288,13 @@ impl Widget {
         let Ok(crm_account_id) = crm_account_id.parse() else { return Ok(()) };
         let key = account_key(client_id, crm_account_id);
         let _turn = self.0.turns.take(&key).await;
-        self.0.store.widget().change(vec![Change::Forget(Kind::Wish, key.clone())]).await?;
-        self.drop_tokens(&key).await
+        self.switched_off(&key).await
+    }
+
+    /// The same for whoever has the account's turn.
+    pub(super) async fn switched_off(&self, key: &str) -> Done<()> {
+        self.0.store.widget().change(vec![Change::Forget(Kind::Wish, key.to_owned())]).await?;
+        self.drop_tokens(key).await
     }
 }
 

@@ -10,6 +10,7 @@ mod authorize;
 mod caller;
 mod check;
 mod config;
+mod crew;
 mod installation;
 mod limits;
 mod link;
@@ -22,6 +23,7 @@ mod store;
 mod tokens;
 mod turns;
 mod users;
+mod wish;
 
 pub use answer::WidgetAnswer;
 pub use authorize::{Attempt, Authorizer};
@@ -40,7 +42,9 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use amochats::{AccountId, CrmClient, Error, ErrorKind, Result};
 use answer::Refusal;
+use caller::Caller;
 use limits::Attempts;
+use link::Linking;
 use seal::Sealer;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -331,8 +335,10 @@ impl Widget {
         // In a task of its own: if the page goes away, what was begun is finished and noted.
         let widget = self.clone();
         let linked = tokio::spawn(async move {
-            let (account, origin) = (caller.token.account_id, caller.token.iss.as_str());
-            widget.link(&caller.channel, &caller.integration, account, Some(origin), &account_id).await
+            let (key, crm_account_id) = (caller.key(), caller.token.account_id);
+            let Caller { channel, integration, token, .. } = caller;
+            let linking = Linking { key, channel, integration, crm_account_id, account_id };
+            widget.link(&linking, &token.iss).await
         });
         linked.await.unwrap_or(Err(Refusal::ServerUnavailable))
     }

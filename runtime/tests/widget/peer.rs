@@ -28,6 +28,8 @@ struct State {
     failing: Vec<(String, u16)>,
     /// Paths that begin so are answered when they are let go.
     held: Vec<String>,
+    /// So are all calls with tokens of this account.
+    held_account: Option<Account>,
     at_once: usize,
     most_at_once: usize,
 }
@@ -111,10 +113,20 @@ impl Peer {
         self.with(|state| state.held.push(path.into()));
     }
 
+    pub(crate) fn hold_account(&self, account: Account) {
+        self.with(|state| state.held_account = Some(account));
+    }
+
+    /// Waits until it works on so many requests at once.
+    pub(crate) async fn working_on(&self, count: usize) {
+        self.until("requests at once", |state| state.at_once == count).await;
+    }
+
     pub(crate) fn work_again(&self) {
         self.with(|state| {
             state.failing.clear();
             state.held.clear();
+            state.held_account = None;
         });
     }
 
@@ -152,10 +164,15 @@ impl Peer {
         });
         // Two at once would be seen.
         tokio::task::yield_now().await;
-        self.until("letting go", |state| !state.held.iter().any(|held| path.starts_with(held))).await;
         let token =
             head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let token = token.trim_start_matches("Bearer ").to_owned();
+        let is_held = |state: &State| {
+            let of_account = state.held_account.filter(|_| !token.is_empty());
+            of_account.is_some_and(|account| state.access.get(&token) == Some(&account))
+                || state.held.iter().any(|held| path.starts_with(held))
+        };
+        self.until("letting go", |state| !is_held(state)).await;
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let (status, answer) = self.with(|state| {
             state.at_once -= 1;

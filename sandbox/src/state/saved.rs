@@ -2,6 +2,7 @@
 
 use super::{Account, Channel, Ids, Room, Scope, State};
 use crate::config::SandboxConfig;
+use crate::widget::{SavedWidgets, Widgets};
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,6 +36,9 @@ pub(crate) struct Saved {
     /// The CRM's own; absent in files of before there was one.
     #[serde(default)]
     crm: Option<Value>,
+    /// Absent in files of before they were kept.
+    #[serde(default)]
+    widgets: SavedWidgets,
 }
 
 fn unusable(rule: impl Into<String>) -> Error {
@@ -64,6 +68,7 @@ impl Saved {
             crm: Some(
                 serde_json::to_value(&state.crm).expect("its keys are text, its values can be written"),
             ),
+            widgets: state.widgets.saved(),
         }
     }
 
@@ -118,6 +123,9 @@ impl Saved {
             }
             None => state.crm.register_for(&self.channels[0].channel_id),
         }
+        state.widgets = Widgets::restore(self.widgets)
+            .map_err(|error| damaged(&format!("widgets: {}", error.message())))?;
+        state.load_widget(config.widget.as_deref())?;
         state.channels = self.channels;
         state.accounts = self.accounts;
         state.scopes = self.scopes;

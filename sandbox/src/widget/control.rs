@@ -45,10 +45,10 @@ pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Inne
 }
 
 async fn list(State(inner): Shared) -> Json<Value> {
-    let integrations = inner.state().crm.integrations().to_vec();
-    let widgets = inner.widgets();
+    let state = inner.state();
+    let widgets = &state.widgets;
+    let integrations = state.crm.integrations().iter();
     let shown: Vec<Value> = integrations
-        .iter()
         .filter(|integration| widgets.packages.contains_key(&integration.client_id))
         .map(|integration| {
             let fields =
@@ -88,14 +88,16 @@ async fn save(
     Body(body): Body<Fields>,
 ) -> Answer {
     CrmHandle::new(&inner).users(&account)?;
-    inner.widgets().fields.insert((client_id, account), body.fields);
+    inner.state().widgets.fields.insert((client_id, account), body.fields);
+    inner.changed(crate::Change::Settings);
     Ok(Json(json!({})))
 }
 
 /// Switches off: tokens are revoked, the channel is disconnected, the hook goes out, and the fields are gone.
 async fn disable(State(inner): Shared, Path((client_id, account)): Installation) -> Answer {
     CrmHandle::new(&inner).disable(&client_id, &account)?;
-    inner.widgets().fields.remove(&(client_id, account));
+    inner.state().widgets.fields.remove(&(client_id, account));
+    inner.changed(crate::Change::Settings);
     Ok(Json(json!({})))
 }
 
@@ -118,6 +120,14 @@ async fn token(
     // The account's address, as the browser knows it: its `Origin` is the same.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let origin = format!("http://{host}");
+    // As in the CRM, a page gets tokens of its own account alone.
+    if let Some((label, _)) = host.split_once(".localhost") {
+        let state = inner.state();
+        let known = state.accounts.iter().find(|known| known.account_id == wanted.account_id);
+        if known.is_none_or(|known| !known.subdomain.eq_ignore_ascii_case(label)) {
+            return Err(Error::invalid("account_id", "must be the account of this address").into());
+        }
+    }
     let token = CrmHandle::new(&inner).page_token(&client_id, &wanted.account_id, &origin, wanted.flaw)?;
     Ok(Json(json!({ "token": token })))
 }

@@ -13,10 +13,11 @@ use axum::extract::{Path, State as AxumState};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use package::Package;
+use package::{Archive, Package};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 const INDEX: &str = include_str!("../page/widget/index.html");
 /// A widget calls its own server and shows what it likes; code comes from this page alone, as the
@@ -25,8 +26,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
                       media-src *; font-src *; connect-src *; frame-src *; frame-ancestors 'none'; base-uri 'none'; \
                       form-action 'none'";
 
-/// The widgets that were loaded and what accounts keep of them. Not part of a saved state.
-#[derive(Default)]
+/// The widgets that were loaded and what accounts keep of them.
+#[derive(Clone, Default)]
 pub(crate) struct Widgets {
     /// By the integration's `client_id`.
     packages: BTreeMap<String, Package>,
@@ -34,28 +35,56 @@ pub(crate) struct Widgets {
     fields: BTreeMap<(String, AccountId), Map<String, Value>>,
 }
 
+/// The same in a state's file. A folder is not in it: it is given at each start.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SavedWidgets {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    archives: BTreeMap<String, Archive>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<(String, AccountId, Map<String, Value>)>,
+}
+
 impl Widgets {
-    /// With the widget of the first integration, if there is a path to it.
-    pub(crate) fn of(path: Option<&std::path::Path>, state: &State) -> Result<Self> {
-        let mut widgets = Self::default();
-        if let (Some(path), Some(first)) = (path, state.crm.integrations().first()) {
-            widgets.packages.insert(first.client_id.clone(), Package::open(path)?);
+    pub(crate) fn saved(&self) -> SavedWidgets {
+        let archives =
+            self.packages.iter().filter_map(|(id, package)| Some((id.clone(), package.archive()?)));
+        let fields = self.fields.iter();
+        SavedWidgets {
+            archives: archives.collect(),
+            fields: fields.map(|((id, account), kept)| (id.clone(), account.clone(), kept.clone())).collect(),
         }
-        Ok(widgets)
+    }
+
+    /// # Errors
+    /// What is wrong with an archive.
+    pub(crate) fn restore(saved: SavedWidgets) -> Result<Self> {
+        let unpacked = saved.archives.into_iter().map(|(id, archive)| Ok((id, archive.unpack()?)));
+        let fields = saved.fields.into_iter().map(|(id, account, kept)| ((id, account), kept));
+        Ok(Self { packages: unpacked.collect::<Result<_>>()?, fields: fields.collect() })
+    }
+}
+
+impl State {
+    /// Loads the widget of the first integration from a folder or an archive, if there is one.
+    pub(crate) fn load_widget(&mut self, path: Option<&std::path::Path>) -> Result<()> {
+        if let (Some(path), Some(first)) = (path, self.crm.integrations().first()) {
+            self.widgets.packages.insert(first.client_id.clone(), Package::open(path)?);
+        }
+        Ok(())
     }
 }
 
 impl Inner {
-    fn widgets(&self) -> MutexGuard<'_, Widgets> {
-        self.widgets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn load_widget(&self, client_id: &str, archive: Bytes) -> Result<()> {
-        if !self.state().crm.integrations().iter().any(|known| known.client_id == client_id) {
-            return Err(Error::invalid("client_id", "there is no such integration"));
-        }
         let package = Package::unpack(archive)?;
-        self.widgets().packages.insert(client_id.to_owned(), package);
+        {
+            let mut state = self.state();
+            if !state.crm.integrations().iter().any(|known| known.client_id == client_id) {
+                return Err(Error::invalid("client_id", "there is no such integration"));
+            }
+            state.widgets.packages.insert(client_id.to_owned(), package);
+        }
         self.changed(crate::Change::Settings);
         Ok(())
     }
@@ -80,12 +109,11 @@ async fn file(
     AxumState(inner): AxumState<Arc<Inner>>,
     Path((code, path)): Path<(String, String)>,
 ) -> Response {
-    let owner = {
+    let package = {
         let state = inner.state();
-        let known = state.crm.integrations().iter().find(|integration| integration.code == code);
-        known.map(|integration| integration.client_id.clone())
+        let owner = state.crm.integrations().iter().find(|integration| integration.code == code);
+        owner.and_then(|owner| state.widgets.packages.get(&owner.client_id).cloned())
     };
-    let package = owner.and_then(|client_id| inner.widgets().packages.get(&client_id).cloned());
     match package.and_then(|package| package.file(&path)) {
         Some(content) => {
             let headers = [

@@ -2,6 +2,9 @@
 
 use amochats::{Error, Result};
 use axum::body::Bytes;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -24,7 +27,19 @@ fn unusable(says: impl Display) -> Error {
 pub(super) enum Package {
     /// Read at every request, so that a change is seen after the page was loaded again.
     Folder(PathBuf),
-    Unpacked(Arc<BTreeMap<String, Bytes>>),
+    Unpacked(Arc<BTreeMap<String, Bytes>>, Archive),
+}
+
+/// An archive as it came, in base64: made once, and not with each writing of the state.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(super) struct Archive(Arc<str>);
+
+impl Archive {
+    pub(super) fn unpack(self) -> Result<Package> {
+        let archive = STANDARD.decode(&*self.0).map_err(|_| unusable("the archive is not in base64"))?;
+        Package::unpack(archive.into())
+    }
 }
 
 impl Package {
@@ -44,6 +59,7 @@ impl Package {
 
     /// An archive.
     pub(super) fn unpack(archive: Bytes) -> Result<Self> {
+        let kept = Archive(STANDARD.encode(&archive).into());
         let damaged = |error: zip::result::ZipError| unusable(format!("the archive cannot be read: {error}"));
         let mut archive = ZipArchive::new(Cursor::new(archive)).map_err(damaged)?;
         if archive.len() > FILES_MAX {
@@ -65,7 +81,7 @@ impl Package {
             })?;
             files.insert(name, Bytes::from(content));
         }
-        Self::Unpacked(Arc::new(files)).checked()
+        Self::Unpacked(Arc::new(files), kept).checked()
     }
 
     /// What the CRM would refuse at the upload; `widget/build.py check` knows all of the rules.
@@ -90,10 +106,18 @@ impl Package {
         Ok(self)
     }
 
+    /// What a state's file keeps of it.
+    pub(super) fn archive(&self) -> Option<Archive> {
+        match self {
+            Self::Unpacked(_, archive) => Some(archive.clone()),
+            Self::Folder(_) => None,
+        }
+    }
+
     /// A file by its path from the root.
     pub(super) fn file(&self, path: &str) -> Option<Bytes> {
         match self {
-            Self::Unpacked(files) => files.get(path).cloned(),
+            Self::Unpacked(files, _) => files.get(path).cloned(),
             Self::Folder(folder) => {
                 let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
                 // A link may lead out of the folder.

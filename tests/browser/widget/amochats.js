@@ -9,7 +9,7 @@ const DISABLE = "/disable";
 
 /**
  * Starts it for a test. `publicUrl` is where browser and CRM reach it, `crm` the address of the CRM's API, `pages`
- * that of its pages, `channel` and `integration` their registrations, `users` the logins with their passwords,
+ * those of its pages, `channel` and `integration` their registrations, `users` the logins with their passwords,
  * `limits` further lines of `[widget]`. Resolves to the address behind `publicUrl`, to the paths of the OAuth redirect
  * and the disable hook, to the addresses of gRPC and administration, and to all that it has said.
  */
@@ -31,7 +31,7 @@ log.level = "debug"
 
 [widget]
 redirect_uri = ${text(publicUrl + REDIRECT)}
-origins = ${text([pages, crm].map((address) => new URL(address).origin))}
+origins = ${text([...pages, crm].map((address) => new URL(address).origin))}
 title = "Shop chat"
 key_file = ${text(`${folder}/widget.key`)}
 users_file = ${text(`${folder}/users`)}

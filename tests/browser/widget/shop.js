@@ -24,7 +24,7 @@ export const REFUSED = /Failed to load resource|blocked by CORS policy/;
  * A proxy before the operator's server. `way` decides over each request but preflights: `true` lets it through, a
  * promise holds it, `[status, body]` answers it. `cors: false` takes the headers away.
  */
-async function front(t) {
+export async function front(t) {
   const seen = [];
   const secrets = new Set();
   const waiting = [];
@@ -80,7 +80,7 @@ async function front(t) {
 }
 
 /** Builds the widget for a server; resolves to the folder with `widget.zip` and `unpacked`. */
-async function build(t, server) {
+export async function build(t, server) {
   const folder = await mkdtemp(`${tmpdir()}/amochats-widget-`);
   atEnd(t, () => rm(folder, { recursive: true }));
   const config = (await readFile(`${root}/widget/widget.toml`, "utf8")).replace('server = "https://chat.example.org"', `server = "${server}"`);
@@ -95,7 +95,7 @@ const MANY = "attempts = 1000\nattempts_per_peer = 1000";
 
 /**
  * All of it, for a test. `limits` are lines of the server's `[widget]`. `page(account, options)` opens the CRM's page
- * for the first or the second account.
+ * for the first or the second account; at the account's own address if `own`.
  */
 export async function shop(t, { limits = MANY } = {}) {
   const before = await front(t);
@@ -109,20 +109,21 @@ export async function shop(t, { limits = MANY } = {}) {
     assert.match(operator.said(), /\S/, "it says something");
     silent("the operator's server", operator.said(), [...before.secrets, integration.client_secret, up.ready.secret, ...Object.values(USERS)]);
   });
-  operator = await start(t, { publicUrl: before.url, crm: up.api, pages: up.page, channel: up.ready.channels[0], integration, users: USERS, limits });
+  const addresses = (await up.control("GET", "crm")).accounts.map(({ subdomain }) => up.page.replace("127.0.0.1", `${subdomain}.localhost`));
+  operator = await start(t, { publicUrl: before.url, crm: up.api, pages: [up.page, ...addresses], channel: up.ready.channels[0], integration, users: USERS, limits });
   before.target = operator.url;
   await up.control("PATCH", `crm/integrations/${integration.client_id}`, {
     redirect_uri: before.url + operator.redirectPath, disable_url: before.url + operator.disablePath,
   });
   await up.control("PATCH", `channels/${up.ready.channel_id}`, { webhook_url: `${before.url}/webhook/:scope_id` });
 
-  async function page(account = 0, { lang = "en", order = "before", expected = REFUSED, ...options } = {}) {
-    const query = new URLSearchParams({ account: ACCOUNTS[account], lang, order });
-    const opened = await open(t, `${up.page}/integrations?${query}`, { expected, ...options });
+  async function page(account = 0, { lang = "en", order = "before", own = false, expected = REFUSED, ...options } = {}) {
+    const query = new URLSearchParams({ lang, order, ...own ? {} : { account: ACCOUNTS[account] } });
+    const opened = await open(t, `${own ? addresses[account] : up.page}/integrations?${query}`, { expected, ...options });
     return { page: opened, ...parts(opened) };
   }
   const connections = async (account = 0) => (await up.control("GET", "state")).accounts.find((one) => one.account_id === ACCOUNTS[account]).connections;
-  return { ...up, front: before, operator, integration, folder, page, connections, accounts: ACCOUNTS };
+  return { ...up, front: before, operator, integration, folder, page, connections, addresses, accounts: ACCOUNTS };
 }
 
 /** The page and the widget in it, by what a person sees. */

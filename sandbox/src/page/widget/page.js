@@ -15,6 +15,8 @@ const THEMES = [["system", "As the system", "system"], ["light", "Light", "sun"]
 const FLAWS = [["", "as the CRM gives it"], ["expired", "expired"], ["foreign", "signed by another"], ["alg_none", "alg: none"], ["wrong_audience", "for another server"], ["replayed", "the last one again"]];
 const ORDERS = [["before", "before the widget's call"], ["after", "after the widget's call"]];
 const asked = new URLSearchParams(location.search);
+/** The account whose own address this is, `http://{subdomain}.localhost:PORT`; none where it serves all of them. */
+const own = location.hostname.endsWith(".localhost") ? location.hostname.split(".")[0] : "";
 
 /** All that is shown; `draw` shows it. */
 const page = { crm: null, server: null, widgets: [], integration: null, account: null, widget: null, problem: "", log: [], flaw: "", order: asked.get("order") ?? "before", area: "widgetsSettings" };
@@ -31,8 +33,12 @@ function log(kind, text) {
 /** Goes to the same page with another account, integration or language: the CRM, too, begins anew. */
 function visit(change) {
   const next = new URLSearchParams({ integration: page.integration.client_id, account: page.account.account_id, lang: language, order: page.order, ...change });
-  location.search = String(next);
+  const account = page.crm.accounts.find((one) => one.account_id === next.get("account"));
+  location.href = own ? addressOf(account, next) : `?${next}`;
 }
+
+/** Where an account has its pages, as in the CRM, so that calls from there are of another origin. */
+const addressOf = (account, query) => `${location.protocol}//${account.subdomain.toLowerCase()}.localhost:${location.port}/integrations?${query}`;
 
 const isInstalled = () => page.account.installed.includes(page.integration.client_id);
 const savedFields = () => page.widgets.find((one) => one.client_id === page.integration.client_id)?.saved.find((one) => one.account_id === page.account.account_id)?.fields;
@@ -41,7 +47,8 @@ async function readAll() {
   const [crm, server, { widgets }] = await Promise.all([api.get("crm"), api.get("state"), api.get("widgets")]);
   const integration = crm.integrations.find((one) => one.client_id === asked.get("integration"))
     ?? crm.integrations.find((one) => widgets.some((widget) => widget.client_id === one.client_id)) ?? crm.integrations[0];
-  const account = crm.accounts.find((one) => one.account_id === asked.get("account")) ?? crm.accounts[0];
+  const named = (one) => (own ? one.subdomain.toLowerCase() === own : one.account_id === asked.get("account"));
+  const account = crm.accounts.find(named) ?? crm.accounts[0];
   Object.assign(page, { crm, server, widgets, integration, account });
   draw();
 }
@@ -279,7 +286,9 @@ function App() {
                 <${Fact} name="Client secret" value=${page.integration.client_secret} secret />
                 <${Fact} name="Widget code" value=${page.integration.code} />
                 <${Fact} name="Account's address" value=${location.origin} />
-              </dl><${Addresses} /></section>
+              </dl>
+              ${!own && html`<p><a class="link-button" data-testid="own-address" href=${addressOf(page.account, new URLSearchParams({ lang: language, order: page.order }))}>Open at an address of its own</a></p>`}
+              <${Addresses} /></section>
           </div>
         </div>
       </div>`}</div></main>`;
