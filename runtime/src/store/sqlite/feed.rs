@@ -11,6 +11,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// How many kept events are looked at in one transaction.
 pub(super) const PORTION: usize = 1000;
 
+/// Whether an event of a conversation is open.
+pub(super) const BLOCKED: &str = "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_by_conversation \
+                                  WHERE subscription = ?1 AND conversation = ?2 AND state <> 4)";
+
 /// A kept event, as far as is needed to open it.
 struct Kept {
     seq: i64,
@@ -229,10 +233,7 @@ impl Transaction<'_> {
             None => false,
             Some(conversation) => self
                 .tx
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM delivery \
-                     WHERE subscription = ?1 AND conversation = ?2 AND state <> 4)",
-                )?
+                .prepare_cached(BLOCKED)?
                 .query_row([subscription.id.0, conversation], |row| row.get(0))?,
         };
         subscription.last_place += 1;
