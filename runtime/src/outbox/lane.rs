@@ -116,7 +116,7 @@ impl Outbox {
                 self.kept(|| self.expire(now)).await?;
                 continue;
             }
-            let Some(item) = self.kept(|| self.0.store.outbox().begin(seq)).await? else { return Ok(()) };
+            let Some(item) = self.begin(&item).await? else { return Ok(()) };
             let called = self.call(&client, pass, &item).await;
             let error = match called {
                 Ok(ids) => return self.end(&item, ItemState::Sent, ids, None).await,
@@ -174,9 +174,7 @@ impl Outbox {
                 };
                 let Some(pass) = self.before(ends, admitted).await? else { continue };
                 let pass = pass?;
-                let Some(item) = self.kept(|| self.0.store.outbox().begin(item.seq)).await? else {
-                    return Ok(());
-                };
+                let Some(item) = self.begin(&item).await? else { return Ok(()) };
                 let error = match self.call(&client, pass, &item).await {
                     Ok(ids) => return self.end(&item, ItemState::Sent, ids, None).await,
                     Err(error) => error,
@@ -326,6 +324,38 @@ impl Outbox {
             match taken {
                 Ok(()) => return Ok(()),
                 Err(next) => self.or_stop(self.0.clock.sleep_until(next)).await?,
+    /// Notes that an attempt begins; `None` where the item waits no more.
+    ///
+    /// A store that said no may have noted it all the same. Nothing went out then, and nobody else would
+    /// ever take up an item that is on its way: so it is put back to where it was.
+    async fn begin(&self, item: &Item) -> Result<Option<Item>, Stopped> {
+        let store = self.0.store.outbox();
+        let mut doubt = None;
+        loop {
+            match (store.begin(item.seq).await, doubt.take()) {
+                (Ok(Some(begun)), _) => return Ok(Some(begun)),
+                (Ok(None), None) => return Ok(None),
+                (Ok(None), Some(problem)) => {
+                    let now = self.kept(|| store.at(item.seq)).await?;
+                    if now.is_none_or(|now| now.state != ItemState::Sending) {
+                        return Ok(None);
+                    }
+                    let back = match item.state {
+                        ItemState::Resolving => Change::Resolve { repeated: item.repeated, problem },
+                        _ => Change::Requeue { uncertain: false, problem },
+                    };
+                    self.change(item, back).await?;
+                }
+                (Err(error), _) if error.kind() == ErrorKind::Closed => return Err(Stopped),
+                (Err(error), _) => {
+                    doubt = Some(Problem::of(&error));
+                    let again = self.0.clock.monotonic() + STORE_AGAIN;
+                    self.or_stop(self.0.clock.sleep_until(again)).await?;
+                }
+            }
+        }
+    }
+
             }
         }
     }
