@@ -591,3 +591,23 @@ async fn a_beginning_that_the_store_denied_is_begun_again() {
     let ended = world.end(&lost).await;
     assert_eq!((ended.state, ended.repeated), (ItemState::Sent, true));
 }
+
+#[tokio::test]
+async fn however_many_wait_for_another_attempt_hold_up_no_other() {
+    let service = Service::start().await;
+    let mut config = config(&service, "");
+    config.outbox.circuit_failures = 1000;
+    let (clock, store) = (Arc::new(TestClock::new()), Arc::new(MemoryStore::default()));
+    let runtime = Runtime::start_with(&config, store, clock.clone()).await.expect("started");
+    let mut world = World { runtime, service, clock };
+    for number in 0..40 {
+        world.enqueue(status(&format!("M-{number}"))).await;
+    }
+    for _ in 0..40 {
+        let asked = world.service.expect("delivery_status").await;
+        asked.answer("500 Internal Server Error", "", "").await;
+    }
+    let item = world.enqueue(status("M-last")).await;
+    world.service.expect("delivery_status").await.answer("200 OK", "", "").await;
+    assert_eq!(world.end(&item).await.state, ItemState::Sent);
+}
