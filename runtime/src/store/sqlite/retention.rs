@@ -8,6 +8,7 @@ use crate::outbox::purge_items;
 use crate::store::{Keep, Purged};
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeSet;
 
 /// After so many events the subscriptions are looked at again.
 const LOOK_AGAIN: usize = 100;
@@ -185,14 +186,75 @@ impl Transaction<'_> {
             purged.open_items = purge_items(&self.tx, scope_id, &names)?;
             end_links(&self.tx, scope_id, &names)?;
         }
+        let mut behind = BTreeSet::new();
         for (seq, _) in looked_at.iter().filter(|(_, named)| *named) {
             purged.events += 1;
             self.file_up_to(*seq)?;
-            self.tx.prepare_cached("DELETE FROM delivery WHERE seq = ?1")?.execute([seq])?;
+            let gone = "DELETE FROM delivery WHERE seq = ?1 RETURNING subscription, conversation";
+            let mut gone = self.tx.prepare_cached(gone)?;
+            for row in gone.query_map([seq], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))? {
+                behind.insert(row?);
+            }
             self.tx.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
+        }
+        // What waited behind these may be of a later portion, which never comes where this one is the last
+        // before the process ends, or go by another name.
+        for (subscription, conversation) in behind {
+            if let Some(conversation) = conversation {
+                self.promote(subscription, conversation)?;
+                self.changed = true;
+            }
         }
         self.tx.pragma_update(None, "secure_delete", "FAST")?;
         self.tx.prepare_cached("UPDATE store SET last_seq = ?1")?.execute([self.cache.last_seq])?;
         Ok(Ok((purged, looked_at.last().map(|(seq, _)| seq + 1))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{NewEvent, Origin};
+    use crate::store::{Filter, SqliteStore, Start, Store};
+    use futures_util::future::join_all;
+
+    fn event(conversation: Option<&str>, message: &str) -> NewEvent {
+        NewEvent {
+            channel_id: "channel".into(),
+            account_id: "account".into(),
+            kind: "message",
+            conversation_ref_id: conversation.map(Into::into),
+            conversation_id: None,
+            message_ref_id: Some(message.into()),
+            digest: Some([0; 20]),
+            received_at: 1,
+            origin: Origin::Webhook,
+            signature: None,
+            raw: message.as_bytes().to_vec().into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_is_broken_off_leaves_nothing_waiting_for_what_is_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        let (crm, _) =
+            store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+        store.append(event(Some("a"), "first")).await.expect("kept");
+        let others = join_all((1..10 * PORTION).map(|n| store.append(event(None, &n.to_string())))).await;
+        assert!(others.iter().all(Result::is_ok));
+        store.append(event(Some("a"), "last")).await.expect("kept");
+        let mut open = 0;
+        while open < 10 * PORTION {
+            open += store.lease(crm, PORTION, usize::MAX).await.expect("leased").len();
+        }
+        assert!(store.lease(crm, 1, usize::MAX).await.expect("asked").is_empty(), "the last one waits");
+
+        let scope: ScopeId = "channel_account".into();
+        let (purged, more) =
+            store.ask(move |transaction| transaction.purge(&scope, "a", 0)).await.expect("a portion");
+        assert_eq!((purged.events, more.is_some()), (1, true), "the last one is of the next portion");
+        let leased = store.lease(crm, 1, usize::MAX).await.expect("leased");
+        assert_eq!(leased.first().map(|leased| &leased.event.raw[..]), Some(&b"last"[..]));
     }
 }
