@@ -49,7 +49,7 @@ impl Transaction<'_> {
     }
 
     /// Deletes what was seen too long ago to come again. The table has no order of time, so each
-    /// call looks at the next portion of it.
+    /// call looks at the next portion of it; says whether the one after it is worth a look at once.
     fn forget_messages(&mut self, since: i64) -> rusqlite::Result<bool> {
         let portion = i64::try_from(PORTION).unwrap_or(i64::MAX);
         let from = self.cache.seen.looked_at;
@@ -57,9 +57,10 @@ impl Transaction<'_> {
         let to: Option<i64> =
             self.tx.prepare_cached(sql)?.query_row([from, portion - 1], |row| row.get(0)).optional()?;
         let sql = "DELETE FROM dedup WHERE dedup_key > ?1 AND dedup_key <= ?2 AND seen_at < ?3";
-        self.tx.prepare_cached(sql)?.execute([from, to.unwrap_or(i64::MAX), since])?;
+        let gone = self.tx.prepare_cached(sql)?.execute([from, to.unwrap_or(i64::MAX), since])?;
         self.cache.seen.looked_at = to.unwrap_or(i64::MIN);
-        Ok(false)
+        // Where many are too old, one portion at a time would never catch up with those that come.
+        Ok(gone > PORTION / 20)
     }
 
     /// Whether there is room for another event. Looked at once in a transaction, and the subscriptions
@@ -256,5 +257,26 @@ mod tests {
         assert_eq!((purged.events, more.is_some()), (1, true), "the last one is of the next portion");
         let leased = store.lease(crm, 1, usize::MAX).await.expect("leased");
         assert_eq!(leased.first().map(|leased| &leased.event.raw[..]), Some(&b"last"[..]));
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_too_old_go_as_fast_as_they_came() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        let all = join_all((0..3000).map(|n| store.append(event(None, &n.to_string())))).await;
+        assert!(all.iter().all(Result::is_ok));
+        store.maintain(Keep { events_since: 2, messages_since: 0 }).await.expect("done");
+        let known = async || {
+            let count = |sql: &rusqlite::Connection| {
+                sql.query_row("SELECT count(*) FROM dedup", [], |row| row.get::<_, i64>(0))
+            };
+            store.read(move |sql| count(sql).map_err(super::super::error)).await.expect("read")
+        };
+        assert_eq!(known().await, 3000, "longer than their events");
+        // To the end of the table, and again from its beginning.
+        for _ in 0..2 {
+            store.maintain(Keep { events_since: 2, messages_since: 2 }).await.expect("done");
+        }
+        assert_eq!(known().await, 0);
     }
 }
