@@ -523,9 +523,19 @@ impl Inbox {
     ) -> Result<Consumer> {
         options.validate()?;
         let name = format!("{TEMPORARY}{}", uuid::Uuid::new_v4().simple());
-        let now = self.0.clock.now_msec();
-        self.0.store.create_subscription(&name, start, filter, now).await?;
-        self.consumer(&name, options).await
+        let (inbox, now) = (self.clone(), self.0.clock.now_msec());
+        // A task of its own: if this future is dropped, the consumer that comes of it is dropped with what
+        // is its own, or the subscription would stay and collect events for nobody.
+        let opened = tokio::spawn(async move {
+            inbox.0.store.create_subscription(&name, start, filter, now).await?;
+            let consumer = inbox.consumer(&name, options).await;
+            if consumer.is_err() {
+                // If the store fails here, too, the next start deletes it.
+                let _ = inbox.0.store.delete_subscription(&name).await;
+            }
+            consumer
+        });
+        opened.await.map_err(|_| closed())?
     }
 
     /// Deletes the temporary subscriptions of a process that was killed.

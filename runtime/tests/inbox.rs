@@ -7,6 +7,7 @@ use amochats::ErrorKind;
 use amochats_runtime::clock::{Clock, ManualClock};
 use amochats_runtime::store::{MemoryStore, SqliteStore, Start, Store};
 use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Inbox, NewEvent, Origin, Redelivery, Verdict};
+use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use support::{TestStore, soon};
@@ -399,6 +400,22 @@ async fn a_deleted_subscription_ends_its_consumers() {
     assert_eq!(error.kind(), ErrorKind::SubscriptionNotFound);
     let unknown = inbox.consumer("crm", ConsumerOptions::default()).await.err().expect("gone");
     assert_eq!(unknown.kind(), ErrorKind::SubscriptionNotFound);
+#[tokio::test]
+async fn a_temporary_subscription_that_nobody_waits_for_any_more_leaves_no_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(SqliteStore::open(folder.path().join("inbox.db")).await.expect("new"));
+    let inbox = Inbox::new(store.clone(), Arc::new(ManualClock::new(UNIX_EPOCH)), Redelivery::default());
+    let mut changes = store.changes();
+    assert!(inbox.temporary_consumer(ConsumerOptions::default()).now_or_never().is_none(), "given up");
+    soon("subscription", changes.changed()).await.expect("the store lives");
+    soon("end of the subscription", async {
+        while !store.subscriptions().await.expect("listed").is_empty() {
+            changes.changed().await.expect("the store lives");
+        }
+    })
+    .await;
+}
+
 }
 
 #[tokio::test]
