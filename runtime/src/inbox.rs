@@ -23,6 +23,7 @@ use rand::Rng;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -498,6 +499,7 @@ impl Inbox {
             name: subscription.to_owned(),
             subscription: id,
             options,
+            runtime: Handle::try_current().ok(),
             state: Arc::new(ConsumerState { hands: Mutex::default(), settled }),
         })
     }
@@ -773,6 +775,8 @@ pub struct Consumer {
     /// The lease that is under way.
     leasing: Option<JoinHandle<Result<()>>>,
 }
+    /// Where it was made: it may be dropped elsewhere, such as on a thread of a host.
+    runtime: Option<Handle>,
 
 impl Consumer {
     /// Waits for deliveries: at least one, at most as many as may still be outstanding. Dropping
@@ -881,7 +885,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if let (Some(end), Ok(runtime)) = (self.end(End::Vanished), tokio::runtime::Handle::try_current()) {
+        if let (Some(end), Some(runtime)) = (self.end(End::Vanished), &self.runtime) {
             runtime.spawn(end);
         }
     }

@@ -218,6 +218,17 @@ async fn what_a_consumer_leaves_is_handed_out_again_first_at_once_then_later() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_is_dropped_elsewhere_leaves_nothing_leased() {
+    let (inbox, _clock) = inbox(10).await;
+    append(&inbox, "a", "1").await;
+    let mut gone = consumer(&inbox, 10).await;
+    one(&mut gone).await;
+    std::thread::spawn(move || drop(gone)).join().expect("no panic");
+    let mut next = consumer(&inbox, 10).await;
+    assert_eq!(soon("delivery", one(&mut next)).await.attempt, 2);
+}
+
+#[tokio::test]
 async fn an_event_that_is_put_off_again_and_again_blocks_its_conversation_for_so_long() {
     let (inbox, clock) = inbox(1000).await;
     append(&inbox, "a", "poison").await;
@@ -390,17 +401,6 @@ async fn what_comes_while_an_old_lease_is_under_way_is_not_missed() {
 }
 
 #[tokio::test]
-async fn a_deleted_subscription_ends_its_consumers() {
-    let (inbox, _clock) = inbox(3).await;
-    let mut consumer = consumer(&inbox, 10).await;
-    let waiting = tokio::spawn(async move { consumer.next().await.map(drop) });
-    tokio::task::yield_now().await;
-    inbox.delete_subscription("crm").await.expect("deleted");
-    let error = waiting.await.expect("no panic").expect_err("gone");
-    assert_eq!(error.kind(), ErrorKind::SubscriptionNotFound);
-    let unknown = inbox.consumer("crm", ConsumerOptions::default()).await.err().expect("gone");
-    assert_eq!(unknown.kind(), ErrorKind::SubscriptionNotFound);
-#[tokio::test]
 async fn a_temporary_subscription_that_nobody_waits_for_any_more_leaves_no_trace() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(SqliteStore::open(folder.path().join("inbox.db")).await.expect("new"));
@@ -416,6 +416,17 @@ async fn a_temporary_subscription_that_nobody_waits_for_any_more_leaves_no_trace
     .await;
 }
 
+#[tokio::test]
+async fn a_deleted_subscription_ends_its_consumers() {
+    let (inbox, _clock) = inbox(3).await;
+    let mut consumer = consumer(&inbox, 10).await;
+    let waiting = tokio::spawn(async move { consumer.next().await.map(drop) });
+    tokio::task::yield_now().await;
+    inbox.delete_subscription("crm").await.expect("deleted");
+    let error = waiting.await.expect("no panic").expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::SubscriptionNotFound);
+    let unknown = inbox.consumer("crm", ConsumerOptions::default()).await.err().expect("gone");
+    assert_eq!(unknown.kind(), ErrorKind::SubscriptionNotFound);
 }
 
 #[tokio::test]
