@@ -583,6 +583,9 @@ impl Inbox {
         if acknowledged != Acknowledged::NotReportable {
             self.forget(token);
         }
+        if matches!(acknowledged, Acknowledged::Done(_)) {
+            self.leases().refused.remove(&(token.subscription, token.place));
+        }
         Ok(acknowledged)
     }
 
@@ -772,11 +775,11 @@ pub struct Consumer {
     state: Arc<ConsumerState>,
     ready: watch::Receiver<()>,
     settled: watch::Receiver<u64>,
+    /// Where it was made: it may be dropped elsewhere, such as on a thread of a host.
+    runtime: Option<Handle>,
     /// The lease that is under way.
     leasing: Option<JoinHandle<Result<()>>>,
 }
-    /// Where it was made: it may be dropped elsewhere, such as on a thread of a host.
-    runtime: Option<Handle>,
 
 impl Consumer {
     /// Waits for deliveries: at least one, at most as many as may still be outstanding. Dropping
