@@ -310,7 +310,11 @@ impl Backfill {
                 );
                 self.progress_mut().failed += 1;
             }
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) => {
+                // It may pass for the others before it does for this one: theirs are next, then it again.
+                *last = Some(gap);
+                return Err(error);
+            }
         }
         store.done(gap.clone()).await?;
         *last = Some(gap);
