@@ -273,8 +273,10 @@ impl Transaction<'_> {
                 }
             }
             (None, Some(own_id)) => {
+                // One that has both ids first: where amoCRM's was known before the integration's, a row of
+                // the latter alone may stand beside it, to which nothing that names both belongs.
                 let by_own = "SELECT id FROM conversation WHERE scope = ?1 AND conversation_id = ?2 \
-                              ORDER BY id DESC LIMIT 1";
+                              ORDER BY conversation_ref_id IS NULL, id DESC LIMIT 1";
                 found(by_own, own_id)?
             }
         };
