@@ -13,7 +13,7 @@ use crate::media::Media;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::reload::{Reloading, watch_certificate};
-use crate::serve::{Guests, PeerLimits, Site, Trusted, bind, serve};
+use crate::serve::{Guests, PeerLimits, Site, Tls, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
 use crate::widget::Widget;
 use amochats::{Error, ErrorKind, Result};
@@ -64,7 +64,12 @@ impl Runtime {
     pub async fn start(config: Config) -> Result<Self> {
         config.validate()?;
         let store = Arc::new(SqliteStore::open_within(&config.store.path, config.limits()).await?);
-        Self::start_with(&config, store, Arc::new(SystemClock::default())).await
+        let started = Self::start_with(&config, store.clone(), Arc::new(SystemClock::default())).await;
+        if started.is_err() {
+            // Free for another attempt of this process.
+            store.close().await;
+        }
+        started
     }
 
     /// As [`Runtime::start`], over a store and a clock of the caller's.
@@ -90,6 +95,7 @@ impl Runtime {
             metrics.clone(),
         )
         .await?;
+        let mut begun = Begun(vec![outbox.stopping()]);
         let backfill = Backfill::start(
             store.clone(),
             channels.clone(),
@@ -98,10 +104,12 @@ impl Runtime {
             metrics.clone(),
         )
         .await?;
+        begun.0.push(backfill.stopping());
         let (webhooks, listener_address) = bound(config.listener.address, "listener").await?;
         let (machines, admin_address) = bound(config.admin.address, "admin").await?;
         let media =
             Media::start(store.clone(), clock.clone(), metrics.clone(), config, listener_address).await?;
+        begun.0.push(media.stopping());
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
         let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
 
@@ -139,16 +147,14 @@ impl Runtime {
             console: OnceLock::new(),
         });
         answer_machines(machines, &admin, clock.clone(), &tasks, &ended);
-        if let Some(tls) = reloading.tls() {
-            let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
-            tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
-        }
+        look_after_certificate(reloading.tls(), &clock, &metrics, &tasks, &ended);
         if let Some(widget) = widget.clone() {
             let interval = Duration::from_secs(config.accounts.check_interval_s);
             widget.start(interval, &tasks, ended.clone());
         }
         look_after(&inbox, &channels, config, &tasks, &ended);
 
+        begun.0.clear();
         Ok(Self {
             inbox,
             outbox,
@@ -289,6 +295,18 @@ impl Runtime {
     }
 }
 
+/// What was begun of a runtime. Where its start fails, or is given up, that ends: it would go on to send,
+/// and hold the store, in a process that has no runtime.
+struct Begun(Vec<CancellationToken>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        for stop in &self.0 {
+            stop.cancel();
+        }
+    }
+}
+
 /// Ends leases in time, and deletes what is old.
 fn look_after(
     inbox: &Inbox,
@@ -313,6 +331,18 @@ async fn bound(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAd
         |error| Error::new(ErrorKind::ConfigInvalid, format!("a bound address is unknown: {error}"));
     let address = listener.local_addr().map_err(unknown)?;
     Ok((listener, address))
+}
+
+fn look_after_certificate(
+    tls: Option<Arc<Tls>>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    tasks: &TaskTracker,
+    ended: &CancellationToken,
+) {
+    let Some(tls) = tls else { return };
+    let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
+    tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
 }
 
 /// Health, metrics, and what else is for machines and operators.

@@ -237,6 +237,11 @@ impl Backfill {
         self.0.store.backfill().unreported(after, max).await
     }
 
+    /// Ends the work without waiting for it, once it is cancelled.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stop.clone()
+    }
+
     /// Ends after the call that is under way.
     pub async fn stop(&self) {
         self.0.stop.cancel();

@@ -307,6 +307,11 @@ impl Outbox {
         }
     }
 
+    /// Ends the work without waiting for it, once it is cancelled.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stop.clone()
+    }
+
     /// Sends nothing new and waits for what is on the wire. What does not end before the future is
     /// dropped is looked for at the next start.
     pub async fn stop(&self) {
@@ -322,17 +327,17 @@ impl Outbox {
         Err(Error::new(ErrorKind::QueueFull, "the outbox is full: too many items wait to be sent"))
     }
 
-    fn accepted(&self, item: &Item) {
-        self.0.open.fetch_add(1, Ordering::Relaxed);
-        self.0.deadlines.send_modify(|count| *count = count.wrapping_add(1));
-        self.wake(&item.scope_id);
-    }
     /// So many items have ended. One that the store kept although it said no was never counted.
     fn fewer_open(&self, ended: u64) {
         let less = |open: u64| Some(open.saturating_sub(ended));
         let _ = self.0.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
+    fn accepted(&self, item: &Item) {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        self.0.deadlines.send_modify(|count| *count = count.wrapping_add(1));
+        self.wake(&item.scope_id);
+    }
 
     /// To be called after each end.
     fn ended(&self, item: &Item) {
