@@ -51,6 +51,8 @@ pub struct Runtime {
     /// The rest ends, and what is still connected is cut off.
     ended: CancellationToken,
     listening: TaskTracker,
+    /// What links accounts.
+    linking: TaskTracker,
     tasks: TaskTracker,
     pub(crate) reloading: Reloading,
 }
@@ -111,7 +113,7 @@ impl Runtime {
             Media::start(store.clone(), clock.clone(), metrics.clone(), config, listener_address).await?;
         begun.0.push(media.stopping());
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
-        let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let [listening, linking, tasks] = std::array::from_fn(|_| TaskTracker::new());
 
         let trusted = Arc::new(Trusted::new(&config.listener.trusted_proxies)?);
         let front = Arc::new(Front {
@@ -150,7 +152,7 @@ impl Runtime {
         look_after_certificate(reloading.tls(), &clock, &metrics, &tasks, &ended);
         if let Some(widget) = widget.clone() {
             let interval = Duration::from_secs(config.accounts.check_interval_s);
-            widget.start(interval, &tasks, ended.clone());
+            widget.start(interval, &linking, ended.clone());
         }
         look_after(&inbox, &channels, config, &tasks, &ended);
 
@@ -173,6 +175,7 @@ impl Runtime {
             stopping,
             ended,
             listening,
+            linking,
             tasks,
             reloading,
         })
@@ -278,6 +281,7 @@ impl Runtime {
         self.unready.cancel();
         self.stopping.cancel();
         self.listening.close();
+        self.linking.close();
         self.tasks.close();
         let ends = tokio::time::Instant::now() + deadline;
         let mut in_time = tokio::time::timeout_at(ends, self.listening.wait()).await.is_ok();
@@ -286,6 +290,11 @@ impl Runtime {
         in_time &= tokio::time::timeout_at(ends, self.backfill.stop()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.outbox.stop()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.media.stop()).await.is_ok();
+        // What the CRM gives once alone must still find the store.
+        in_time &= tokio::time::timeout_at(ends, self.linking.wait()).await.is_ok();
+        if let Some(widget) = &self.widget {
+            in_time &= tokio::time::timeout_at(ends, widget.stop()).await.is_ok();
+        }
         // Asked for also when the time is over: the store finishes what it has accepted.
         in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.tasks.wait()).await.is_ok();
@@ -324,15 +333,6 @@ fn look_after(
     tasks.spawn(async move { keeper.maintain(retention, stop).await });
 }
 
-/// A listener, and the address it has where any port was asked for.
-async fn bound(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAddr)> {
-    let listener = bind(address, what).await?;
-    let unknown =
-        |error| Error::new(ErrorKind::ConfigInvalid, format!("a bound address is unknown: {error}"));
-    let address = listener.local_addr().map_err(unknown)?;
-    Ok((listener, address))
-}
-
 fn look_after_certificate(
     tls: Option<Arc<Tls>>,
     clock: &Arc<dyn Clock>,
@@ -343,6 +343,15 @@ fn look_after_certificate(
     let Some(tls) = tls else { return };
     let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
     tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
+}
+
+/// A listener, and the address it has where any port was asked for.
+async fn bound(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = bind(address, what).await?;
+    let unknown =
+        |error| Error::new(ErrorKind::ConfigInvalid, format!("a bound address is unknown: {error}"));
+    let address = listener.local_addr().map_err(unknown)?;
+    Ok((listener, address))
 }
 
 /// Health, metrics, and what else is for machines and operators.

@@ -26,7 +26,7 @@ use support::log::Log;
 use support::{Answer, CHANNEL, soon};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// A runtime with a file, a CRM, and a clock that stands still.
@@ -589,6 +589,28 @@ async fn tokens_are_refreshed_and_the_new_ones_are_kept() {
         assert_eq!(world.page().connect().await.status, 200);
     }
     assert_eq!(world.peer.count("POST /oauth2/access_token"), 3, "a code, and two refreshes");
+}
+
+#[tokio::test]
+async fn tokens_that_come_with_the_end_are_kept() {
+    let mut world = World::new().await;
+    world.link(DEMO).await;
+    world.peer.expire();
+    world.peer.hold("/oauth2/access_token");
+    let crm = world.runtime().widget().expect("on").crm(INTEGRATION, DEMO.0).await.expect("installed");
+    let asking = tokio::spawn(async move { crm.account().await.map(drop) });
+    world.peer.reached("POST /oauth2/access_token", 2).await;
+    let runtime = world.runtime.take().expect("it runs");
+    let admin = runtime.admin_address();
+    let ending = tokio::spawn(runtime.shutdown(Duration::from_secs(20)));
+    soon("end", async { while TcpStream::connect(admin).await.is_ok() {} }).await;
+    world.peer.work_again();
+    soon("end", ending).await.expect("no panic");
+    soon("answer", asking).await.expect("no panic").expect("with the new token");
+
+    world.start().await;
+    assert_eq!(world.connect(DEMO).await.status, 200);
+    assert_eq!(world.peer.count("POST /oauth2/access_token"), 2, "a code, and one refresh");
 }
 
 #[tokio::test]
