@@ -23,6 +23,7 @@ use rand::Rng;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -508,6 +509,7 @@ impl Inbox {
             name: subscription.to_owned(),
             subscription: id,
             options,
+            runtime: Handle::try_current().ok(),
             state: Arc::new(ConsumerState { hands: Mutex::default(), settled }),
         })
     }
@@ -533,9 +535,19 @@ impl Inbox {
     ) -> Result<Consumer> {
         options.validate()?;
         let name = format!("{TEMPORARY}{}", uuid::Uuid::new_v4().simple());
-        let now = self.0.clock.now_msec();
-        self.0.store.create_subscription(&name, start, filter, now).await?;
-        self.consumer(&name, options).await
+        let (inbox, now) = (self.clone(), self.0.clock.now_msec());
+        // A task of its own: if this future is dropped, the consumer that comes of it is dropped with what
+        // is its own, or the subscription would stay and collect events for nobody.
+        let opened = tokio::spawn(async move {
+            inbox.0.store.create_subscription(&name, start, filter, now).await?;
+            let consumer = inbox.consumer(&name, options).await;
+            if consumer.is_err() {
+                // If the store fails here, too, the next start deletes it.
+                let _ = inbox.0.store.delete_subscription(&name).await;
+            }
+            consumer
+        });
+        opened.await.map_err(|_| closed())?
     }
 
     /// Deletes the temporary subscriptions of a process that was killed.
@@ -580,6 +592,9 @@ impl Inbox {
         let acknowledged = transaction.instrument(span).await?;
         if acknowledged != Acknowledged::NotReportable {
             self.forget(token);
+        }
+        if matches!(acknowledged, Acknowledged::Done(_)) {
+            self.leases().refused.remove(&(token.subscription, token.place));
         }
         Ok(acknowledged)
     }
@@ -775,6 +790,8 @@ pub struct Consumer {
     state: Arc<ConsumerState>,
     ready: watch::Receiver<()>,
     settled: watch::Receiver<u64>,
+    /// Where it was made: it may be dropped elsewhere, such as on a thread of a host.
+    runtime: Option<Handle>,
     /// The lease that is under way.
     leasing: Option<JoinHandle<Result<()>>>,
 }
@@ -887,7 +904,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if let (Some(end), Ok(runtime)) = (self.end(End::Vanished), tokio::runtime::Handle::try_current()) {
+        if let (Some(end), Some(runtime)) = (self.end(End::Vanished), &self.runtime) {
             runtime.spawn(end);
         }
     }

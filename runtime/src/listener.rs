@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::serve::Trusted;
 use crate::trace::span;
 use amochats::{Error, ErrorKind, Result, SIGNATURE_HEADER};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
@@ -151,7 +151,8 @@ impl Listener {
         if body.size_hint().lower() > self.max_body as u64 {
             return Err(too_large());
         }
-        let mut bytes = Bytes::new();
+        // Nearly every body comes in one piece, which need not be copied.
+        let (mut bytes, mut pieces) = (Bytes::new(), BytesMut::new());
         let mut room: Option<OwnedSemaphorePermit> = None;
         loop {
             let data = match self.by(deadline, body.frame()).await {
@@ -164,7 +165,7 @@ impl Listener {
                     return Err(say(StatusCode::SERVICE_UNAVAILABLE, "the body did not arrive in time"));
                 }
             };
-            if data.len() > self.max_body - bytes.len() {
+            if data.len() > self.max_body - bytes.len() - pieces.len() {
                 return Err(too_large());
             }
             let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
@@ -177,7 +178,16 @@ impl Listener {
                 Some(room) => room.merge(more),
                 None => room = Some(more),
             }
-            bytes = if bytes.is_empty() { data } else { [bytes, data].concat().into() };
+            if bytes.is_empty() && pieces.is_empty() {
+                bytes = data;
+            } else {
+                // Each byte is moved a few times at most, however small the pieces are that a peer sends.
+                pieces.extend_from_slice(&std::mem::take(&mut bytes));
+                pieces.extend_from_slice(&data);
+            }
+        }
+        if !pieces.is_empty() {
+            bytes = pieces.freeze();
         }
         Ok(Bytes::from_owner(Body { bytes, _room: room }))
     }

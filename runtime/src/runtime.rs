@@ -13,7 +13,7 @@ use crate::media::Media;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::reload::{Reloading, watch_certificate};
-use crate::serve::{Guests, PeerLimits, Site, Trusted, bind, serve};
+use crate::serve::{Guests, PeerLimits, Site, Tls, Trusted, bind, serve};
 use crate::store::{SqliteStore, Store};
 use crate::widget::Widget;
 use amochats::{Error, ErrorKind, Result};
@@ -51,6 +51,8 @@ pub struct Runtime {
     /// The rest ends, and what is still connected is cut off.
     ended: CancellationToken,
     listening: TaskTracker,
+    /// What links accounts.
+    linking: TaskTracker,
     tasks: TaskTracker,
     pub(crate) reloading: Reloading,
 }
@@ -64,7 +66,12 @@ impl Runtime {
     pub async fn start(config: Config) -> Result<Self> {
         config.validate()?;
         let store = Arc::new(SqliteStore::open_within(&config.store.path, config.limits()).await?);
-        Self::start_with(&config, store, Arc::new(SystemClock::default())).await
+        let started = Self::start_with(&config, store.clone(), Arc::new(SystemClock::default())).await;
+        if started.is_err() {
+            // Free for another attempt of this process.
+            store.close().await;
+        }
+        started
     }
 
     /// As [`Runtime::start`], over a store and a clock of the caller's.
@@ -90,6 +97,7 @@ impl Runtime {
             metrics.clone(),
         )
         .await?;
+        let mut begun = Begun(vec![outbox.stopping()]);
         let backfill = Backfill::start(
             store.clone(),
             channels.clone(),
@@ -98,12 +106,14 @@ impl Runtime {
             metrics.clone(),
         )
         .await?;
+        begun.0.push(backfill.stopping());
         let (webhooks, listener_address) = bound(config.listener.address, "listener").await?;
         let (machines, admin_address) = bound(config.admin.address, "admin").await?;
         let media =
             Media::start(store.clone(), clock.clone(), metrics.clone(), config, listener_address).await?;
+        begun.0.push(media.stopping());
         let [unready, stopping, ended] = std::array::from_fn(|_| CancellationToken::new());
-        let (listening, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let [listening, linking, tasks] = std::array::from_fn(|_| TaskTracker::new());
 
         let trusted = Arc::new(Trusted::new(&config.listener.trusted_proxies)?);
         let front = Arc::new(Front {
@@ -139,16 +149,14 @@ impl Runtime {
             console: OnceLock::new(),
         });
         answer_machines(machines, &admin, clock.clone(), &tasks, &ended);
-        if let Some(tls) = reloading.tls() {
-            let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
-            tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
-        }
+        look_after_certificate(reloading.tls(), &clock, &metrics, &tasks, &ended);
         if let Some(widget) = widget.clone() {
             let interval = Duration::from_secs(config.accounts.check_interval_s);
-            widget.start(interval, &tasks, ended.clone());
+            widget.start(interval, &linking, ended.clone());
         }
         look_after(&inbox, &channels, config, &tasks, &ended);
 
+        begun.0.clear();
         Ok(Self {
             inbox,
             outbox,
@@ -167,6 +175,7 @@ impl Runtime {
             stopping,
             ended,
             listening,
+            linking,
             tasks,
             reloading,
         })
@@ -272,6 +281,7 @@ impl Runtime {
         self.unready.cancel();
         self.stopping.cancel();
         self.listening.close();
+        self.linking.close();
         self.tasks.close();
         let ends = tokio::time::Instant::now() + deadline;
         let mut in_time = tokio::time::timeout_at(ends, self.listening.wait()).await.is_ok();
@@ -280,11 +290,28 @@ impl Runtime {
         in_time &= tokio::time::timeout_at(ends, self.backfill.stop()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.outbox.stop()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.media.stop()).await.is_ok();
+        // What the CRM gives once alone must still find the store.
+        in_time &= tokio::time::timeout_at(ends, self.linking.wait()).await.is_ok();
+        if let Some(widget) = &self.widget {
+            in_time &= tokio::time::timeout_at(ends, widget.stop()).await.is_ok();
+        }
         // Asked for also when the time is over: the store finishes what it has accepted.
         in_time &= tokio::time::timeout_at(ends, self.store.close()).await.is_ok();
         in_time &= tokio::time::timeout_at(ends, self.tasks.wait()).await.is_ok();
         if !in_time {
             tracing::warn!("not everything ended within the deadline");
+        }
+    }
+}
+
+/// What was begun of a runtime. Where its start fails, or is given up, that ends: it would go on to send,
+/// and hold the store, in a process that has no runtime.
+struct Begun(Vec<CancellationToken>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        for stop in &self.0 {
+            stop.cancel();
         }
     }
 }
@@ -304,6 +331,18 @@ fn look_after(
     tasks.spawn(async move { timers.run(stop).await });
     let (keeper, retention, stop) = (inbox.clone(), config.inbox.retention(), ended.clone());
     tasks.spawn(async move { keeper.maintain(retention, stop).await });
+}
+
+fn look_after_certificate(
+    tls: Option<Arc<Tls>>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    tasks: &TaskTracker,
+    ended: &CancellationToken,
+) {
+    let Some(tls) = tls else { return };
+    let (clock, metrics, stop) = (clock.clone(), metrics.clone(), ended.clone());
+    tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
 }
 
 /// A listener, and the address it has where any port was asked for.

@@ -7,6 +7,7 @@ use amochats::ErrorKind;
 use amochats_runtime::clock::{Clock, ManualClock};
 use amochats_runtime::store::{MemoryStore, SqliteStore, Start, Store};
 use amochats_runtime::{Consumer, ConsumerOptions, Delivery, Inbox, NewEvent, Origin, Redelivery, Verdict};
+use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use support::{TestStore, soon};
@@ -245,6 +246,17 @@ async fn what_a_consumer_leaves_is_handed_out_again_first_at_once_then_later() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_is_dropped_elsewhere_leaves_nothing_leased() {
+    let (inbox, _clock) = inbox(10).await;
+    append(&inbox, "a", "1").await;
+    let mut gone = consumer(&inbox, 10).await;
+    one(&mut gone).await;
+    std::thread::spawn(move || drop(gone)).join().expect("no panic");
+    let mut next = consumer(&inbox, 10).await;
+    assert_eq!(soon("delivery", one(&mut next)).await.attempt, 2);
+}
+
+#[tokio::test]
 async fn an_event_that_is_put_off_again_and_again_blocks_its_conversation_for_so_long() {
     let (inbox, clock) = inbox(1000).await;
     append(&inbox, "a", "poison").await;
@@ -414,6 +426,22 @@ async fn what_comes_while_an_old_lease_is_under_way_is_not_missed() {
     tokio::task::yield_now().await;
     append(&inbox, "a", "1").await;
     assert_eq!(soon("delivery", one(&mut consumer)).await.event.raw, "1");
+}
+
+#[tokio::test]
+async fn a_temporary_subscription_that_nobody_waits_for_any_more_leaves_no_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(SqliteStore::open(folder.path().join("inbox.db")).await.expect("new"));
+    let inbox = Inbox::new(store.clone(), Arc::new(ManualClock::new(UNIX_EPOCH)), Redelivery::default());
+    let mut changes = store.changes();
+    assert!(inbox.temporary_consumer(ConsumerOptions::default()).now_or_never().is_none(), "given up");
+    soon("subscription", changes.changed()).await.expect("the store lives");
+    soon("end of the subscription", async {
+        while !store.subscriptions().await.expect("listed").is_empty() {
+            changes.changed().await.expect("the store lives");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

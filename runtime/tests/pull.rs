@@ -4,11 +4,13 @@
 mod support;
 
 use amochats::ErrorKind;
-use amochats_runtime::clock::ManualClock;
+use amochats_runtime::clock::{Clock, ManualClock, Sleep};
 use amochats_runtime::store::{DeliveryState, MemoryStore, Start, SummaryQuery};
 use amochats_runtime::{ConsumerOptions, Delivery, Inbox, NewEvent, Origin, Redelivery, Verdict};
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use futures_util::FutureExt;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::soon;
 use tokio_util::sync::CancellationToken;
 
@@ -104,6 +106,45 @@ async fn a_pull_waits_for_an_event_or_for_its_time() {
         tokio::task::yield_now().await;
     }
     assert!(waiting.await.expect("ran").expect("no error").is_empty());
+}
+
+/// A clock on which an event comes as a wait begins, and the wait is over once the event is leased.
+#[derive(Default)]
+struct Late(OnceLock<Inbox>);
+
+impl Clock for Late {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep_until(&self, _at: Duration) -> Sleep<'_> {
+        let inbox = self.0.get().expect("set");
+        append(inbox, "1").now_or_never().expect("kept at once");
+        Box::pin(std::future::poll_fn(|_| {
+            // Whoever pulls cannot look meanwhile: this is called by it.
+            tokio::task::block_in_place(|| {
+                while inbox.outstanding().is_empty() {
+                    std::thread::yield_now();
+                }
+            });
+            Poll::Ready(())
+        }))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_with_the_end_of_the_wait_is_pulled() {
+    let clock = Arc::new(Late::default());
+    let inbox = Inbox::new(Arc::new(MemoryStore::default()), clock.clone(), Redelivery::default());
+    inbox.create_subscription("crm", Start::Oldest).await.expect("made");
+    assert!(clock.0.set(inbox.clone()).is_ok());
+    let pulled = soon("answer", inbox.pull("crm", up_to(1), LEASE)).await.expect("pulled");
+    assert_eq!(pulled.iter().map(|one| &one.event.raw[..]).collect::<Vec<_>>(), [b"1"]);
+    inbox.settle(&pulled[0].ack_id, Verdict::Ack).await.expect("leased");
 }
 
 #[tokio::test]

@@ -60,6 +60,10 @@ async fn a_second_owner_is_refused_by_name() {
     let error = SqliteStore::open(&path).await.err().expect("refused");
     assert_eq!(error.kind(), ErrorKind::StoreLocked);
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).expect("made");
+    let error = SqliteStore::open(&link).await.err().expect("the same file");
+    assert_eq!(error.kind(), ErrorKind::StoreLocked);
     store.close().await;
     SqliteStore::open(&path).await.expect("free again");
 }

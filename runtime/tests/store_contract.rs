@@ -37,6 +37,7 @@ contract! {
     subscriptions_start_where_asked
     a_subscription_is_filled_in_order_beside_appends
     own_and_ref_id_are_one_conversation
+    an_own_id_that_was_known_by_itself_joins_the_conversation
     deleting_a_subscription_ends_its_leases
     a_filter_lets_through_what_fits
     what_is_returned_was_not_tried
@@ -276,6 +277,33 @@ async fn own_and_ref_id_are_one_conversation(store: &dyn Store) {
         leased = lease(store, crm).await;
     }
     assert_eq!(seen, ["v1 before", "v2", "v1 after", "without own id"]);
+}
+
+async fn an_own_id_that_was_known_by_itself_joins_the_conversation(store: &dyn Store) {
+    let crm = subscribe(store, "crm").await;
+    // The manager wrote first; our answer was told of before both ids were seen together.
+    for (ref_id, own_id, message) in [
+        (Some("R"), None, "written first"),
+        (None, Some("c"), "apart"),
+        (Some("R"), Some("c"), "both"),
+        (None, Some("c"), "after both"),
+    ] {
+        let new = NewEvent {
+            conversation_ref_id: ref_id.map(Into::into),
+            conversation_id: own_id.map(Into::into),
+            ..event("", message)
+        };
+        store.append(new).await.expect("kept");
+    }
+    let leased = lease(store, crm).await;
+    assert_eq!(names(&leased), ["written first", "apart"], "nothing says yet that they are one");
+    settle(store, leased[1].1, Settlement::Ack).await;
+    assert_eq!(names(&lease(store, crm).await), [""; 0], "what names both is before it");
+    settle(store, leased[0].1, Settlement::Ack).await;
+    let leased = lease(store, crm).await;
+    assert_eq!(names(&leased), ["both"]);
+    settle(store, leased[0].1, Settlement::Ack).await;
+    assert_eq!(names(&lease(store, crm).await), ["after both"]);
 }
 
 async fn deleting_a_subscription_ends_its_leases(store: &dyn Store) {

@@ -3,7 +3,7 @@
 #[expect(dead_code, reason = "most of it is for the listener")]
 mod support;
 
-use amochats::AccountId;
+use amochats::{AccountId, ErrorKind};
 use amochats_runtime::store::{Filter, MemoryStore, Start, Store};
 use amochats_runtime::{AccountState, Config, Runtime};
 use std::sync::Arc;
@@ -24,6 +24,20 @@ async fn what_a_killed_process_left_for_itself_is_deleted() {
     let _runtime = Runtime::start_with(&support::config(), store.clone(), clock).await.expect("started");
     let left = store.subscriptions().await.expect("listed");
     assert_eq!(left.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["kept"]);
+}
+
+#[tokio::test]
+async fn a_start_that_failed_leaves_the_store_to_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let mut config = support::config();
+    config.store.path = folder.path().join("inbox.db");
+    config.listener.address = taken.local_addr().expect("known");
+    let failed = Runtime::start(config.clone()).await.err().expect("the address is taken");
+    assert_eq!(failed.kind(), ErrorKind::ConfigInvalid, "{failed}");
+    config.listener.address = "127.0.0.1:0".parse().expect("an address");
+    let runtime = Runtime::start(config).await.expect("in the same process");
+    runtime.shutdown(Duration::from_secs(30)).await;
 }
 
 #[tokio::test]

@@ -255,6 +255,11 @@ impl Backfill {
         self.0.store.backfill().unreported(after, max).await
     }
 
+    /// Ends the work without waiting for it, once it is cancelled.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stop.clone()
+    }
+
     /// Ends after the call that is under way.
     pub async fn stop(&self) {
         self.0.stop.cancel();
@@ -343,7 +348,11 @@ impl Backfill {
                 );
                 self.progress_mut().failed += 1;
             }
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) => {
+                // It may pass for the others before it does for this one: theirs are next, then it again.
+                *last = Some(gap);
+                return Err(error);
+            }
         }
         store.done(gap.clone()).await?;
         *last = Some(gap);

@@ -70,9 +70,18 @@ impl Consumer {
             Ok((deliveries, _)) => Ok(deliveries),
             Err(error) => Err(error),
         };
-        // The leases stay without the consumer, unless nobody has heard of them.
-        let held = std::mem::take(&mut self.state.hands().unsettled);
-        if answer.send(pulled).is_err() {
+        // The leases stay without the consumer, unless nobody has heard of them. What came with the end of
+        // the wait is not in `pulled` yet.
+        let (held, late) = {
+            let mut hands = self.state.hands();
+            (std::mem::take(&mut hands.unsettled), std::mem::take(&mut hands.waiting))
+        };
+        let pulled = pulled.map(|mut deliveries| {
+            deliveries.extend(late);
+            deliveries
+        });
+        let failed = pulled.is_err();
+        if answer.send(pulled).is_err() || failed {
             self.state.hands().unsettled = held;
         }
         self.close().await;

@@ -273,6 +273,11 @@ impl Media {
         File::open(self.path(attachment).ok_or_else(gone)?).await.map_err(|_| gone())
     }
 
+    /// Ends the work without waiting for it, once it is cancelled.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stop.clone()
+    }
+
     /// Ends the work in the background.
     pub(crate) async fn stop(&self) {
         self.0.stop.cancel();

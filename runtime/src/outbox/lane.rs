@@ -13,6 +13,7 @@ use amochats::{
 use rand::Rng;
 use std::collections::HashSet;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -22,6 +23,8 @@ use tracing::field::Empty;
 
 /// How many conversations of a scope are worked on at a time.
 const PARALLEL: usize = 32;
+/// So many more may wait for another attempt meanwhile, and hold up no other.
+const RESTING: usize = 1000;
 /// How many pages of the history are read in search of a message.
 const PAGES: u32 = 20;
 /// The delay between the first two looks; it doubles up to the second one.
@@ -37,12 +40,14 @@ pub(super) struct Lane {
     scope: ScopeId,
     pace: Mutex<Pace>,
     changed: Notify,
+    /// How many conversations wait for another attempt.
+    resting: AtomicUsize,
 }
 
 impl Lane {
     pub(super) fn new(scope: ScopeId, settings: &Settings, now: Duration) -> Self {
         let pace = Mutex::new(Pace::new(settings.rate, settings.burst, now));
-        Self { scope, pace, changed: Notify::new() }
+        Self { scope, pace, changed: Notify::new(), resting: AtomicUsize::new(0) }
     }
 
     pub(super) fn wake(&self) {
@@ -51,6 +56,24 @@ impl Lane {
 
     fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A conversation that waits for another attempt, for as long as this lives.
+struct Rest<'a>(&'a Lane);
+
+impl<'a> Rest<'a> {
+    fn of(lane: &'a Lane) -> Self {
+        lane.resting.fetch_add(1, Ordering::Relaxed);
+        // Another one may take its place.
+        lane.wake();
+        Self(lane)
+    }
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.0.resting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -64,7 +87,8 @@ impl Outbox {
         let mut running = JoinSet::new();
         while !self.0.stop.is_cancelled() {
             // Those at work are heads, too: so this is as many as may be at work beside them.
-            let heads = self.0.store.outbox().heads(&lane.scope, PARALLEL).await;
+            let most = PARALLEL + lane.resting.load(Ordering::Relaxed).min(RESTING);
+            let heads = self.0.store.outbox().heads(&lane.scope, most).await;
             let failed = heads.is_err();
             for seq in heads.unwrap_or_default() {
                 if active.insert(seq) {
@@ -116,7 +140,7 @@ impl Outbox {
                 self.kept(|| self.expire(now)).await?;
                 continue;
             }
-            let Some(item) = self.kept(|| self.0.store.outbox().begin(seq)).await? else { return Ok(()) };
+            let Some(item) = self.begin(&item).await? else { return Ok(()) };
             let called = self.call(&client, pass, &item).await;
             let error = match called {
                 Ok(ids) => return self.end(&item, ItemState::Sent, ids, None).await,
@@ -174,9 +198,7 @@ impl Outbox {
                 };
                 let Some(pass) = self.before(ends, admitted).await? else { continue };
                 let pass = pass?;
-                let Some(item) = self.kept(|| self.0.store.outbox().begin(item.seq)).await? else {
-                    return Ok(());
-                };
+                let Some(item) = self.begin(&item).await? else { return Ok(()) };
                 let error = match self.call(&client, pass, &item).await {
                     Ok(ids) => return self.end(&item, ItemState::Sent, ids, None).await,
                     Err(error) => error,
@@ -193,6 +215,7 @@ impl Outbox {
                 }
             }
             let at = (now + delay).min(ends);
+            let _rest = Rest::of(lane);
             self.or_stop(self.0.clock.sleep_until(at)).await?;
             delay = (delay * 2).min(LOOKS.1);
         }
@@ -301,6 +324,38 @@ impl Outbox {
         Ok(())
     }
 
+    /// Notes that an attempt begins; `None` where the item waits no more.
+    ///
+    /// A store that said no may have noted it all the same. Nothing went out then, and nobody else would
+    /// ever take up an item that is on its way: so it is put back to where it was.
+    async fn begin(&self, item: &Item) -> Result<Option<Item>, Stopped> {
+        let store = self.0.store.outbox();
+        let mut doubt = None;
+        loop {
+            match (store.begin(item.seq).await, doubt.take()) {
+                (Ok(Some(begun)), _) => return Ok(Some(begun)),
+                (Ok(None), None) => return Ok(None),
+                (Ok(None), Some(problem)) => {
+                    let now = self.kept(|| store.at(item.seq)).await?;
+                    if now.is_none_or(|now| now.state != ItemState::Sending) {
+                        return Ok(None);
+                    }
+                    let back = match item.state {
+                        ItemState::Resolving => Change::Resolve { repeated: item.repeated, problem },
+                        _ => Change::Requeue { uncertain: false, problem },
+                    };
+                    self.change(item, back).await?;
+                }
+                (Err(error), _) if error.kind() == ErrorKind::Closed => return Err(Stopped),
+                (Err(error), _) => {
+                    doubt = Some(Problem::of(&error));
+                    let again = self.0.clock.monotonic() + STORE_AGAIN;
+                    self.or_stop(self.0.clock.sleep_until(again)).await?;
+                }
+            }
+        }
+    }
+
     async fn change(&self, item: &Item, change: Change) -> Result<(), Stopped> {
         self.kept(|| self.0.store.outbox().change(item.seq, change.clone())).await
     }
@@ -339,6 +394,7 @@ impl Outbox {
         let spread = planned.mul_f64(rand::rng().random_range(0.0..=1.0));
         let delay = spread.max(error.retry_after().unwrap_or_default());
         let at = self.0.clock.monotonic().saturating_add(delay);
+        let _rest = Rest::of(lane);
         self.or_stop(self.0.clock.sleep_until(at)).await
     }
 

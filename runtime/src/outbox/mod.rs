@@ -187,8 +187,11 @@ impl Outbox {
         let outbox = self.clone();
         let enqueue = tokio::spawn(async move {
             let enqueued = outbox.0.store.outbox().enqueue(draft).await?;
-            if let Enqueued::New(item) = &enqueued {
-                outbox.accepted(item);
+            match &enqueued {
+                Enqueued::New(item) => outbox.accepted(item),
+                // Perhaps the store said no the first time, and nobody has looked at it yet.
+                Enqueued::Known(item) if !item.state.is_final() => outbox.wake(&item.scope_id),
+                Enqueued::Known(_) | Enqueued::Conflicting => {}
             }
             Ok(enqueued)
         });
@@ -304,6 +307,11 @@ impl Outbox {
         }
     }
 
+    /// Ends the work without waiting for it, once it is cancelled.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stop.clone()
+    }
+
     /// Sends nothing new and waits for what is on the wire. What does not end before the future is
     /// dropped is looked for at the next start.
     pub async fn stop(&self) {
@@ -319,6 +327,12 @@ impl Outbox {
         Err(Error::new(ErrorKind::QueueFull, "the outbox is full: too many items wait to be sent"))
     }
 
+    /// So many items have ended. One that the store kept although it said no was never counted.
+    fn fewer_open(&self, ended: u64) {
+        let less = |open: u64| Some(open.saturating_sub(ended));
+        let _ = self.0.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     fn accepted(&self, item: &Item) {
         self.0.open.fetch_add(1, Ordering::Relaxed);
         self.0.deadlines.send_modify(|count| *count = count.wrapping_add(1));
@@ -327,7 +341,7 @@ impl Outbox {
 
     /// To be called after each end.
     fn ended(&self, item: &Item) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.fewer_open(1);
         self.0.metrics.outbox_ended(&item.call, item.state);
         if item.state != ItemState::Sent {
             // Ids and kinds alone: the words are for the caller.
@@ -411,7 +425,7 @@ impl Outbox {
         loop {
             let all = *purged.borrow_and_update();
             if all > counted {
-                self.0.open.fetch_sub(all - counted, Ordering::Relaxed);
+                self.fewer_open(all - counted);
                 counted = all;
                 let _ = self.0.ends.send(None);
                 for scope in self.0.store.outbox().scopes().await.unwrap_or_default() {

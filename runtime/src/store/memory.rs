@@ -152,7 +152,7 @@ impl State {
         if ref_id.is_none() && own_id.is_none() {
             return None;
         }
-        let mut known = self.conversations.iter_mut().enumerate().filter(|(_, known)| known.scope == scope);
+        let known = self.conversations.iter_mut().enumerate().filter(|(_, known)| known.scope == scope);
         let found = match &ref_id {
             Some(_) => {
                 let mut all: Vec<_> = known.collect();
@@ -164,7 +164,10 @@ impl State {
                 };
                 by_ref.or_else(by_own).map(|place| all.swap_remove(place))
             }
-            None => known.rfind(|(_, known)| known.own_id == own_id),
+            // One that has both ids first: what names both belongs to no other.
+            None => known
+                .filter(|(_, known)| known.own_id == own_id)
+                .max_by_key(|(place, known)| (known.ref_id.is_some(), *place)),
         };
         if let Some((place, known)) = found {
             known.ref_id = known.ref_id.take().or(ref_id);

@@ -43,6 +43,7 @@ use crate::store::Store;
 use amochats::{AccountId, CrmClient, Error, ErrorKind, Result};
 use answer::Refusal;
 use caller::Caller;
+use futures_util::future::join_all;
 use limits::Attempts;
 use link::Linking;
 use seal::Sealer;
@@ -186,6 +187,13 @@ impl Widget {
         let (widget, stopped) = (self.clone(), stop.clone());
         tasks.spawn(async move { widget.look_after(interval, stopped).await });
         tasks.spawn(async move { self.run(stop).await });
+    }
+
+    /// Waits for tokens that are being refreshed, and lets no other refresh begin: cut off between the CRM's
+    /// answer and the store it would cost an account its only pair.
+    pub(crate) async fn stop(&self) {
+        let clients: Vec<CrmClient> = self.clients().values().cloned().collect();
+        join_all(clients.iter().map(CrmClient::close)).await;
     }
 
     async fn seal_anew(&self) -> Result<()> {

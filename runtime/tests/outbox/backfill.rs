@@ -142,6 +142,27 @@ async fn a_backfill_goes_on_after_a_restart_and_a_failure() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_cannot_be_read_now_holds_up_no_other() {
+    let mut world = World::new().await;
+    let other = "ffffffff-9e6c-4a88-838a-5f62be227bdc";
+    ingest(&world, hook("M-1")).await;
+    ingest(&world, hook("M-2").replace(CHAT, other).replace("c-1", "c-2")).await;
+    world.runtime.backfill().run().await.expect("begun");
+    for chat in [CHAT, other, CHAT] {
+        let asked = world.service.expect("history").await;
+        assert!(asked.path.contains(chat), "{}", asked.path);
+        if chat == CHAT {
+            asked.answer("503 Service Unavailable", "", "").await;
+        } else {
+            asked.history(&[]).await;
+        }
+        world.clock.next(SECOND).await;
+    }
+    world.service.expect("history").await.history(&[]).await;
+    assert_eq!(backfilled(&world).await.read, 2);
+}
+
+#[tokio::test]
 async fn accounts_with_webhooks_v1_are_left_alone() {
     let world = World::new().await;
     ingest(&world, hook("M-1")).await;

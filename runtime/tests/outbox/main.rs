@@ -537,3 +537,77 @@ async fn a_stop_waits_for_what_is_on_the_wire() {
         async |item: &Item| store.outbox().item(&item.item_id).await.expect("read").expect("kept").state;
     assert_eq!((state(&item).await, state(&next).await), (ItemState::Sent, ItemState::Queued));
 }
+
+#[tokio::test]
+async fn what_a_store_kept_while_it_said_no_is_counted_right_and_sent() {
+    let store = Arc::new(support::TestStore::default());
+    let mut world = World::over(store.clone(), Service::start().await, "").await;
+    store.deny_once();
+    let denied = world
+        .runtime
+        .outbox()
+        .enqueue(NewItem::new(scope(), message_to("c-1", "m-1")))
+        .await
+        .expect_err("no");
+    assert_eq!(denied.kind(), ErrorKind::StoreFailed);
+    // Whoever is told so tries again.
+    let item = world.send("c-1", "m-1").await;
+    world.service.expect("message").await.take().await;
+    assert_eq!(world.end(&item).await.state, ItemState::Sent);
+    let next = world.send("c-1", "m-2").await;
+    world.service.expect("message").await.take().await;
+    assert_eq!(world.end(&next).await.state, ItemState::Sent, "there is room");
+}
+
+#[tokio::test]
+async fn a_beginning_that_the_store_denied_is_begun_again() {
+    let store = Arc::new(support::TestStore::default());
+    let mut world = World::over(store.clone(), Service::start().await, "").await;
+    let held = world.send("c-1", "m-1").await;
+    let asked = world.service.expect("message").await;
+    let item = world.send("c-1", "m-2").await;
+    store.deny_once();
+    asked.take().await;
+    world.end(&held).await;
+    soon("denial", async {
+        while !store.has_denied() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    world.clock.next(SECOND).await;
+    world.service.expect("message").await.take().await;
+    assert_eq!(world.end(&item).await.state, ItemState::Sent);
+
+    // The same where it was looked for, and is sent once more.
+    let lost = world.send("c-2", "m-3").await;
+    let asked = world.service.expect("message").await;
+    store.deny_once();
+    asked.vanish();
+    let again = nothing_is_found(&mut world).await;
+    assert!(store.has_denied());
+    assert_eq!((again.what(), again.message()), ("message", "m-3"));
+    again.take().await;
+    let ended = world.end(&lost).await;
+    assert_eq!((ended.state, ended.repeated), (ItemState::Sent, true));
+}
+
+#[tokio::test]
+async fn however_many_wait_for_another_attempt_hold_up_no_other() {
+    let service = Service::start().await;
+    let mut config = config(&service, "");
+    config.outbox.circuit_failures = 1000;
+    let (clock, store) = (Arc::new(TestClock::new()), Arc::new(MemoryStore::default()));
+    let runtime = Runtime::start_with(&config, store, clock.clone()).await.expect("started");
+    let mut world = World { runtime, service, clock };
+    for number in 0..40 {
+        world.enqueue(status(&format!("M-{number}"))).await;
+    }
+    for _ in 0..40 {
+        let asked = world.service.expect("delivery_status").await;
+        asked.answer("500 Internal Server Error", "", "").await;
+    }
+    let item = world.enqueue(status("M-last")).await;
+    world.service.expect("delivery_status").await.answer("200 OK", "", "").await;
+    assert_eq!(world.end(&item).await.state, ItemState::Sent);
+}

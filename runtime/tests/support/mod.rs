@@ -6,7 +6,9 @@ pub(crate) mod log;
 use amochats::{ChannelSecret, Error, ErrorKind, Result, SIGNATURE_HEADER, ScopeId, sign_body};
 use amochats_runtime::backfill::BackfillStore;
 use amochats_runtime::clock::ManualClock;
-use amochats_runtime::outbox::OutboxStore;
+use amochats_runtime::outbox::{
+    Acknowledged, Change, Depth, Draft, Enqueued, Item, ItemFilter, OutboxStore, Report,
+};
 use amochats_runtime::store::{
     Appended, DeadLetter, DeadSummary, EventDelivery, EventQuery, EventSummary, Filter, Keep, Leased,
     MemoryStore, Purged, Replay, Settled, Settlement, Start, Store, SubscriptionId, SubscriptionState,
@@ -253,6 +255,7 @@ pub(crate) struct TestStore {
     appends: watch::Sender<usize>,
     failure: Arc<Mutex<Option<ErrorKind>>>,
     settlements_fail: AtomicBool,
+    outbox_denies: AtomicBool,
 }
 
 impl Default for TestStore {
@@ -264,6 +267,7 @@ impl Default for TestStore {
             appends: watch::Sender::new(0),
             failure: Arc::default(),
             settlements_fail: AtomicBool::new(false),
+            outbox_denies: AtomicBool::new(false),
         }
     }
 }
@@ -292,6 +296,22 @@ impl TestStore {
     /// Whether settlements fail from now on.
     pub(crate) fn fail_settlements(&self, fail: bool) {
         self.settlements_fail.store(fail, Ordering::Relaxed);
+    }
+
+    /// The next item that is enqueued or begins is, and yet the answer is that the store failed: so it
+    /// is where the sync of what was written fails.
+    pub(crate) fn deny_once(&self) {
+        self.outbox_denies.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the answer that was to be denied was.
+    pub(crate) fn has_denied(&self) -> bool {
+        !self.outbox_denies.load(Ordering::Relaxed)
+    }
+
+    fn denied<T>(&self, done: Result<T>) -> Result<T> {
+        let denies = self.outbox_denies.swap(false, Ordering::Relaxed);
+        if denies { Err(Error::new(ErrorKind::StoreFailed, "as the test wants it")) } else { done }
     }
 
     /// How many appends have reached the store.
@@ -431,7 +451,7 @@ impl Store for TestStore {
     }
 
     fn outbox(&self) -> &dyn OutboxStore {
-        self.inner.outbox()
+        self
     }
 
     fn backfill(&self) -> &dyn BackfillStore {
@@ -453,5 +473,68 @@ impl Store for TestStore {
 
     async fn close(&self) {
         self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl OutboxStore for TestStore {
+    async fn enqueue(&self, draft: Draft) -> Result<Enqueued> {
+        self.denied(self.inner.outbox().enqueue(draft).await)
+    }
+
+    async fn acknowledge(&self, token: Token, report: Report) -> Result<Acknowledged> {
+        self.inner.outbox().acknowledge(token, report).await
+    }
+
+    async fn recover(&self) -> Result<()> {
+        self.inner.outbox().recover().await
+    }
+
+    async fn scopes(&self) -> Result<Vec<ScopeId>> {
+        self.inner.outbox().scopes().await
+    }
+
+    async fn heads(&self, scope: &ScopeId, max: usize) -> Result<Vec<i64>> {
+        self.inner.outbox().heads(scope, max).await
+    }
+
+    async fn at(&self, seq: i64) -> Result<Option<Item>> {
+        self.inner.outbox().at(seq).await
+    }
+
+    async fn begin(&self, seq: i64) -> Result<Option<Item>> {
+        self.denied(self.inner.outbox().begin(seq).await)
+    }
+
+    async fn change(&self, seq: i64, change: Change) -> Result<()> {
+        self.inner.outbox().change(seq, change).await
+    }
+
+    async fn cancel(&self, item_id: &str, now: i64) -> Result<Option<(Item, bool)>> {
+        self.inner.outbox().cancel(item_id, now).await
+    }
+
+    async fn expire(&self, now: i64, max: usize) -> Result<Vec<Item>> {
+        self.inner.outbox().expire(now, max).await
+    }
+
+    async fn next_expiry(&self) -> Result<Option<i64>> {
+        self.inner.outbox().next_expiry().await
+    }
+
+    async fn item(&self, item_id: &str) -> Result<Option<Item>> {
+        self.inner.outbox().item(item_id).await
+    }
+
+    async fn list(&self, filter: ItemFilter) -> Result<Vec<Item>> {
+        self.inner.outbox().list(filter).await
+    }
+
+    async fn depth(&self) -> Result<Vec<Depth>> {
+        self.inner.outbox().depth().await
+    }
+
+    async fn forget(&self, before: i64, max: usize) -> Result<usize> {
+        self.inner.outbox().forget(before, max).await
     }
 }

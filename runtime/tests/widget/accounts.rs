@@ -175,3 +175,25 @@ async fn a_crm_that_is_down_or_slow_is_told_of() {
     }
     assert_eq!(world.page().connect().await.status, 200, "and it works again");
 }
+
+#[tokio::test]
+async fn tokens_that_come_with_the_end_are_kept() {
+    let mut world = World::new().await;
+    world.link(DEMO).await;
+    world.peer.expire();
+    world.peer.hold("/oauth2/access_token");
+    let crm = world.runtime().widget().expect("on").crm(INTEGRATION, DEMO.0).await.expect("installed");
+    let asking = tokio::spawn(async move { crm.account().await.map(drop) });
+    world.peer.reached("POST /oauth2/access_token", 2).await;
+    let runtime = world.runtime.take().expect("it runs");
+    let admin = runtime.admin_address();
+    let ending = tokio::spawn(runtime.shutdown(Duration::from_secs(20)));
+    soon("end", async { while TcpStream::connect(admin).await.is_ok() {} }).await;
+    world.peer.work_again();
+    soon("end", ending).await.expect("no panic");
+    soon("answer", asking).await.expect("no panic").expect("with the new token");
+
+    world.start().await;
+    assert_eq!(world.connect(DEMO).await.status, 200);
+    assert_eq!(world.peer.count("POST /oauth2/access_token"), 2, "a code, and one refresh");
+}

@@ -33,7 +33,7 @@ use support::log::Log;
 use support::{Answer, CHANNEL, soon};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// A runtime with a file, a CRM, and a clock that stands still.

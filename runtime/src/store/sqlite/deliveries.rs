@@ -11,7 +11,9 @@ use amochats::{AccountId, ChannelId, Result, ScopeId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 // The states of a delivery; the schema names them too. To find one by its state, a query must also
-// say `state <> 0`: SQLite uses an index of some rows only where the query repeats which.
+// say `state <> 0`: SQLite can use an index of some rows only where the query repeats which. It must name
+// the index, too: of a table that it has no statistics of SQLite takes the primary key for as good, and
+// would look at all rows of a subscription, its dead letters among them.
 const READY: i64 = 1;
 const LEASED: i64 = 2;
 const DELAYED: i64 = 3;
@@ -20,6 +22,20 @@ const DEAD: i64 = 4;
 /// What is read of an event, in this order, after the columns of the query's own.
 const EVENT: &str = "e.seq, s.channel_id, s.account_id, e.received_at, e.origin, e.conflicting, e.body \
                      FROM event e JOIN scope s ON s.id = e.scope";
+
+/// Makes the first open event of a conversation ready.
+const PROMOTE: &str = "UPDATE delivery SET state = 1 WHERE subscription = ?1 AND state = 0 AND place = \
+     (SELECT min(place) FROM delivery INDEXED BY delivery_by_conversation \
+      WHERE subscription = ?1 AND conversation = ?2 AND state <> 4)";
+
+/// What is ready, in the order of handing out.
+fn ready() -> String {
+    format!(
+        "SELECT d.place, d.attempt, d.epoch, d.mark, {EVENT} \
+         JOIN delivery d INDEXED BY delivery_by_state ON d.seq = e.seq \
+         WHERE d.subscription = ?1 AND d.state = 1 AND d.state <> 0 ORDER BY d.place LIMIT ?2"
+    )
+}
 
 impl Transaction<'_> {
     /// Makes ready what was leased or delayed when the last process ended.
@@ -43,10 +59,7 @@ impl Transaction<'_> {
             return Ok(Err(subscription_not_found(&format!("number {}", id.0))));
         };
         let more = self.fill(place, max)?;
-        let sql = format!(
-            "SELECT d.place, d.attempt, d.epoch, d.mark, {EVENT} JOIN delivery d ON d.seq = e.seq \
-             WHERE d.subscription = ?1 AND d.state = 1 AND d.state <> 0 ORDER BY d.place LIMIT ?2"
-        );
+        let sql = ready();
         let mut leased: Vec<Leased> = Vec::new();
         let mut bytes = 0;
         {
@@ -143,13 +156,7 @@ impl Transaction<'_> {
 
     /// Makes the next event of a conversation ready.
     pub(super) fn promote(&self, subscription: i64, conversation: i64) -> rusqlite::Result<()> {
-        self.tx
-            .prepare_cached(
-                "UPDATE delivery SET state = 1 WHERE subscription = ?1 AND state = 0 AND place = \
-                 (SELECT min(place) FROM delivery WHERE subscription = ?1 AND conversation = ?2 AND state <> 4)",
-            )?
-            .execute([subscription, conversation])
-            .map(drop)
+        self.tx.prepare_cached(PROMOTE)?.execute([subscription, conversation]).map(drop)
     }
 
     /// Takes dead letters away, to be handed out again at the end or not at all; says how many.
@@ -166,7 +173,8 @@ impl Transaction<'_> {
         let dead: Vec<(i64, i64)> = self
             .tx
             .prepare_cached(
-                "SELECT place, seq FROM delivery WHERE subscription = ?1 AND state = 4 AND state <> 0 ORDER BY place",
+                "SELECT place, seq FROM delivery INDEXED BY delivery_by_state \
+                 WHERE subscription = ?1 AND state = 4 AND state <> 0 ORDER BY place",
             )?
             .query_map([id.0], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
@@ -259,7 +267,7 @@ pub(super) fn dead_letters(
         .optional()?;
     let Some(id) = id else { return Ok(Err(subscription_not_found(name))) };
     let sql = format!(
-        "SELECT d.place, d.attempt, {EVENT} JOIN delivery d ON d.seq = e.seq \
+        "SELECT d.place, d.attempt, {EVENT} JOIN delivery d INDEXED BY delivery_by_state ON d.seq = e.seq \
          WHERE d.subscription = ?1 AND d.state = {DEAD} AND d.state <> 0 AND d.place > ?2 ORDER BY d.place LIMIT ?3"
     );
     connection
@@ -269,4 +277,36 @@ pub(super) fn dead_letters(
         })?
         .collect::<rusqlite::Result<_>>()
         .map(Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::feed::BLOCKED;
+    use super::*;
+    use crate::store::{Filter, SqliteStore, Start, Store};
+    use rusqlite::StatementStatus;
+
+    #[tokio::test]
+    async fn what_was_given_up_costs_those_that_come_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        let (crm, _) =
+            store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+        let steps = store.ask(move |transaction| {
+            transaction.tx.execute(
+                "WITH RECURSIVE dead (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM dead WHERE n < 10000) \
+                 INSERT INTO delivery (subscription, place, seq, conversation, state) SELECT ?1, n, n, n, 4 FROM dead",
+                [crm.0],
+            )?;
+            let mut steps = Vec::new();
+            for sql in [BLOCKED, PROMOTE, &ready()] {
+                let mut statement = transaction.tx.prepare(sql)?;
+                statement.query([crm.0, 1])?.next()?;
+                steps.push(statement.get_status(StatementStatus::VmStep));
+            }
+            Ok(Ok(steps))
+        });
+        let steps = steps.await.expect("asked");
+        assert!(steps.iter().all(|steps| *steps < 100), "each looked at few rows: {steps:?}");
+    }
 }

@@ -11,6 +11,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// How many kept events are looked at in one transaction.
 pub(super) const PORTION: usize = 1000;
 
+/// Whether an event of a conversation is open.
+pub(super) const BLOCKED: &str = "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_by_conversation \
+                                  WHERE subscription = ?1 AND conversation = ?2 AND state <> 4)";
+
 /// A kept event, as far as is needed to open it.
 struct Kept {
     seq: i64,
@@ -229,10 +233,7 @@ impl Transaction<'_> {
             None => false,
             Some(conversation) => self
                 .tx
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM delivery \
-                     WHERE subscription = ?1 AND conversation = ?2 AND state <> 4)",
-                )?
+                .prepare_cached(BLOCKED)?
                 .query_row([subscription.id.0, conversation], |row| row.get(0))?,
         };
         subscription.last_place += 1;
@@ -272,8 +273,10 @@ impl Transaction<'_> {
                 }
             }
             (None, Some(own_id)) => {
+                // One that has both ids first: where amoCRM's was known before the integration's, a row of
+                // the latter alone may stand beside it, to which nothing that names both belongs.
                 let by_own = "SELECT id FROM conversation WHERE scope = ?1 AND conversation_id = ?2 \
-                              ORDER BY id DESC LIMIT 1";
+                              ORDER BY conversation_ref_id IS NULL, id DESC LIMIT 1";
                 found(by_own, own_id)?
             }
         };

@@ -291,7 +291,7 @@ pub(super) fn dead(
     let Some(id) = id else { return Ok(Err(subscription_not_found(name))) };
     // The index by state is used only where the query repeats which rows it has.
     let sql = format!(
-        "SELECT d.place, d.attempt, {SUMMARY} JOIN delivery d ON d.seq = e.seq \
+        "SELECT d.place, d.attempt, {SUMMARY} JOIN delivery d INDEXED BY delivery_by_state ON d.seq = e.seq \
          WHERE d.subscription = ?1 AND d.state = 4 AND d.state <> 0 AND d.place > ?2 ORDER BY d.place LIMIT ?3"
     );
     connection

@@ -402,6 +402,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes the file's lock, which the process's end releases whatever way it ends.
 fn lock(path: &Path) -> Result<File> {
+    // Of the file itself: by two names it is the same store.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let name = path.file_name().ok_or_else(|| failed(format!("{} is not a file name", path.display())))?;
     let mut lock_name = name.to_owned();
     lock_name.push(".lock");

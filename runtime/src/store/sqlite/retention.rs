@@ -8,6 +8,7 @@ use crate::outbox::purge_items;
 use crate::store::{Keep, Purged};
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeSet;
 
 /// After so many events the subscriptions are looked at again.
 const LOOK_AGAIN: usize = 100;
@@ -49,7 +50,7 @@ impl Transaction<'_> {
     }
 
     /// Deletes what was seen too long ago to come again. The table has no order of time, so each
-    /// call looks at the next portion of it.
+    /// call looks at the next portion of it; says whether the one after it is worth a look at once.
     fn forget_messages(&mut self, since: i64) -> rusqlite::Result<bool> {
         let portion = i64::try_from(PORTION).unwrap_or(i64::MAX);
         let from = self.cache.seen.looked_at;
@@ -57,9 +58,10 @@ impl Transaction<'_> {
         let to: Option<i64> =
             self.tx.prepare_cached(sql)?.query_row([from, portion - 1], |row| row.get(0)).optional()?;
         let sql = "DELETE FROM dedup WHERE dedup_key > ?1 AND dedup_key <= ?2 AND seen_at < ?3";
-        self.tx.prepare_cached(sql)?.execute([from, to.unwrap_or(i64::MAX), since])?;
+        let gone = self.tx.prepare_cached(sql)?.execute([from, to.unwrap_or(i64::MAX), since])?;
         self.cache.seen.looked_at = to.unwrap_or(i64::MIN);
-        Ok(false)
+        // Where many are too old, one portion at a time would never catch up with those that come.
+        Ok(gone > PORTION / 20)
     }
 
     /// Whether there is room for another event. Looked at once in a transaction, and the subscriptions
@@ -188,15 +190,97 @@ impl Transaction<'_> {
             purged.open_items = purge_items(&self.tx, scope_id, &names)?;
             end_links(&self.tx, scope_id, &names)?;
         }
+        let mut behind = BTreeSet::new();
         for (seq, _) in looked_at.iter().filter(|(_, named)| *named) {
             purged.events += 1;
             self.file_up_to(*seq)?;
-            self.tx.prepare_cached("DELETE FROM delivery WHERE seq = ?1")?.execute([seq])?;
+            let gone = "DELETE FROM delivery WHERE seq = ?1 RETURNING subscription, conversation";
+            let mut gone = self.tx.prepare_cached(gone)?;
+            for row in gone.query_map([seq], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))? {
+                behind.insert(row?);
+            }
             self.tx.prepare_cached("DELETE FROM settled WHERE seq = ?1")?.execute([seq])?;
             self.tx.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
+        }
+        // What waited behind these may be of a later portion, which never comes where this one is the last
+        // before the process ends, or go by another name.
+        for (subscription, conversation) in behind {
+            if let Some(conversation) = conversation {
+                self.promote(subscription, conversation)?;
+                self.changed = true;
+            }
         }
         self.tx.pragma_update(None, "secure_delete", "FAST")?;
         self.tx.prepare_cached("UPDATE store SET last_seq = ?1")?.execute([self.cache.last_seq])?;
         Ok(Ok((purged, looked_at.last().map(|(seq, _)| seq + 1))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{NewEvent, Origin};
+    use crate::store::{Filter, SqliteStore, Start, Store};
+    use futures_util::future::join_all;
+
+    fn event(conversation: Option<&str>, message: &str) -> NewEvent {
+        NewEvent {
+            channel_id: "channel".into(),
+            account_id: "account".into(),
+            kind: "message",
+            conversation_ref_id: conversation.map(Into::into),
+            conversation_id: None,
+            message_ref_id: Some(message.into()),
+            digest: Some([0; 20]),
+            received_at: 1,
+            origin: Origin::Webhook,
+            signature: None,
+            raw: message.as_bytes().to_vec().into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_is_broken_off_leaves_nothing_waiting_for_what_is_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        let (crm, _) =
+            store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+        store.append(event(Some("a"), "first")).await.expect("kept");
+        let others = join_all((1..10 * PORTION).map(|n| store.append(event(None, &n.to_string())))).await;
+        assert!(others.iter().all(Result::is_ok));
+        store.append(event(Some("a"), "last")).await.expect("kept");
+        let mut open = 0;
+        while open < 10 * PORTION {
+            open += store.lease(crm, PORTION, usize::MAX, 0).await.expect("leased").len();
+        }
+        assert!(store.lease(crm, 1, usize::MAX, 0).await.expect("asked").is_empty(), "the last one waits");
+
+        let scope: ScopeId = "channel_account".into();
+        let (purged, more) =
+            store.ask(move |transaction| transaction.purge(&scope, "a", 0)).await.expect("a portion");
+        assert_eq!((purged.events, more.is_some()), (1, true), "the last one is of the next portion");
+        let leased = store.lease(crm, 1, usize::MAX, 0).await.expect("leased");
+        assert_eq!(leased.first().map(|leased| &leased.event.raw[..]), Some(&b"last"[..]));
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_too_old_go_as_fast_as_they_came() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        let all = join_all((0..3000).map(|n| store.append(event(None, &n.to_string())))).await;
+        assert!(all.iter().all(Result::is_ok));
+        store.maintain(Keep { events_since: 2, messages_since: 0 }).await.expect("done");
+        let known = async || {
+            let count = |sql: &rusqlite::Connection| {
+                sql.query_row("SELECT count(*) FROM dedup", [], |row| row.get::<_, i64>(0))
+            };
+            store.read(move |sql| count(sql).map_err(super::super::error)).await.expect("read")
+        };
+        assert_eq!(known().await, 3000, "longer than their events");
+        // To the end of the table, and again from its beginning.
+        for _ in 0..2 {
+            store.maintain(Keep { events_since: 2, messages_since: 2 }).await.expect("done");
+        }
+        assert_eq!(known().await, 0);
     }
 }
