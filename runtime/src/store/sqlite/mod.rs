@@ -9,6 +9,7 @@
 mod append;
 mod deliveries;
 mod feed;
+mod home;
 mod known;
 mod lookup;
 mod migrate;
@@ -381,7 +382,7 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.ask(|_| Ok(Ok(()))).await
+        self.ask(|transaction| Ok(transaction.disk())).await
     }
 
     async fn close(&self) {

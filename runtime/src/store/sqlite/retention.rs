@@ -70,16 +70,10 @@ impl Transaction<'_> {
         if self.appended > 0 {
             return Ok(Ok(()));
         }
-        let limits = self.cache.limits.clone();
-        if let Some(path) = self.tx.path().filter(|_| limits.min_free_bytes > 0)
-            && let Ok(disk) = rustix::fs::statvfs(path)
-            && disk.f_bavail.saturating_mul(disk.f_frsize) < limits.min_free_bytes
-        {
-            return Ok(Err(Error::new(
-                ErrorKind::StoreFull,
-                "the store's disk has less free than store.min_free_bytes; make room",
-            )));
+        if let Err(full) = self.disk() {
+            return Ok(Err(full));
         }
+        let limits = self.cache.limits.clone();
         if limits.backlog == 0 || self.cache.last_seq < self.cache.look_again_at {
             return Ok(Ok(()));
         }
@@ -110,6 +104,19 @@ impl Transaction<'_> {
         }
         self.cache.look_again_at = self.cache.last_seq + i64::try_from(LOOK_AGAIN).unwrap_or(i64::MAX);
         Ok(Ok(()))
+    }
+
+    /// Whether the disk has room for events.
+    pub(super) fn disk(&self) -> Result<()> {
+        let least = self.cache.limits.min_free_bytes;
+        if let Some(path) = self.tx.path().filter(|_| least > 0)
+            && let Ok(disk) = rustix::fs::statvfs(path)
+            && disk.f_bavail.saturating_mul(disk.f_frsize) < least
+        {
+            let said = "the store's disk has less free than store.min_free_bytes; make room";
+            return Err(Error::new(ErrorKind::StoreFull, said));
+        }
+        Ok(())
     }
 
     /// Gives up the oldest open events of a subscription, and drops their bodies.

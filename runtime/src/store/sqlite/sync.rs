@@ -4,6 +4,7 @@
 //! writer is at the next one already. Transactions are synced in their order, and what was committed
 //! behind a sync that failed fails with it.
 
+use super::home::Home;
 use super::writer::Operation;
 use super::{error, failed};
 use amochats::{Error, Result};
@@ -35,6 +36,7 @@ pub(super) struct Committed {
 #[derive(Clone)]
 pub(super) struct Log {
     file: Arc<File>,
+    home: Home,
     number: u64,
 }
 
@@ -46,10 +48,17 @@ impl Log {
         let cannot = |why: std::io::Error| failed(format!("cannot open the log of the store: {why}"));
         let mut path = Path::new(name).canonicalize().map_err(cannot)?.into_os_string();
         path.push("-wal");
+        let path = Path::new(&path);
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(cannot)?;
+        let home = Home::of_open(path, &file)?;
         // Until here each commit was synced by itself.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(error)?;
-        Ok(Self { file: Arc::new(file), number })
+        Ok(Self { file: Arc::new(file), home, number })
+    }
+
+    /// Whether a restart would find it.
+    pub(super) fn in_place(&self) -> Result<()> {
+        self.home.check()
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! The thread that owns the connection.
 
+use super::home::Home;
 use super::known::Known;
 use super::sync::{Committed, Log, Syncer, answer};
 use super::transaction::{Cache, Transaction};
@@ -75,6 +76,7 @@ pub(super) struct Writer {
     /// Before the connection, so that it ends first.
     syncer: Syncer,
     path: PathBuf,
+    home: Home,
     /// Gone after a failure, until it can be opened again.
     connection: Option<Connection>,
     log: Log,
@@ -96,8 +98,9 @@ impl Writer {
         let mut cache = Cache::load(&connection, limits).map_err(error)?;
         cache.seen.know(known);
         let log = Log::open(&connection, 1)?;
+        let home = Home::of(&path)?;
         let syncer = Syncer::start(askers.clone(), changed)?;
-        Ok(Self { syncer, path, connection: Some(connection), log, cache, askers })
+        Ok(Self { syncer, path, home, connection: Some(connection), log, cache, askers })
     }
 
     /// Works until the store is closed or dropped. There is no timer: a batch is what waits.
@@ -146,6 +149,11 @@ impl Writer {
 
     /// One transaction, whose askers are answered once it is synced, or has failed.
     fn work(&mut self, mut batch: Vec<Box<dyn Operation>>) {
+        if let Err(gone) = self.in_place() {
+            tracing::error!(error = %gone, "the store's file is not in its place; nothing is kept");
+            // The connection stays: with it the last that has the file would go.
+            return answer(&self.askers, batch, Some(gone));
+        }
         match self.reopened().and_then(|reopened| Ok((reopened, self.commit(&mut batch)?))) {
             Ok((reopened, (wrote, changed))) => {
                 let (log, changed) = (self.log.clone(), changed || reopened);
@@ -157,6 +165,13 @@ impl Writer {
                 answer(&self.askers, batch, Some(failure));
             }
         }
+    }
+
+    /// Whether a restart would find what is written now.
+    fn in_place(&self) -> Result<()> {
+        self.home.check()?;
+        // Without a connection there may be no log.
+        self.connection.as_ref().map_or(Ok(()), |_| self.log.in_place())
     }
 
     /// Says whether anything was written, and whether something may be ready now that was not.
