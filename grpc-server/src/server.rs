@@ -98,8 +98,8 @@ impl ServerConfig {
             None => LogConfig::default(),
             Some(section) => config::section("log", section)?,
         };
-        if log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
-            let rule = "log.level: must be error, warn, info, debug or trace, also as \"info,amochats_runtime=debug\"";
+        if !is_level(&log.level) {
+            let rule = "log.level: must be error, warn, info, debug, trace or off, also as \"info,amochats_runtime=debug\"";
             return Err(Error::new(ErrorKind::ConfigInvalid, rule).with_field("log.level"));
         }
         if let Some(endpoint) = &log.otlp_endpoint {
@@ -109,6 +109,15 @@ impl ServerConfig {
         console.validate(&grpc)?;
         Ok(Self { grpc, console, log, runtime: Config::from_table(table, secret)? })
     }
+}
+
+/// Whether this is a level, or one for each of some modules. A filter takes any other word for the name of a
+/// module, and would be silent about everything else.
+fn is_level(text: &str) -> bool {
+    let known = |word: &str| ["error", "warn", "info", "debug", "trace", "off"].contains(&word);
+    let fits = |part: &str| part.split_once('=').map_or(known(part), |(_, level)| known(level));
+    text.split(',').map(|part| part.trim().to_ascii_lowercase()).all(|part| fits(&part))
+        && text.parse::<tracing_subscriber::filter::Targets>().is_ok()
 }
 
 /// Whether traces can go there.

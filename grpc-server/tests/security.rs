@@ -5,6 +5,7 @@ mod support;
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
 use amochats_proto::v1::inbox_service_client::InboxServiceClient;
+use amochats_proto::v1::stream_events_request::Request as Asked;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io;
@@ -100,6 +101,43 @@ async fn services(channel: &Channel, header: &str) -> Result<(), Status> {
     let mut client = ServerReflectionClient::new(with_header(channel.clone(), header));
     let mut answers = client.server_reflection_info(tokio_stream::once(request)).await?.into_inner();
     answers.message().await.map(|answer| assert!(answer.is_some()))
+}
+
+/// A delivery status goes to the client of the messenger: only who may send sends one.
+#[tokio::test]
+async fn who_may_only_read_sends_no_delivery_status() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = [line("reader", "read", "reader", ""), line("both", "read,send", "both", "")].concat();
+    std::fs::write(folder.path().join("tokens"), tokens).expect("written");
+    let grpc = format!("tokens_file = {:?}", folder.path().join("tokens").to_str().expect("plain"));
+    let office = Office::within(folder, &grpc).await;
+    let channel = office.connect().await;
+    let with = |token: &str| with_header(channel.clone(), &format!("Bearer {token}"));
+    let status = v1::DeliveryStatus { state: v1::DeliveryState::Read.into(), ..Default::default() };
+    let read = |ack_id: &str| v1::Ack { ack_id: ack_id.into(), delivery_status: Some(status.clone()) };
+
+    let mut stream = Session::open(with("reader"), "crm").await.expect("a stream");
+    office.hook("c-1", "first").await;
+    let delivery = stream.hold().await.expect("a delivery");
+    let ack = v1::StreamEventsRequest { request: Some(Asked::Ack(read(&delivery.ack_id))) };
+    stream.requests.send(ack).await.expect("the stream lasts");
+    let refused = loop {
+        let response = soon("an answer", stream.responses.message()).await.expect("lasts").expect("lasts");
+        if let Some(settled) = response.settled.into_iter().next() {
+            break settled;
+        }
+    };
+    assert_eq!((refused.ok, refused.reason.as_str()), (false, "FORBIDDEN"), "{}", refused.message);
+    let settle = async |token: &str| {
+        let settlement = Some(v1::settlement::Settlement::Ack(read(&delivery.ack_id)));
+        let request = v1::SettleEventsRequest { settlements: vec![v1::Settlement { settlement }] };
+        let mut answer = InboxServiceClient::new(with(token)).settle_events(request).await.expect("answered");
+        answer.get_mut().results.remove(0)
+    };
+    let refused = settle("reader").await;
+    assert_eq!((refused.ok, refused.reason.as_str()), (false, "FORBIDDEN"), "{}", refused.message);
+    let sent = settle("both").await;
+    assert!(sent.ok && !sent.outbox_item_id.is_empty(), "{}", sent.message);
 }
 
 #[tokio::test]

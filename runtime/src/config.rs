@@ -717,6 +717,8 @@ impl Config {
     /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
     pub fn validate(&self) -> Result<()> {
         self.listener.validate()?;
+        self.paths_are_apart()?;
+        self.store.validate()?;
         let listener = &self.listener;
         if !(1..=4900).contains(&listener.keep_deadline_ms) {
             return Err(invalid("listener.keep_deadline_ms", "must be 1 to 4900: the vendor waits 5000"));
@@ -765,6 +767,52 @@ impl Config {
             Channel::new(channel)?;
         }
         self.widget.validate(&self.channels)
+    }
+}
+
+impl Config {
+    /// Of two places at the listener none may be in the other: one of them would never be asked.
+    fn paths_are_apart(&self) -> Result<()> {
+        let listener = &self.listener;
+        let mut served: Vec<(&str, String)> = Vec::new();
+        let webhooks = listener.path_prefixes()?;
+        for (place, prefix) in webhooks.iter().enumerate() {
+            let key = if place == 0 { "listener.webhook_path" } else { "listener.more_webhook_paths" };
+            served.push((key, prefix.trim_end_matches('/').to_owned()));
+        }
+        if !listener.disable_path.is_empty() {
+            served.push(("listener.disable_path", listener.disable_path.clone()));
+        }
+        served.push(("media.path", self.media.path.clone()));
+        if self.widget.is_on() {
+            served.push(("widget.redirect_uri", self.widget.redirect_path()?));
+        }
+        for (place, (key, path)) in served.iter().enumerate() {
+            for (other, taken) in &served[..place] {
+                let within =
+                    |one: &str, two: &str| one.strip_prefix(two).is_some_and(|rest| rest.starts_with('/'));
+                if path == taken || within(path, taken) || within(taken, path) {
+                    return Err(invalid(
+                        *key,
+                        format!("{path} is taken by {other}, {taken}; choose another path"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StoreConfig {
+    fn validate(&self) -> Result<()> {
+        let path = self.path.to_string_lossy();
+        if ["postgres://", "postgresql://"].iter().any(|scheme| path.starts_with(scheme)) {
+            return Err(invalid("store.path", "must be a file: a store in PostgreSQL is not there yet"));
+        }
+        if self.path.file_name().is_none() {
+            return Err(invalid("store.path", "must name a file, as \"/var/lib/amochats/inbox.db\""));
+        }
+        Ok(())
     }
 }
 
@@ -817,10 +865,14 @@ pub fn overlay(table: &mut toml::Table, sections: &[&str], key: &str, value: &st
     };
     // Only what is written as a number is one: `007` may be a name.
     let number = value.parse::<i64>().ok().filter(|number| number.to_string() == value);
-    let value = match (number, value.parse::<bool>()) {
-        (Some(number), _) => toml::Value::Integer(number),
-        (None, Ok(flag)) => toml::Value::Boolean(flag),
-        (None, Err(_)) => toml::Value::String(value.to_owned()),
+    let decimal = value.parse::<f64>().ok().filter(|_| value.contains('.'));
+    let list = value.starts_with('[').then(|| value.parse::<toml::Value>().ok()).flatten();
+    let value = match (number, decimal, list, value.parse::<bool>()) {
+        (Some(number), ..) => toml::Value::Integer(number),
+        (_, Some(decimal), ..) => toml::Value::Float(decimal),
+        (_, _, Some(list), _) => list,
+        (.., Ok(flag)) => toml::Value::Boolean(flag),
+        _ => toml::Value::String(value.to_owned()),
     };
     let entry = table.entry(section).or_insert_with(|| toml::Table::new().into());
     let section = entry.as_table_mut().ok_or_else(|| invalid(section, "must be a section"))?;
@@ -856,7 +908,8 @@ fn plain(expected: &str) -> &str {
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "a boolean" => "true or false",
         "a string" | "path string" => "text in quotes",
-        "a sequence" => "a list",
+        "a sequence" => "a list, such as [\"a\", \"b\"]",
+        "f32" | "f64" => "a number",
         "a map" => "a section",
         "socket address" => "an address with a port, such as 127.0.0.1:8080",
         other if other.starts_with("struct ") => "a section",

@@ -114,6 +114,7 @@ struct Leases {
 }
 
 struct Held {
+    event_id: String,
     ends: Duration,
     attempt: u32,
     /// Of the event's body.
@@ -129,6 +130,7 @@ enum Timer {
 }
 
 struct ConsumerState {
+    subscription: String,
     hands: Mutex<Hands>,
     /// Counts up whenever one of its deliveries is settled.
     settled: watch::Sender<u64>,
@@ -510,7 +512,11 @@ impl Inbox {
             subscription: id,
             options,
             runtime: Handle::try_current().ok(),
-            state: Arc::new(ConsumerState { hands: Mutex::default(), settled }),
+            state: Arc::new(ConsumerState {
+                subscription: subscription.to_owned(),
+                hands: Mutex::default(),
+                settled,
+            }),
         })
     }
 
@@ -628,7 +634,9 @@ impl Inbox {
     }
 
     async fn settle_held(self, token: Token, verdict: Verdict) -> Result<()> {
-        let attempt = self.leases().held.get(&token).map(|held| held.attempt).ok_or_else(lease_lost)?;
+        let held = |held: &Held| (held.attempt, held.event_id.clone(), held.consumer.clone());
+        let (attempt, event_id, consumer) =
+            self.leases().held.get(&token).map(held).ok_or_else(lease_lost)?;
         let now = self.0.clock.monotonic();
         let refused = self.leases().refused.get(&(token.subscription, token.place)).copied().unwrap_or(now);
         let blocked = now.saturating_sub(refused);
@@ -660,7 +668,8 @@ impl Inbox {
         }
         if settlement == Settlement::Dead {
             tracing::warn!(
-                ack_id = token.ack_id(),
+                event_id,
+                subscription = consumer.subscription,
                 attempt,
                 "an event was given up and is a dead letter now"
             );
@@ -690,9 +699,10 @@ impl Inbox {
             let mut hands = to.hands();
             for one in leased {
                 let (attempt, size) = (one.attempt, one.event.raw.len());
+                let (event_id, consumer) = (one.event.event_id.clone(), to.clone());
                 leases
                     .held
-                    .insert(one.token, Held { ends, attempt, size, ending: false, consumer: to.clone() });
+                    .insert(one.token, Held { event_id, ends, attempt, size, ending: false, consumer });
                 hands.bytes = hands.bytes.saturating_add(size);
                 leases.timers.insert((ends, one.token), Timer::LeaseEnds);
                 hands.unsettled.insert(one.token);

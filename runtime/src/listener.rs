@@ -130,7 +130,7 @@ impl Listener {
                     tracing::error!(
                         scope,
                         reason = error.kind().name(),
-                        "a webhook was not kept and is lost: {error}"
+                        "a webhook was not kept, and will not come again; the backfill looks for its message: {error}"
                     );
                 }
                 say(status, error.message())

@@ -75,6 +75,16 @@ fn each_mistake_is_named_with_what_to_do() {
         ("listener.max_connections_per_peer = 0", "listener.max_connections_per_peer", "more than 0"),
         ("listener.more_webhook_paths = [\"/x\"]", "listener.more_webhook_paths", "/webhook/:scope_id"),
         ("listener.disable_path = \"x\"", "listener.disable_path", "begin with"),
+        ("listener.disable_path = \"/webhook/x\"", "listener.disable_path", "taken by listener.webhook_path"),
+        ("media.path = \"/webhook\"", "media.path", "taken by listener.webhook_path"),
+        ("media.path = \"/disable/files\"", "media.path", "taken by listener.disable_path"),
+        (
+            "listener.more_webhook_paths = [\"/webhook/old/:scope_id\"]",
+            "listener.more_webhook_paths",
+            "choose another path",
+        ),
+        ("store.path = \"\"", "store.path", "must name a file"),
+        ("store.path = \"postgres://localhost/x\"", "store.path", "not there yet"),
         ("listener.tls_cert = \"/none/such\"", "listener.tls_key", "is missing"),
         ("listener.tls_key = \"/none/such\"", "listener.tls_cert", "is missing"),
         (
@@ -197,6 +207,9 @@ fn the_environment_wins_and_every_variable_of_ours_must_be_known() {
             ("AMOCHATS_INBOX_KEEP_TYPING", "true"),
             ("AMOCHATS_STORE_PATH", "/elsewhere/inbox.db"),
             ("AMOCHATS_ADMIN_ADDRESS", "[::1]:3"),
+            ("AMOCHATS_LISTENER_TRUSTED_PROXIES", r#"["10.0.0.0/8", "::1"]"#),
+            ("AMOCHATS_OUTBOX_RATE", "5.5"),
+            ("AMOCHATS_BACKFILL_RATE", "2"),
             ("PATH", "/bin"),
             ("AMOCHAT_SECRET", "not ours"),
         ],
@@ -206,6 +219,12 @@ fn the_environment_wins_and_every_variable_of_ours_must_be_known() {
     assert_eq!((config.listener.max_body_bytes, config.inbox.keep_typing), (77, true));
     assert_eq!(config.store.path.to_str(), Some("/elsewhere/inbox.db"));
     assert_eq!(config.admin.address.to_string(), "[::1]:3");
+    assert_eq!(config.listener.trusted_proxies, ["10.0.0.0/8", "::1"]);
+    assert_eq!((config.outbox.rate, config.backfill.rate), (5.5, 2.0));
+    let error = refused(CHANNEL, &[("AMOCHATS_LISTENER_TRUSTED_PROXIES", "10.0.0.0/8")]);
+    assert!(error.to_string().contains(r#"must be a list, such as ["a", "b"]"#), "{error}");
+    let error = refused(CHANNEL, &[("AMOCHATS_OUTBOX_RATE", "quick")]);
+    assert!(error.to_string().contains("outbox.rate: must be a number"), "{error}");
     for (name, said) in [
         ("AMOCHATS_LISTNER_ADDRESS", "AMOCHATS_LISTNER_ADDRESS"),
         ("AMOCHATS_LISTENER", "AMOCHATS_LISTENER"),

@@ -106,6 +106,31 @@ async fn service() -> (String, mpsc::UnboundedReceiver<String>) {
 }
 
 #[tokio::test]
+async fn each_start_connects_however_lately_it_was_done() {
+    let (url, mut calls) = service().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let toml = format!(
+        "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\nstore.path = {:?}\n\
+         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nbase_url = \"{url}\"\n\
+         [[channel.account]]\nid = \"{ACCOUNT}\"\nconnect = true\n",
+        folder.path().join("inbox.db")
+    );
+    for _ in 0..2 {
+        let runtime = Runtime::start(Config::load(&toml, []).expect("valid")).await.expect("started");
+        assert_eq!(soon("call", calls.recv()).await.as_deref(), Some("POST connect"));
+        let accounts = runtime.channels().accounts();
+        let connected = || accounts.list().first().is_some_and(|known| known.checked_at.is_some());
+        soon("connection", async {
+            while !connected() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        runtime.shutdown(Duration::from_secs(30)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_account_is_kept_connected_until_somebody_disconnects_it() {
     let (url, mut calls) = service().await;
     let toml = format!(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole library as it is shipped, under Valgrind's memcheck: no error, no leak. `make torture` calls it, as a
+# The whole library in a build of release, under Valgrind's memcheck: no error, no leak. `make torture` calls it, as a
 # build of release takes minutes; run.sh does the same with what is built for tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -87,6 +87,8 @@ fn the_configuration_is_refused_in_plain_words() {
         ("inbox.max_attempts = 1.5", "inbox.max_attempts: must be a whole number, 0 or more"),
         ("inbox.keep_typing = 1", "inbox.keep_typing: must be true or false"),
         ("inbox = 1", "inbox: must be a section"),
+        ("log.level = \"loud\"", "log.level: must be error, warn, info, debug, trace or off"),
+        ("log.level = \"info,amochats_runtime=loud\"", "log.level: must be error"),
         ("[grcp]", "there is no section [grcp]; there are listener, "),
         ("store.path = []", "store.path: must be text in quotes"),
         ("listener.address = 8080", "listener.address: must be an address with a port"),
@@ -100,6 +102,25 @@ fn the_configuration_is_refused_in_plain_words() {
             assert!(!ended.error().contains(rust), "{toml}: {ended:?}");
         }
     }
+}
+
+#[test]
+fn a_configuration_that_is_well_formed_and_yet_looks_wrong_is_doubted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("amochats.toml");
+    let example = run(amochats().args(["config", "example"]), b"").stdout;
+    let example = example.replace("[store]", "[store]\npath = \"/none/such/inbox.db\" #");
+    let moved: Vec<&str> = example.lines().filter(|line| !line.starts_with("path = \"amochats")).collect();
+    fs::write(&file, moved.join("\n")).expect("written");
+    let ended = run(amochats().args(["config", "check", "--config"]).arg(&file), b"");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for doubt in
+        ["the folder /none/such does not exist here", "channel.id: is still", "channel.secret: is still"]
+    {
+        assert!(ended.stderr.contains(doubt), "{doubt}: {}", ended.stderr);
+    }
+    let ended = checked("log.level = \"warn,amochats=debug\"", &[]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{}", ended.stdout);
 }
 
 #[test]

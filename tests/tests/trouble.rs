@@ -9,7 +9,7 @@ use amochats_tests::syncgate::SyncGate;
 use amochats_tests::traffic::{Connection, Consumer, Record};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
 
@@ -90,6 +90,45 @@ async fn a_disk_that_turns_read_only_promises_nothing_and_loses_nothing() {
     let server = home.start_as(mounted.inside(&mut home.command())).await;
     chat.connection = Connection::open(&server.listener).await.expect("connected");
     chat.until(200).await;
+    chat.end(server).await;
+}
+
+/// A load balancer must not send webhooks to where they cannot be kept.
+#[tokio::test]
+async fn with_too_little_free_disk_a_server_is_not_ready() {
+    let home = Home::new();
+    let mut command = home.command();
+    command.env("AMOCHATS_STORE_MIN_FREE_BYTES", "9000000000000000000");
+    let server = home.start_as(command).await;
+    let mut admin = Connection::open(&server.admin).await.expect("connected");
+    assert_eq!(admin.get("/readyz").await.expect("answered"), 503);
+    assert_eq!(admin.get("/healthz").await.expect("answered"), 200);
+    assert_eq!(Chat::with(&server).await.send().await, 503);
+    server.kill().await;
+}
+
+/// What was written to a file without a name would be gone with the process.
+#[tokio::test]
+async fn a_store_that_was_moved_away_promises_nothing_until_it_is_back() {
+    let home = Home::new();
+    let server = home.start().await;
+    let mut admin = Connection::open(&server.admin).await.expect("connected");
+    let mut chat = Chat::with(&server).await;
+    assert_eq!(chat.send().await, 200);
+    let [store, log] = ["", "-wal"].map(|end| PathBuf::from(format!("{}{end}", home.store().display())));
+    let elsewhere = home.path().join("elsewhere");
+    for file in [&store, &log] {
+        fs::rename(file, &elsewhere).expect("moved");
+        assert_eq!(chat.send().await, 503);
+        assert_eq!(admin.get("/readyz").await.expect("answered"), 503);
+        fs::copy(&elsewhere, file).expect("copied");
+        assert_eq!(chat.send().await, 503, "another file has its name");
+        fs::rename(&elsewhere, file).expect("moved");
+        assert_eq!(chat.send().await, 200);
+        assert_eq!(admin.get("/readyz").await.expect("answered"), 200);
+    }
+    let said = fs::read_to_string(home.log()).expect("logged");
+    assert!(said.contains("was removed or replaced while it was in use"), "{said}");
     chat.end(server).await;
 }
 

@@ -21,7 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(clap::Args)]
 #[command(after_help = "\
 The configuration is a TOML file; `amochats config example` prints one with every key. Each key can
-also be set in the environment, which wins: AMOCHATS_LISTENER_ADDRESS is `address` in [listener].
+also be set in the environment, which wins: AMOCHATS_LISTENER_ADDRESS is `address` in [listener];
+a list is written as in the file: '[\"10.0.0.0/8\"]'.
 The secret of a single channel can come from AMOCHATS_SECRET. RUST_LOG=debug logs more.
 
 Example:

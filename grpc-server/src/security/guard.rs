@@ -169,6 +169,11 @@ impl Gate {
                 entry = Some(Entry { who: caller.who, peer: peer.address, method: path, ids, outcome: None });
             }
         }
+        if let (Some(tokens), Some((shown, _))) = (&self.tokens, &shown)
+            && allowed(&tokens.current(), shown, Permission::Send).is_err()
+        {
+            request.extensions_mut().insert(MayNotSend);
+        }
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
@@ -187,6 +192,11 @@ impl Gate {
         }))
     }
 }
+
+/// In the extensions of a request whose caller may not send, for services where some of what they are asked
+/// for sends, and the rest does not.
+#[derive(Clone, Copy)]
+pub(crate) struct MayNotSend;
 
 /// The token of a header such as `Bearer amochats_…`.
 fn bearer(header: &HeaderValue) -> Option<&str> {

@@ -5,7 +5,7 @@ mod pull;
 mod stream;
 
 use crate::convert;
-use crate::security::Deadline;
+use crate::security::{Deadline, MayNotSend};
 use crate::status::{pull_field, status, status_named, subscribe_field, subscription_field};
 use amochats::Error;
 use amochats_proto::v1;
@@ -36,6 +36,11 @@ impl InboxService {
     /// `stop`; `streams` tells when all have given back what they held.
     pub fn new(inbox: Inbox, outbox: Outbox, stop: CancellationToken, streams: TaskTracker) -> Self {
         Self { inbox, outbox, stop, streams }
+    }
+
+    /// The outbox, if the caller may send.
+    fn outbox_for<T>(&self, request: &Request<T>) -> Option<Outbox> {
+        request.extensions().get::<MayNotSend>().is_none().then(|| self.outbox.clone())
     }
 
     /// The consumer that a stream asks for, and what its subscription lets through; the subscription
@@ -93,6 +98,7 @@ impl Service for InboxService {
         &self,
         request: Request<Streaming<v1::StreamEventsRequest>>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
+        let outbox = self.outbox_for(&request);
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|first| first.request);
         let Some(Asked::Subscribe(asked)) = first else {
@@ -102,13 +108,8 @@ impl Service for InboxService {
         let (mut consumer, filter) =
             self.subscribe(asked).await.map_err(|error| status_named(&error, subscribe_field))?;
         let (responses, stream) = mpsc::channel(BUFFER);
-        let session = Session {
-            inbox: self.inbox.clone(),
-            outbox: self.outbox.clone(),
-            stop: self.stop.clone(),
-            filter,
-            responses,
-        };
+        let session =
+            Session { inbox: self.inbox.clone(), outbox, stop: self.stop.clone(), filter, responses };
         self.streams.spawn(async move {
             let end = session.run(&mut consumer, live, requests).await;
             if session.stop.is_cancelled() {
@@ -137,7 +138,8 @@ impl Service for InboxService {
         &self,
         request: Request<v1::SettleEventsRequest>,
     ) -> Result<Response<v1::SettleEventsResponse>, Status> {
-        answered(pull::settle_events(&self.inbox, &self.outbox, request.into_inner()).await)
+        let outbox = self.outbox_for(&request);
+        answered(pull::settle_events(&self.inbox, outbox.as_ref(), request.into_inner()).await)
     }
 
     async fn create_subscription(

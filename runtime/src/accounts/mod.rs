@@ -319,9 +319,13 @@ impl Accounts {
 
     /// Keeps connected what the configuration wants connected, until `stop`.
     pub(crate) async fn run(&self, channels: Arc<Channels>, interval: Duration, stop: CancellationToken) {
+        // At the start each one is connected, however lately it was: the secret, or what it is connected
+        // with over there, may have changed meanwhile.
+        let mut age = Duration::ZERO;
         loop {
             let work = async {
-                let pause = if self.connect_wanted(&channels, interval).await { interval } else { AGAIN };
+                let pause = if self.connect_wanted(&channels, age).await { interval } else { AGAIN };
+                age = interval;
                 let wake = self.0.clock.monotonic() + pause.min(interval);
                 tokio::select! {
                     () = self.0.clock.sleep_until(wake) => {}
@@ -335,7 +339,7 @@ impl Accounts {
         }
     }
 
-    /// Connects what is due; says whether all of it worked.
+    /// Connects what was not checked for so long; says whether all of it worked.
     async fn connect_wanted(&self, channels: &Channels, interval: Duration) -> bool {
         let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
         let mut all_well = true;

@@ -46,7 +46,7 @@ pub(super) async fn pull(
 /// Settles each for itself; together, so that one commit serves many.
 pub(super) async fn settle_events(
     inbox: &Inbox,
-    outbox: &Outbox,
+    outbox: Option<&Outbox>,
     request: v1::SettleEventsRequest,
 ) -> Result<v1::SettleEventsResponse> {
     if request.settlements.is_empty() {
@@ -60,14 +60,15 @@ pub(super) async fn settle_events(
         None => Err(Error::invalid(format!("settlements[{place}]"), "must be ack, nack or extend_lease")),
     };
     let asked: Vec<Asked> = request.settlements.into_iter().enumerate().map(asked).collect::<Result<_>>()?;
-    let settle = |asked| settle(inbox.clone(), outbox.clone(), asked, LEASE);
+    let settle = |asked| settle(inbox.clone(), outbox.cloned(), asked, LEASE);
     Ok(v1::SettleEventsResponse { results: join_all(asked.into_iter().map(settle)).await })
 }
 
-/// Does what a request asks and says what became of it, after the commit.
+/// Does what a request asks and says what became of it, after the commit. `outbox`: none where the caller may
+/// not send.
 pub(super) async fn settle(
     inbox: Inbox,
-    outbox: Outbox,
+    outbox: Option<Outbox>,
     request: Asked,
     lease: Duration,
 ) -> v1::SettleResult {
@@ -81,11 +82,16 @@ pub(super) async fn settle(
             (ack_id, settled)
         }
         Asked::Ack(v1::Ack { ack_id, delivery_status: Some(status) }) => {
-            let settled = match convert::delivery_status(status, "delivery_status") {
-                Ok(status) => {
+            let settled = match (convert::delivery_status(status, "delivery_status"), outbox) {
+                (Ok(status), Some(outbox)) => {
                     outbox.acknowledge(&ack_id, status).await.map(|item| outbox_item_id = item.item_id)
                 }
-                Err(error) => Err(error),
+                (Ok(_), None) => {
+                    let said =
+                        "to acknowledge with a delivery status sends it, which needs the permission send";
+                    Err(Error::new(ErrorKind::Forbidden, said))
+                }
+                (Err(error), _) => Err(error),
             };
             (ack_id, settled)
         }

@@ -24,7 +24,8 @@ const SETTLING: usize = 1000;
 /// One stream.
 pub(super) struct Session {
     pub(super) inbox: Inbox,
-    pub(super) outbox: Outbox,
+    /// None: the client may not send.
+    pub(super) outbox: Option<Outbox>,
     pub(super) stop: CancellationToken,
     /// Of the subscription, for what is handed out live.
     pub(super) filter: Filter,

@@ -30,10 +30,8 @@ impl Home {
     pub(super) fn check(&self) -> Result<()> {
         match stat(&self.path) {
             Ok(found) if identity(&found) == self.file => Ok(()),
-            // Whoever may not look now may again.
-            Err(why) if why != rustix::io::Errno::NOENT => {
-                Err(failed(format!("cannot look at {}: {why}", self.path.display())))
-            }
+            // Who may not look there knows nothing, and what is open can still be written.
+            Err(why) if why != rustix::io::Errno::NOENT => Ok(()),
             _ => Err(failed(format!(
                 "{} was removed or replaced while it was in use; put it back where it was, or restart with \
                  what is there now",
