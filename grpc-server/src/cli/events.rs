@@ -45,7 +45,10 @@ impl Events {
             match self {
                 Self::Ls(ls) => ls.list().await,
                 Self::Show(show) => show.show().await,
-                Self::Tail(tail) => tail.follow().await,
+                Self::Tail(tail) => {
+                    let followed = io::reader_gone().run_until_cancelled_owned(tail.follow()).await;
+                    followed.unwrap_or(Ok(Exit::Ok))
+                }
                 Self::Dead(dead) => dead.list().await,
                 Self::Requeue(requeue) => requeue.run().await,
                 Self::Drop(drop) => drop.run().await,
