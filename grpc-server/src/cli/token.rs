@@ -1,6 +1,6 @@
 //! `token`: who may call a server.
 
-use super::{Exit, Failure, io};
+use super::{Exit, Failure, flagged, io};
 use crate::security::{Permission, add_token};
 use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
@@ -48,7 +48,8 @@ impl Token {
             let end = Timestamp::now().checked_add(SignedDuration::from_hours(24 * days));
             end.map_err(|_| Failure::usage("--days: that is too long"))
         });
-        let token = add_token(&new.file, &new.name, &new.permissions, until.transpose()?)?;
+        let token = add_token(&new.file, &new.name, &new.permissions, until.transpose()?)
+            .map_err(|error| flagged(error, &[("grpc.tokens_file", "--file"), ("name", "--name")]))?;
         io::print(&token)?;
         Ok(Exit::Ok)
     }
