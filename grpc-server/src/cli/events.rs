@@ -95,10 +95,13 @@ impl Ls {
         request.newest_first = !self.oldest_first;
         (request.since, request.until) = (self.since, self.until);
         let mut left = self.limit;
-        let mut goes_on = self.json || left == 0 || io::print_on(HEAD)?;
+        let (mut goes_on, mut head) = (true, !self.json);
         while goes_on && left > 0 {
             request.page_size = left.min(PAGE);
             let page = source.list_events(request.clone()).await?;
+            if std::mem::take(&mut head) {
+                goes_on = io::print_on(HEAD)?;
+            }
             for event in &page.events {
                 left -= 1;
                 goes_on = goes_on && io::print_on(&line(event, self.json))?;
@@ -296,10 +299,13 @@ impl Dead {
         let mut request =
             v1::ListDeadLettersRequest { subscription: self.subscription, ..Default::default() };
         let mut left = self.limit;
-        let mut goes_on = self.json || left == 0 || io::print_on(&format!("{HEAD} / ATTEMPTS"))?;
+        let (mut goes_on, mut head) = (true, !self.json);
         while goes_on && left > 0 {
             request.page_size = left.min(PAGE);
             let page = source.list_dead_letters(request.clone()).await?;
+            if std::mem::take(&mut head) {
+                goes_on = io::print_on(&format!("{HEAD} / ATTEMPTS"))?;
+            }
             for dead in page.dead_letters {
                 left -= 1;
                 let event = dead.event.unwrap_or_default();
