@@ -257,7 +257,8 @@ impl From<Error> for Failure {
         let exit = match error.kind() {
             // The flag is right; the machine did not let it be done.
             ErrorKind::InvalidArgument | ErrorKind::ConfigInvalid
-                if std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>()) =>
+                if std::error::Error::source(&error)
+                    .is_some_and(<dyn std::error::Error>::is::<std::io::Error>) =>
             {
                 Exit::Failed
             }
