@@ -32,6 +32,12 @@ pub(crate) fn status_named(error: &Error, name: impl Fn(&str) -> String) -> Stat
     let mut details = ErrorDetails::new();
     details.set_error_info(error.kind().name(), DOMAIN, metadata);
     let mut message = message(error).to_owned();
+    // A word of the service, not its sentence, which may quote what was sent.
+    let word = error.vendor().and_then(|vendor| vendor.error_type.as_deref());
+    let is_word = |word: &&str| word.len() <= 64 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    if let Some(word) = word.filter(is_word).filter(|_| error.kind() == ErrorKind::Forbidden) {
+        message = format!("the service refused the signature or the right: it says {word}");
+    }
     if let Some(field) = error.field().filter(|_| error.kind() != ErrorKind::Panic) {
         let rule = rule(error).map(str::to_owned);
         let field = name(field);
@@ -362,6 +368,15 @@ mod tests {
         assert_eq!(info.metadata["http_status"], "400");
         assert_eq!(info.metadata["vendor_error_description"], "sender: user not found");
         assert_eq!(status_of.message(), "the service refused the data");
+
+        for (word, said) in [
+            ("not_connected", "the service refused the signature or the right: it says not_connected"),
+            ("Anna said hello", "check the secret"),
+        ] {
+            let vendor = VendorError { error_type: Some(word.into()), ..VendorError::default() };
+            let forbidden = Error::new(ErrorKind::Forbidden, "check the secret").with_vendor(vendor);
+            assert_eq!(status(&forbidden).message(), said);
+        }
 
         let invalid = status(&Error::invalid("payload.sender.name", "must not be empty"));
         let violation = &invalid.get_details_bad_request().expect("a field").field_violations[0];

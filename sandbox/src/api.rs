@@ -202,6 +202,21 @@ fn kind_of(method: &str, path: &str, body: &[u8]) -> &'static str {
     }
 }
 
+/// All that [`kind_of`] can say.
+pub(crate) const KINDS: &[&str] = &[
+    "connect",
+    "disconnect",
+    "new_message",
+    "edit_message",
+    "create_chat",
+    "history",
+    "delivery_status",
+    "typing",
+    "react",
+    "crm",
+    "unknown",
+];
+
 fn is_edit(body: &[u8]) -> bool {
     serde_json::from_slice(body).is_ok_and(|body: Value| body["event_type"] == "edit_message")
 }

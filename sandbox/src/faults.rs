@@ -63,6 +63,16 @@ pub enum Side {
     Hook,
 }
 
+impl Side {
+    /// The kinds that a rule can be limited to.
+    fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Self::Api => crate::api::KINDS,
+            Self::Hook => crate::hooks::KINDS,
+        }
+    }
+}
+
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,6 +133,13 @@ impl FaultRule {
         if !(0.0..=1.0).contains(&self.probability) {
             return invalid("the probability must be 0 to 1");
         }
+        let kinds = self.on.kinds();
+        if let Some(only) = &self.only
+            && !kinds.iter().any(|kind| is_kind(only, kind))
+        {
+            let known: Vec<_> = kinds.iter().map(|kind| kind.replace(' ', "_")).collect();
+            return invalid(&format!("never strikes {only}; it can be limited to {}", known.join(", ")));
+        }
         match (self.fault, self.value) {
             (FaultName::Latency | FaultName::Reorder, Some(ms)) if ms > LATENCY_MAX => {
                 invalid("takes at most 600000 milliseconds")
@@ -140,9 +157,13 @@ impl FaultRule {
     }
 
     fn fits(&self, side: Side, kind: &str) -> bool {
-        self.on == side
-            && self.only.as_ref().is_none_or(|only| *only == kind || *only == kind.replace(' ', "_"))
+        self.on == side && self.only.as_ref().is_none_or(|only| is_kind(only, kind))
     }
+}
+
+/// Whether this is the kind's name, which a flag writes without a blank.
+fn is_kind(name: &str, kind: &str) -> bool {
+    name == kind || name == kind.replace(' ', "_")
 }
 
 impl Faults {
@@ -271,6 +292,9 @@ mod tests {
             "hook:drop#x",
             "net:drop",
             "api:latency=999999999ms",
+            "api:lost@1/new_mesage",
+            "api:lost/webhook_v2",
+            "hook:drop/new_message",
         ] {
             let error = wrong.parse::<FaultRule>().expect_err(wrong);
             assert_eq!(error.field(), Some("fault"), "{wrong}");

@@ -485,6 +485,9 @@ fn to_json(hook: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(hook).expect("text and numbers can be written")
 }
 
+/// All kinds of webhooks.
+pub(crate) const KINDS: &[&str] = &["webhook v1", "webhook v2", "typing", "reaction"];
+
 /// A client for webhooks: it follows no redirect, uses no proxy and keeps no connection, so that
 /// one webhook is one request.
 pub(crate) fn http_client() -> amochats::Result<reqwest::Client> {

@@ -33,6 +33,7 @@ impl StateFile {
             Error::new(ErrorKind::ConfigInvalid, format!("state: {} {what}", path.display()))
                 .with_field("state")
         };
+        let failed = |what: &str, error: io::Error| says(format!("{what}: {error}")).with_source(error);
         if path.file_name().is_none() {
             return Err(says("is not the name of a file".to_owned()));
         }
@@ -40,13 +41,14 @@ impl StateFile {
         let lock = private()
             .truncate(false)
             .open(&lock_path)
-            .map_err(|error| says(format!("cannot be locked by {}: {error}", lock_path.display())))?;
+            .map_err(|error| failed(&format!("cannot be locked by {}", lock_path.display()), error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(says("is in use by another sandbox: stop it, or choose another file".to_owned()));
+                let said = says("is in use by another sandbox: stop it, or choose another file".to_owned());
+                return Err(said.with_source(io::Error::from(io::ErrorKind::WouldBlock)));
             }
-            Err(TryLockError::Error(error)) => return Err(says(format!("cannot be locked: {error}"))),
+            Err(TryLockError::Error(error)) => return Err(failed("cannot be locked", error)),
         }
         let file = Self { path: path.to_owned(), _lock: lock };
         let state = match fs::read(path) {
@@ -61,10 +63,10 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let state = State::new(config)?;
                 file.write(&snapshot_json(&Saved::of(&state)))
-                    .map_err(|error| says(format!("cannot be made: {error}")))?;
+                    .map_err(|error| failed("cannot be made", error))?;
                 state
             }
-            Err(error) => return Err(says(format!("cannot be read: {error}"))),
+            Err(error) => return Err(failed("cannot be read", error)),
         };
         Ok((file, state))
     }

@@ -449,6 +449,7 @@ async fn listen(field: &str, addr: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(addr).await.map_err(|error| {
         Error::new(ErrorKind::ConfigInvalid, format!("{field}: cannot listen on {addr}: {error}"))
             .with_field(field)
+            .with_source(error)
     })
 }
 

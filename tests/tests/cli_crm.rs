@@ -189,7 +189,7 @@ fn wrong_usage_is_said_before_anything_is_sent() {
     let nowhere = ["--base-url", "http://127.0.0.1:9"];
     for (arguments, said) in [
         (&["account", "id"][..], "there is no token of the CRM"),
-        (&["source", "ls", "--token-file", "/nonexistent"], "cannot read the secret file"),
+        (&["source", "ls", "--token-file", "/nonexistent"], "cannot read the token file"),
         (&["account", "id", "--legacy"], "--login"),
     ] {
         let ended = run(amochats().args(arguments).args(nowhere), b"");

@@ -83,6 +83,23 @@ async fn commands_show_the_server_what_it_wants_to_see() {
     let wrong = ask(&home, &server, &["accounts", "ls"], &["--ca=ca.pem", "--cert=client.pem", TOKEN]);
     assert_eq!(wrong.code, 2, "{wrong:?}");
 
+    let port = server.grpc.rsplit_once(':').expect("a port").1;
+    for (token_file, said) in [(None, "--token-file"), (Some("/nonexistent"), "cannot read the token file")] {
+        let mut command = amochats();
+        command.env("AMOCHATS_SERVER_TOKEN", "").args(["listen", "--server"]);
+        command.arg(format!("https://localhost:{port}"));
+        for flag in WHO {
+            let (name, file) = flag.split_once('=').expect("a file");
+            command.arg(name).arg(home.path().join(file));
+        }
+        if let Some(file) = token_file {
+            command.args(["--token-file", file]);
+        }
+        let stranger = run(&mut command, b"");
+        assert_eq!(stranger.code, if token_file.is_some() { 3 } else { 1 }, "{stranger:?}");
+        assert!(stranger.stderr.contains(said), "{stranger:?}");
+    }
+
     let by_variable = {
         let mut command = amochats();
         let token = fs::read_to_string(home.path().join("reader.token")).expect("readable");

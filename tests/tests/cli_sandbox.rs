@@ -112,11 +112,44 @@ fn flags_that_cannot_be_are_refused_with_what_to_do() {
         (vec!["--switch", "hook_timeout_ms=0"], "hook_timeout_ms: must be at least 1"),
         (vec!["--fault", "api:latency"], "needs a value in milliseconds"),
         (vec!["--fault", "hook:lost"], "strikes the other side"),
+        (vec!["--fault", "api:lost@1/new_mesage"], "it can be limited to connect, disconnect, new_message, "),
+        (vec!["--fault", "hook:drop/new_message"], "webhook_v1, webhook_v2, typing, reaction"),
     ] {
         let ended = run(amochats().arg("sandbox").args(&args), b"");
         assert_ne!(ended.code, 0, "{args:?}");
         assert!(ended.stderr.contains(said), "{args:?}: {}", ended.stderr);
         assert!(ended.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn what_the_machine_refuses_is_no_wrong_usage() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let taken = taken.local_addr().expect("bound").to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().to_str().expect("UTF-8");
+    let state = format!("{folder}/state.json");
+    let _running = Sandbox::start(&["--state", &state]);
+    for (args, said) in [
+        (vec!["sandbox", "--api", &taken], "--api: cannot listen on "),
+        (vec!["sandbox", "--page", &taken], "--page: cannot listen on "),
+        (vec!["dev", "--page", &taken], "--page: cannot listen on "),
+        (vec!["dev", "--admin", &taken], "cannot listen on "),
+        (vec!["sandbox", "--state", folder], "--state: "),
+        (vec!["sandbox", "--state", &state], "is in use by another sandbox"),
+        (vec!["sandbox", "--widget", "/nonexistent"], "--widget: /nonexistent: "),
+        (
+            vec!["token", "new", "--name", "a", "--permissions", "read", "--file", folder],
+            "--file: cannot read ",
+        ),
+        (
+            vec!["token", "new", "--name", "a", "--permissions", "read", "--file", "/nonexistent/f"],
+            "--file: cannot write ",
+        ),
+    ] {
+        let ended = run(amochats().args(&args), b"");
+        assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{args:?}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{args:?}: {}", ended.stderr);
     }
 }
 

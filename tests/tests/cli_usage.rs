@@ -254,6 +254,47 @@ fn triggered(kind: &str) -> WebhookEvent {
 }
 
 #[test]
+fn a_value_that_cannot_be_meant_is_refused_before_anything_is_asked() {
+    let send =
+        "send --scope-id s --conversation-id c --user-id u --name n --text t --sent-at-msec 1700000000";
+    for (line, said) in [
+        (send, "must be in milliseconds"),
+        ("accounts connect nope", "must be the account's amojo_id, a UUID"),
+        ("top --once --admin foo", "must be an address such as"),
+    ] {
+        let error = refused(&line.split(' ').collect::<Vec<_>>(), 2);
+        assert!(error.contains(said), "{line}: {error}");
+    }
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let ended = run(amochats().args(["webhook", "parse"]), deep.as_bytes());
+    assert!(ended.code == 1 && ended.error().starts_with("the body is nested more than"), "{ended:?}");
+    for line in ["accounts ls --json", "backfill --json", "backfill --status --json"] {
+        let line = format!("{line} --server http://127.0.0.1:9");
+        let error = refused(&line.split(' ').collect::<Vec<_>>(), 3);
+        assert!(error.contains("no server answers"), "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_webhook_is_triggered_for_the_account_in_its_address() {
+    let account = "7a1f0b8e-1d6b-4b7c-8f6e-2f7c3f5f9a10";
+    for (end, set, expected) in [
+        (format!("{CHANNEL}_{account}"), vec![], account),
+        (format!("{CHANNEL}_{account}/?x=1"), vec![], account),
+        (format!("{CHANNEL}_{account}"), vec!["--set", "account_id=other"], "other"),
+        ("my_hook".into(), vec![], ACCOUNT),
+    ] {
+        let to = format!("http://127.0.0.1:9/webhook/{end}");
+        let mut command = amochats();
+        command.env("AMOCHATS_SECRET", SECRET).args(["webhook", "trigger", "--dry-run", "--to", &to]);
+        let ended = run(command.arg("message").args(set), b"");
+        let request: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+        let body: Value = serde_json::from_str(request["body"].as_str().expect("text")).expect("JSON");
+        assert_eq!(body["account_id"], expected, "{to}");
+    }
+}
+
+#[test]
 fn every_kind_of_webhook_can_be_triggered() {
     for kind in ["typing", "reaction"] {
         assert_eq!(triggered(kind).kind.name(), kind);

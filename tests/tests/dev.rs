@@ -239,7 +239,7 @@ async fn a_taken_port_is_replaced_or_named() {
         let free = ["--page", "--grpc"].into_iter().filter(|other| *other != flag);
         let args: Vec<_> = free.flat_map(|other| [other, "127.0.0.1:0"]).chain([flag, &address]).collect();
         let ended = fails(&args);
-        assert_eq!(ended.code, 2, "{ended:?}");
+        assert_eq!(ended.code, 3, "{ended:?}");
         assert!(ended.stderr.contains(&address), "{flag}: {ended:?}");
     }
 

@@ -282,13 +282,18 @@ async fn the_commands_put_in_look_and_take_back() {
     let item_id = item["item_id"].as_str().expect("an id");
     let again: Value = serde_json::from_str(&outbox(&server, &send).await.stdout).expect("JSON");
     assert_eq!(again["item_id"], item_id, "to repeat the command is safe");
+    let mut other = send;
+    *other.last_mut().expect("the text") = "another word";
+    let conflict = outbox(&server, &other).await;
+    assert_eq!(conflict.code, 2, "{conflict:?}");
+    assert!(conflict.error().starts_with("message_id: was used for another message"), "{conflict:?}");
 
     let listed = outbox(&server, &["ls"]).await;
-    assert_eq!(listed.stdout.lines().count(), 1, "{}", listed.stdout);
+    assert_eq!(listed.stdout.lines().count(), 2, "a heading and the item: {}", listed.stdout);
     assert!(listed.stdout.contains(item_id) && !listed.stdout.contains("secret word"), "{}", listed.stdout);
     let json: Value = serde_json::from_str(&outbox(&server, &["ls", "--json"]).await.stdout).expect("JSON");
     assert_eq!(json["item_id"], item_id);
-    assert_eq!(outbox(&server, &["ls", "--state", "sent"]).await.stdout, "");
+    assert_eq!(outbox(&server, &["ls", "--state", "sent"]).await.stdout.lines().count(), 1);
     let shown = outbox(&server, &["show", item_id]).await;
     let shown: Value = serde_json::from_str(&shown.stdout).expect("JSON");
     assert_eq!(shown["body"]["payload"]["message"]["text"], "a secret word");
@@ -306,6 +311,6 @@ async fn the_commands_put_in_look_and_take_back() {
         assert_eq!(ended.code, code, "{args:?}: {}", ended.stderr);
         assert!(ended.error().contains(said), "{args:?}: {said:?} is missing in {}", ended.stderr);
     }
-    assert_eq!(outbox(&server, &["ls", "--state", "cancelled"]).await.stdout.lines().count(), 1);
+    assert_eq!(outbox(&server, &["ls", "--state", "cancelled"]).await.stdout.lines().count(), 2);
     server.kill().await;
 }

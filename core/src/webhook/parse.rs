@@ -22,6 +22,13 @@ use serde_json::{Map, Value};
 pub fn parse_webhook(body: VerifiedBody<'_>) -> Result<WebhookEvent> {
     let value: Value = serde_json::from_slice(body.as_bytes()).map_err(|error| {
         // Only syntax errors arise here; they name positions, never contents.
+        let said = error.to_string();
+        if let Some(place) = said.strip_prefix("recursion limit exceeded") {
+            return Error::new(
+                ErrorKind::MalformedWebhook,
+                format!("the body is nested more than 127 levels deep{place}"),
+            );
+        }
         Error::new(ErrorKind::MalformedWebhook, format!("the body is not JSON: {error}"))
     })?;
     Ok(event(value))

@@ -1,5 +1,6 @@
 //! `accounts`: which accounts a running server serves.
 
+use super::look::AlwaysJson;
 use super::process::run;
 use super::remote::{Remote, refused};
 use super::{Exit, Failure, io};
@@ -29,7 +30,7 @@ pub(super) struct Accounts {
 #[derive(clap::Subcommand)]
 enum Action {
     /// Print the accounts that are known, one JSON object a line
-    Ls,
+    Ls(AlwaysJson),
     /// Connect the server's channel to an account
     Connect {
         #[command(flatten)]
@@ -50,10 +51,15 @@ enum Action {
 #[derive(clap::Args)]
 struct Named {
     /// The account's `amojo_id`.
+    #[arg(value_parser = account_id)]
     account_id: String,
     /// The channel, where the server has several.
     #[arg(long, default_value = "", hide_default_value = true)]
     channel_id: String,
+}
+
+fn account_id(text: &str) -> Result<String, &'static str> {
+    uuid::Uuid::try_parse(text).map(|_| text.to_owned()).map_err(|_| "must be the account's amojo_id, a UUID")
 }
 
 impl Named {
@@ -70,7 +76,7 @@ impl Accounts {
     async fn call(self) -> Result<Exit, Failure> {
         let mut client = ChannelServiceClient::new(self.remote.connect().await?);
         match self.action {
-            Action::Ls => {
+            Action::Ls(_) => {
                 let listed = client
                     .list_accounts(v1::ListAccountsRequest {})
                     .await

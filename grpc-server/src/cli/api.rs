@@ -115,6 +115,12 @@ fn failed(json: bool, error: Error) -> Result<Exit, Failure> {
     Ok(Failure::from(error).exit)
 }
 
+/// A time in Unix milliseconds. One before 1973 is one in seconds.
+fn unix_msec(text: &str) -> Result<i64, &'static str> {
+    let msec: i64 = text.parse().map_err(|_| "must be a whole number of milliseconds")?;
+    if msec >= 100_000_000_000 { Ok(msec) } else { Err("must be in milliseconds; this looks like seconds") }
+}
+
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -394,7 +400,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "ID")]
     message_id: Option<MessageId>,
     /// When it was written, in Unix milliseconds [default: now]
-    #[arg(long, value_name = "MSEC")]
+    #[arg(long, value_name = "MSEC", value_parser = unix_msec)]
     sent_at_msec: Option<i64>,
     /// Who writes, by the integration's id
     #[arg(long, value_name = "ID", required_unless_present = "payload_file")]

@@ -1,6 +1,7 @@
 //! `backfill`: has a server fetch what no webhook brought.
 
 use super::listen::event_of;
+use super::look::AlwaysJson;
 use super::process::run;
 use super::remote::{Channel, Remote, refused};
 use super::{Exit, Failure, io};
@@ -25,6 +26,8 @@ pub(super) struct Backfill {
     /// List the messages that were settled without a delivery status, as JSON, instead
     #[arg(long)]
     unreported: bool,
+    #[command(flatten)]
+    _json: AlwaysJson,
     #[command(flatten)]
     remote: Remote,
 }

@@ -1,7 +1,7 @@
 //! `dev`: everything on this machine, ready to click.
 
 use super::process::{Log, STOP_DEADLINE, ready, run, stop_on_signal};
-use super::{Exit, Failure, io};
+use super::{Exit, Failure, flagged, io};
 use crate::console::ConsoleConfig;
 use crate::messenger::{Messenger, MessengerConfig};
 use crate::security::GrpcConfig;
@@ -102,7 +102,11 @@ impl Dev {
             companion_url: Some(format!("http://{phone_address}/")),
             ..SandboxConfig::default()
         })
-        .await?;
+        .await
+        .map_err(|error| {
+            let flags = [("api_addr", "--sandbox-api"), ("page_addr", "--page"), ("state", "--data")];
+            flagged(error, &flags)
+        })?;
         let channel = DevChannel {
             channel_id: sandbox.channel_id(),
             secret: sandbox.secret(),
@@ -132,7 +136,9 @@ impl Dev {
                 }],
             },
         })
-        .await?;
+        .await
+        // The configuration is sound: what fails now is an address or a disk.
+        .map_err(|error| Failure::failed(error.to_string()))?;
         let webhooks = ListenerConfig::default().webhook_path;
         sandbox.set_webhook_url(format!("{}{webhooks}", url(server.listener_address())))?;
         let grpc = url(server.grpc_address());

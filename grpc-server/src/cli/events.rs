@@ -45,7 +45,10 @@ impl Events {
             match self {
                 Self::Ls(ls) => ls.list().await,
                 Self::Show(show) => show.show().await,
-                Self::Tail(tail) => tail.follow().await,
+                Self::Tail(tail) => {
+                    let followed = io::reader_gone().run_until_cancelled_owned(tail.follow()).await;
+                    followed.unwrap_or(Ok(Exit::Ok))
+                }
                 Self::Dead(dead) => dead.list().await,
                 Self::Requeue(requeue) => requeue.run().await,
                 Self::Drop(drop) => drop.run().await,
@@ -97,10 +100,13 @@ impl Ls {
         request.message_ref_id = self.message_ref_id;
         (request.since, request.until) = (self.since, self.until);
         let mut left = self.limit;
-        let mut goes_on = self.json || left == 0 || io::print_on(HEAD)?;
+        let (mut goes_on, mut head) = (true, !self.json);
         while goes_on && left > 0 {
             request.page_size = left.min(PAGE);
             let page = source.list_events(request.clone()).await?;
+            if std::mem::take(&mut head) {
+                goes_on = io::print_on(HEAD)?;
+            }
             for event in &page.events {
                 left -= 1;
                 goes_on = goes_on && io::print_on(&line(event, self.json))?;
@@ -305,10 +311,13 @@ impl Dead {
         let mut request =
             v1::ListDeadLettersRequest { subscription: self.subscription, ..Default::default() };
         let mut left = self.limit;
-        let mut goes_on = self.json || left == 0 || io::print_on(&format!("{HEAD} / ATTEMPTS"))?;
+        let (mut goes_on, mut head) = (true, !self.json);
         while goes_on && left > 0 {
             request.page_size = left.min(PAGE);
             let page = source.list_dead_letters(request.clone()).await?;
+            if std::mem::take(&mut head) {
+                goes_on = io::print_on(&format!("{HEAD} / ATTEMPTS"))?;
+            }
             for dead in page.dead_letters {
                 left -= 1;
                 let event = dead.event.unwrap_or_default();

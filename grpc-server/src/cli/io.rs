@@ -1,7 +1,10 @@
 //! Standard input and output, without panics.
 
 use super::Failure;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use tokio_util::sync::CancellationToken;
 
 /// What a command reads from standard input at most, far above any webhook.
 const BODY_MAX: u64 = 64 * 1024 * 1024;
@@ -36,6 +39,23 @@ pub(super) fn print_on(line: &str) -> Result<bool, Failure> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         written => printed(written).map(|()| true),
     }
+}
+
+/// Cancelled once nobody can read standard output any more, also while nothing is printed.
+pub(super) fn reader_gone() -> CancellationToken {
+    let gone = CancellationToken::new();
+    let tell = gone.clone();
+    // It ends with the process: a file, and a terminal that stays, never end the wait.
+    std::thread::spawn(move || {
+        let stdout = io::stdout();
+        // That there is no reader is told without being asked for.
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        while let Err(Errno::INTR) = poll(&mut watched, None) {}
+        if watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            tell.cancel();
+        }
+    });
+    gone
 }
 
 /// What became of output. A reader that went away, as `head` does, is no failure.

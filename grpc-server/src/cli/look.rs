@@ -157,6 +157,14 @@ pub(super) fn shown(time: Option<&ProtoTimestamp>) -> String {
     time.map_or_else(|| "-".into(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
+/// For a command whose answer is JSON in any case: what works with its neighbours works with it.
+#[derive(clap::Args)]
+pub(super) struct AlwaysJson {
+    /// Print JSON, as it does without this flag
+    #[arg(long = "json")]
+    _json: bool,
+}
+
 /// A time for programs, in Unix milliseconds.
 pub(super) fn msec(time: Option<&ProtoTimestamp>) -> Option<i64> {
     time.map(|time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000)

@@ -243,9 +243,25 @@ impl Failure {
     }
 }
 
+/// The failure of something that names the fields of its configuration, with the flags that set them.
+fn flagged(error: Error, flags: &[(&str, &str)]) -> Failure {
+    let flag = flags.iter().find(|(field, _)| error.field() == Some(field));
+    let said = flag.and_then(|(field, flag)| Some((error.message().strip_prefix(field)?, flag)));
+    let said = said.map(|(rest, flag)| format!("{flag}{rest}"));
+    let failure = Failure::from(error);
+    Failure { message: said.unwrap_or(failure.message), ..failure }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match error.kind() {
+            // The flag is right; the machine did not let it be done.
+            ErrorKind::InvalidArgument | ErrorKind::ConfigInvalid
+                if std::error::Error::source(&error)
+                    .is_some_and(<dyn std::error::Error>::is::<std::io::Error>) =>
+            {
+                Exit::Failed
+            }
             ErrorKind::InvalidArgument | ErrorKind::ConfigInvalid | ErrorKind::Misuse => Exit::Usage,
             ErrorKind::SignatureMissing
             | ErrorKind::SignatureMismatch

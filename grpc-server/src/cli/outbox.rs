@@ -2,9 +2,9 @@
 #![expect(clippy::doc_markdown, reason = "--help shows these lines as they are")]
 
 use super::api::{Body, Flags, payload};
-use super::look::Place;
+use super::look::{AlwaysJson, Place, shown};
 use super::process::run;
-use super::remote::{Channel, Remote, refused, time};
+use super::remote::{Channel, Remote, refused};
 use super::{Exit, Failure, io};
 use crate::convert;
 use amochats::{NewMessage, ScopeId};
@@ -76,11 +76,15 @@ impl Ls {
         let mut request =
             v1::ListItemsRequest { states, scope_id: self.scope_id.map(Into::into), ..Default::default() };
         let mut left = self.limit;
+        let mut head = !self.json;
         while left > 0 {
             request.page_size = u32::try_from(left.min(1000)).expect("at most 1000");
             let page =
                 client.list_items(request.clone()).await.map_err(|status| refused(&status))?.into_inner();
             left -= page.items.len().min(left);
+            if std::mem::take(&mut head) && !io::print_on(&heading())? {
+                break;
+            }
             for item in page.items {
                 io::print(&if self.json { json_of(&item).to_string() } else { line(&item) })?;
             }
@@ -99,10 +103,14 @@ impl Ls {
             limit: LIST_MAX.min(self.limit),
         };
         let mut left = self.limit;
+        let mut head = !self.json;
         while left > 0 {
             filter.limit = left.min(LIST_MAX);
             let page = store.outbox().list(filter.clone()).await?;
             left -= page.len();
+            if std::mem::take(&mut head) && !io::print_on(&heading())? {
+                break;
+            }
             for item in &page {
                 let item = convert::outbox_item(&item.to_json());
                 if !io::print_on(&if self.json { json_of(&item).to_string() } else { line(&item) })? {
@@ -195,6 +203,8 @@ pub(super) struct Send {
     #[command(flatten)]
     body: Body,
     #[command(flatten)]
+    _json: AlwaysJson,
+    #[command(flatten)]
     remote: Remote,
 }
 
@@ -216,9 +226,18 @@ impl Send {
             expires_in: self.expires_in.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
             call: Some(v1::enqueue_request::Call::VendorCall(call)),
         };
-        let kept = client(&self.remote).await?.enqueue(request).await.map_err(|status| refused(&status))?;
+        let kept = client(&self.remote).await?.enqueue(request).await.map_err(|status| named(&status))?;
         io::print(&json_of(&kept.into_inner().item.unwrap_or_default()).to_string())?;
         Ok(Exit::Ok)
+    }
+}
+
+/// Why a message was not kept. It was checked before it was sent: what is wrong with it yet is its id.
+fn named(status: &tonic::Status) -> Failure {
+    let failure = refused(status);
+    match failure.message.strip_prefix("vendor_call.body: was used") {
+        Some(rest) => Failure { message: format!("message_id: was used{rest}"), ..failure },
+        None => failure,
     }
 }
 
@@ -231,14 +250,23 @@ fn state_name(item: &v1::OutboxItem) -> String {
     item.state().as_str_name().trim_start_matches("OUTBOX_STATE_").to_ascii_lowercase()
 }
 
+fn heading() -> String {
+    let row = ("ITEM", "CREATED (UTC)", "STATE", "CALL");
+    format!("{:<36}  {:<19}  {:<9}  {:<19}  TRIES  MESSAGE OR CONVERSATION", row.0, row.1, row.2, row.3)
+}
+
 /// An item on a line for people.
 fn line(item: &v1::OutboxItem) -> String {
     let named = [&item.message_id, &item.message_ref_id, &item.conversation_id, &item.conversation_ref_id];
     let named = named.into_iter().flatten().next().map_or("", String::as_str);
     let why = item.problem.as_ref().map_or_else(String::new, |problem| format!("  {}", problem.reason));
-    let when = item.created_at.as_ref().map(time).unwrap_or_default();
+    let when = shown(item.created_at.as_ref());
     let (call, attempts) = (&item.call, item.attempts);
-    format!("{}  {when}  {:<9}  {call:<19}  {attempts}  {named}{why}", item.item_id, state_name(item))
+    format!(
+        "{:<36}  {when:<19}  {:<9}  {call:<19}  {attempts:>5}  {named}{why}",
+        item.item_id,
+        state_name(item)
+    )
 }
 
 /// An item as every surface shows it.

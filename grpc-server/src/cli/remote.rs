@@ -22,7 +22,7 @@ pub(super) const CLIENT_VARIABLES: [&str; 2] = [SERVER_VARIABLE, TOKEN_VARIABLE]
 pub(super) type Channel = InterceptedService<tonic::transport::Channel, Bearer>;
 
 /// An address that a connection can be tried to.
-fn server_url(url: &str) -> Result<String, &'static str> {
+pub(super) fn server_url(url: &str) -> Result<String, &'static str> {
     let named =
         reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if named { Ok(url.to_owned()) } else { Err("must be an address such as http://127.0.0.1:50051") }
@@ -100,9 +100,10 @@ impl Remote {
 
     fn token(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
         let (token, place) = match (&self.token_file, std::env::var(TOKEN_VARIABLE)) {
-            (Some(file), _) => (read_line(file)?, file.display().to_string()),
-            (None, Ok(token)) => (token, TOKEN_VARIABLE.to_owned()),
-            (None, Err(_)) => return Ok(None),
+            (Some(file), _) => (read_line(file, "token")?, file.display().to_string()),
+            // Set to nothing is as not set.
+            (None, Ok(token)) if !token.is_empty() => (token, TOKEN_VARIABLE.to_owned()),
+            (None, _) => return Ok(None),
         };
         let mut header: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(|_| {
             Failure::usage(format!("{place} does not hold a token, which is one line of text"))

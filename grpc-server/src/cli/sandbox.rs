@@ -2,7 +2,7 @@
 
 use super::process::{Log, ready, run, stop_on_signal};
 use super::secret::Secrets;
-use super::{Exit, Failure};
+use super::{Exit, Failure, flagged};
 use amochats::{AccountId, ChannelSecret};
 use amochats_sandbox::{
     FaultRule, Faults, Identity, NewChannel, Personality, Sandbox as LocalCrm, SandboxConfig, Switches,
@@ -266,7 +266,15 @@ impl Sandbox {
         };
         run(async {
             let stop = stop_on_signal()?;
-            let sandbox = LocalCrm::start(config).await?;
+            let sandbox = LocalCrm::start(config).await.map_err(|error| {
+                let flags = [
+                    ("api_addr", "--api"),
+                    ("page_addr", "--page"),
+                    ("state", "--state"),
+                    ("widget", "--widget"),
+                ];
+                flagged(error, &flags)
+            })?;
             ready(&json!({
                 "api": sandbox.api_url(),
                 "page": format!("http://{}", sandbox.page_addr()),

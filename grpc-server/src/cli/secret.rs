@@ -70,23 +70,24 @@ impl Secrets {
 }
 
 fn from_file(path: &Path) -> Result<ChannelSecret, Failure> {
-    ChannelSecret::new(read_line(path)?).map_err(|error| in_place(&error, &format!("in {}", path.display())))
+    ChannelSecret::new(read_line(path, "secret")?)
+        .map_err(|error| in_place(&error, &format!("in {}", path.display())))
 }
 
-/// The one line of a file that holds a secret.
-pub(super) fn read_line(path: &Path) -> Result<String, Failure> {
+/// The one line of a file that holds a secret or a token.
+pub(super) fn read_line(path: &Path, what: &str) -> Result<String, Failure> {
     let shown = path.display();
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| Failure::failed(format!("cannot read the secret file {shown}: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot read the {what} file {shown}: {error}")))?;
     if bytes.len() as u64 > FILE_MAX {
         return Err(Failure::usage(format!(
-            "{shown} is larger than a secret: name the file that holds only the secret"
+            "{shown} is larger than a {what}: name the file that holds only the {what}"
         )));
     }
     let text = String::from_utf8(bytes).map_err(|_| {
-        Failure::usage(format!("the secret file {shown} is not UTF-8 text: save it as plain text"))
+        Failure::usage(format!("the {what} file {shown} is not UTF-8 text: save it as plain text"))
     })?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     Ok(text.to_owned())
@@ -95,7 +96,7 @@ pub(super) fn read_line(path: &Path) -> Result<String, Failure> {
 /// The OAuth token of the CRM: from a file, or from the environment.
 pub(super) fn token(file: Option<&Path>) -> Result<Token, Failure> {
     let (text, place) = match (file, env::var_os(TOKEN_VARIABLE)) {
-        (Some(file), _) => (read_line(file)?, format!("in {}", file.display())),
+        (Some(file), _) => (read_line(file, "token")?, format!("in {}", file.display())),
         (None, Some(value)) => {
             let said = || Failure::usage(format!("{TOKEN_VARIABLE} is not UTF-8 text"));
             (value.into_string().map_err(|_| said())?, format!("in {TOKEN_VARIABLE}"))

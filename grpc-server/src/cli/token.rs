@@ -1,6 +1,6 @@
 //! `token`: who may call a server.
 
-use super::{Exit, Failure, io};
+use super::{Exit, Failure, flagged, io};
 use crate::security::{Permission, add_certificate, add_token};
 use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
@@ -72,13 +72,16 @@ pub(super) struct Certificate {
 
 impl Token {
     pub(super) fn run(self) -> Result<Exit, Failure> {
+        // As the command line names them.
+        let named = |error| flagged(error, &[("grpc.tokens_file", "--file"), ("name", "--name")]);
         match self {
             Self::New(new) => {
-                let token = add_token(&new.file, &new.name, &new.permissions, end(new.days)?)?;
-                io::print(&token)?;
+                let token = add_token(&new.file, &new.name, &new.permissions, end(new.days)?);
+                io::print(&token.map_err(named)?)?;
             }
             Self::Certificate(new) => {
-                add_certificate(&new.file, &new.name, &new.permissions, &new.subject, end(new.days)?)?;
+                add_certificate(&new.file, &new.name, &new.permissions, &new.subject, end(new.days)?)
+                    .map_err(named)?;
             }
         }
         Ok(Exit::Ok)

@@ -6,7 +6,7 @@ mod view;
 use super::listen::http_client;
 use super::process::{run, stop_on_signal};
 use super::remote::Channel;
-use super::remote::{Remote, refused};
+use super::remote::{Remote, refused, server_url};
 use super::{Exit, Failure, io};
 use amochats_proto::v1;
 use amochats_proto::v1::channel_service_client::ChannelServiceClient;
@@ -43,7 +43,7 @@ pub(super) struct Top {
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
     /// Where health and metrics of the server are
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", value_parser = server_url)]
     admin: String,
     #[command(flatten)]
     remote: Remote,

@@ -247,7 +247,10 @@ fn add_line(
     let before = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(invalid(KEY, &format!("cannot read {}: {error}", path.display()))),
+        Err(error) => {
+            let said = invalid(KEY, &format!("cannot read {}: {error}", path.display()));
+            return Err(said.with_source(error));
+        }
     };
     if Tokens::parse(&before)?.0.iter().any(|line| line.name == name) {
         return Err(Error::invalid("name", "is taken; remove its line first, or choose another name"));
@@ -264,7 +267,9 @@ fn add_line(
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(|error| invalid(KEY, &format!("cannot write {}: {error}", path.display())))
+        .map_err(|error| {
+            invalid(KEY, &format!("cannot write {}: {error}", path.display())).with_source(error)
+        })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{Cursor, Read as _};
+use std::io::{self, Cursor, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use zip::ZipArchive;
@@ -45,7 +45,7 @@ impl Archive {
 impl Package {
     /// A folder or an archive.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let cannot = |error| unusable(format!("{}: {error}", path.display()));
+        let cannot = |error: io::Error| unusable(format!("{}: {error}", path.display())).with_source(error);
         let path = path.canonicalize().map_err(cannot)?;
         if path.is_dir() {
             return Self::Folder(path).checked();

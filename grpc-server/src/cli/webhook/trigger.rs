@@ -4,7 +4,7 @@
 use super::super::listen::http_client;
 use super::super::secret::Secrets;
 use super::super::{Exit, Failure, io, process};
-use amochats::{CONTENT_TYPE, SIGNATURE_HEADER, sign_body};
+use amochats::{AccountId, CONTENT_TYPE, SIGNATURE_HEADER, ScopeId, sign_body};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,6 +23,7 @@ Examples:
     --secret-file channel.secret message --set message.message.text='Yes, of course'
   amochats webhook trigger --to https://example.com/hook/SCOPE_ID --secret-file channel.secret v1 --json
 
+The account of the body is that of the scope id in the address, unless --set account_id=ID names another.
 The value after --set is JSON where it can be read as such, and text otherwise; a path goes through
 objects by name and through arrays by number. A new message id is made each time.")]
 pub(in crate::cli) struct Trigger {
@@ -231,6 +232,9 @@ impl Trigger {
             .filter(|url| matches!(url.scheme(), "http" | "https"))
             .ok_or_else(|| Failure::usage("--to must be an http or https address"))?;
         let mut body = self.kind.body();
+        if let (Some(account_id), Some(named)) = (addressed(&url), body.get_mut("account_id")) {
+            *named = account_id.as_str().into();
+        }
         for (path, value) in self.set {
             set(&mut body, &path, value)?;
         }
@@ -280,6 +284,13 @@ impl Trigger {
             Ok(if status == Some(200) { Exit::Ok } else { Exit::No })
         })
     }
+}
+
+/// The account in the scope id that an address ends with.
+fn addressed(url: &reqwest::Url) -> Option<AccountId> {
+    let last = url.path_segments()?.rfind(|part| !part.is_empty())?;
+    let (_, account_id) = ScopeId::from(last.to_owned()).split().ok()?;
+    uuid::Uuid::try_parse(account_id.as_str()).is_ok().then_some(account_id)
 }
 
 /// The cause at the root, which says most.
