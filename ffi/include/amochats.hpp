@@ -131,6 +131,11 @@ std::string text(Function function, Arguments... arguments) {
   return std::string(view(amochats_buffer_slice(buffer.get())));
 }
 
+// A moment as the C interface takes it.
+inline std::int64_t unix_ms(std::chrono::system_clock::time_point time) noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
 // A time that the C interface takes without a sign.
 inline std::uint64_t unsigned_ms(std::chrono::milliseconds time) noexcept {
   return static_cast<std::uint64_t>(time.count());
@@ -653,6 +658,15 @@ class event_view {
   const amochats_event *raw_;
 };
 
+// An event of its own.
+class event : public event_view {
+ public:
+  explicit event(amochats_event *raw) noexcept : event_view(raw), owned_(raw) {}
+
+ private:
+  detail::handle<amochats_event, amochats_event_free> owned_;
+};
+
 // An event that was handed out, to be settled.
 class delivery {
  public:
@@ -681,6 +695,13 @@ class delivery {
   token ack_async(completion done, std::int32_t status = 0) const {
     return detail::begin(std::move(done), amochats_delivery_ack_async, raw_.get(), status, std::uint32_t{0},
                          amochats_slice{nullptr, 0});
+  }
+  token nack_async(completion done, std::optional<std::chrono::milliseconds> delay = std::nullopt) const {
+    return detail::begin(std::move(done), amochats_delivery_nack_async, raw_.get(),
+                         std::int64_t{delay ? delay->count() : -1});
+  }
+  token dead_async(completion done) const {
+    return detail::begin(std::move(done), amochats_delivery_dead_async, raw_.get());
   }
 
   // Gives it up to the caller.
@@ -784,6 +805,74 @@ class consumer {
   // Freed after the consumer, which calls it.
   std::unique_ptr<handler> handler_;
   detail::handle<amochats_consumer, amochats_consumer_free> raw_;
+};
+
+// Which events, and from where on. Of what is added of a sort, one must fit.
+class filter {
+ public:
+  filter() : raw_(amochats_filter_new()) {}
+
+  filter &add_kind(std::string_view kind) { return call(amochats_filter_add_kind, kind); }
+  filter &add_account(std::string_view account_id) { return call(amochats_filter_add_account, account_id); }
+  filter &add_scope(std::string_view scope_id) { return call(amochats_filter_add_scope, scope_id); }
+  filter &add_conversation(std::string_view id) { return call(amochats_filter_add_conversation, id); }
+  filter &start_now() {
+    amochats_filter_start_now(raw_.get());
+    return *this;
+  }
+  filter &start_since(std::chrono::system_clock::time_point time) {
+    amochats_filter_start_since_msec(raw_.get(), detail::unix_ms(time));
+    return *this;
+  }
+  filter &start_after(std::string_view event_id) { return call(amochats_filter_start_after, event_id); }
+
+  const amochats_filter *raw() const noexcept { return raw_.get(); }
+
+ private:
+  template <typename Function>
+  filter &call(Function function, std::string_view text) {
+    detail::call(function, raw_.get(), text);
+    return *this;
+  }
+
+  detail::handle<amochats_filter, amochats_filter_free> raw_;
+};
+
+// Which summaries of events, in which order; without any of it the oldest 1000 of all.
+class summary_query {
+ public:
+  summary_query() : raw_(amochats_summary_query_new()) {}
+
+  // One that does not say where to begin.
+  summary_query &only(const filter &filter) {
+    detail::call(amochats_summary_query_set_filter, raw_.get(), filter.raw());
+    return *this;
+  }
+  summary_query &newest_first(bool newest_first = true) {
+    amochats_summary_query_set_newest_first(raw_.get(), newest_first);
+    return *this;
+  }
+  summary_query &since(std::chrono::system_clock::time_point time) {
+    amochats_summary_query_set_since_msec(raw_.get(), detail::unix_ms(time));
+    return *this;
+  }
+  summary_query &until(std::chrono::system_clock::time_point time) {
+    amochats_summary_query_set_until_msec(raw_.get(), detail::unix_ms(time));
+    return *this;
+  }
+  summary_query &after(std::string_view event_id) {
+    detail::call(amochats_summary_query_set_after, raw_.get(), event_id);
+    return *this;
+  }
+  summary_query &limit(std::uint32_t limit) {
+    amochats_summary_query_set_limit(raw_.get(), limit);
+    return *this;
+  }
+
+  const amochats_summary_query *raw() const noexcept { return raw_.get(); }
+
+ private:
+  detail::handle<amochats_summary_query, amochats_summary_query_free> raw_;
 };
 
 // How a channel works.
@@ -893,6 +982,16 @@ class channel {
                 timeout timeout = forever) const {
     return ask(amochats_outbox_enqueue, call.raw(), key, detail::unsigned_ms(expires_in), timeout);
   }
+  token enqueue_async(const call &call, completion done, std::string_view key = {},
+                      std::chrono::milliseconds expires_in = {}) const {
+    return detail::begin(std::move(done), amochats_outbox_enqueue_async, raw_.get(), call.raw(), key,
+                         detail::unsigned_ms(expires_in));
+  }
+  // Those in these states, of this scope and after this item, where they are not empty.
+  value outbox_items(std::string_view states = {}, std::string_view scope_id = {}, std::string_view after = {},
+                     std::uint32_t limit = 100, timeout timeout = forever) const {
+    return ask(amochats_outbox_list, states, scope_id, after, limit, timeout);
+  }
   value outbox_item(std::string_view item_id, timeout timeout = forever) const {
     return ask(amochats_outbox_get, item_id, timeout);
   }
@@ -903,12 +1002,31 @@ class channel {
   value accounts() const {
     return ask(amochats_channel_accounts);
   }
+  // Whether it is new; one that is there stays as it is.
+  bool create_subscription(std::string_view name, const filter &filter = {}, timeout timeout = forever) const {
+    bool created = false;
+    tell(amochats_subscription_create, name, filter.raw(), timeout, &created);
+    return created;
+  }
+  void delete_subscription(std::string_view name, timeout timeout = forever) const {
+    tell(amochats_subscription_delete, name, timeout);
+  }
   value subscriptions(timeout timeout = forever) const {
     return ask(amochats_subscription_list, timeout);
   }
   value dead_letters(std::string_view subscription, std::int64_t after = 0, std::uint32_t limit = 100,
                      timeout timeout = forever) const {
     return ask(amochats_dead_letters_list, subscription, after, limit, timeout);
+  }
+  // Those at these places, or all; both say how many.
+  using places = std::optional<std::vector<std::int64_t>>;
+  std::uint64_t requeue_dead_letters(std::string_view subscription, const places &places = std::nullopt,
+                                     timeout timeout = forever) const {
+    return bury(amochats_dead_letters_requeue, subscription, places, timeout);
+  }
+  std::uint64_t drop_dead_letters(std::string_view subscription, const places &places = std::nullopt,
+                                  timeout timeout = forever) const {
+    return bury(amochats_dead_letters_drop, subscription, places, timeout);
   }
   void check_health(timeout timeout = forever) const {
     tell(amochats_channel_health, timeout);
@@ -922,9 +1040,27 @@ class channel {
     return ask(amochats_outbox_wait, item_id, timeout);
   }
 
-  // Events that are kept, without their bodies; amochats.h says what a query may be.
-  value summaries(std::string_view query = {}, timeout timeout = forever) const {
-    return ask(amochats_inbox_list_summaries, query, timeout);
+  // Events that are kept, without their bodies.
+  value summaries(const summary_query &query = {}, timeout timeout = forever) const {
+    return ask(amochats_inbox_list_summaries, query.raw(), timeout);
+  }
+  // With their bodies, oldest first; of one scope and after one event, where these are not empty.
+  value events(std::string_view after = {}, std::string_view scope_id = {}, std::uint32_t limit = 100,
+               timeout timeout = forever) const {
+    return ask(amochats_inbox_list_events, after, scope_id, limit, timeout);
+  }
+  std::optional<amochats::event> event(std::string_view event_id, timeout timeout = forever) const {
+    auto *raw = detail::made<amochats_event>(amochats_inbox_get_event, raw_.get(), event_id, timeout);
+    if (raw == nullptr) return std::nullopt;
+    return amochats::event(raw);
+  }
+  // Hands events out again, from where the filter begins and of one scope, if it names one; says how many at most.
+  std::uint64_t replay(std::string_view subscription, const filter &from = {}, timeout timeout = forever) const {
+    return count(amochats_inbox_replay, subscription, from.raw(), timeout);
+  }
+  // Deletes the events of a conversation, by either id, for good.
+  std::uint64_t purge(std::string_view scope_id, std::string_view conversation, timeout timeout = forever) const {
+    return count(amochats_inbox_purge, scope_id, conversation, timeout);
   }
   value event_life(std::string_view event_id, timeout timeout = forever) const {
     return ask(amochats_inbox_event_life, event_id, timeout);
@@ -1004,6 +1140,19 @@ class channel {
   template <typename Function, typename... Arguments>
   void tell(Function function, Arguments... arguments) const {
     detail::call(function, raw_.get(), arguments...);
+  }
+  template <typename Function, typename... Arguments>
+  std::uint64_t count(Function function, Arguments... arguments) const {
+    std::uint64_t count = 0;
+    tell(function, arguments..., &count);
+    return count;
+  }
+  template <typename Function>
+  std::uint64_t bury(Function function, std::string_view subscription, const places &places, timeout timeout) const {
+    // To C nowhere is everywhere, and so may be the data of an empty vector.
+    const std::int64_t nothing = 0;
+    const auto *data = !places ? nullptr : places->empty() ? &nothing : places->data();
+    return count(function, subscription, data, places ? places->size() : 0, timeout);
   }
 
   // Freed after the channel, which calls them.

@@ -5,6 +5,8 @@
 #include <amochats.hpp>
 #include <filesystem>
 #include <fstream>
+#include <future>
+#include <memory>
 #include <mutex>
 #include <stdlib.h>
 
@@ -114,8 +116,17 @@ void channels_secrets_and_accounts_change() {
   CHECK(code([&] { channel.remove_account("a", other); }) == AMOCHATS_RESULT_NOT_FOUND);
   CHECK(code([&] { channel.forget_account("none"); }) == AMOCHATS_RESULT_NOT_FOUND);
 
-  const auto summaries = channel.summaries(R"({"newest_first":true})");
+  const auto now = std::chrono::system_clock::now();
+  const auto days = std::chrono::hours(48);
+  amochats::summary_query query;
+  query.newest_first().since(now - days).until(now + days).only(amochats::filter().add_account("a").add_kind("message"));
+  const auto summaries = channel.summaries(query);
   REQUIRE(summaries.size() == 2);
+  CHECK(channel.summaries(query.after(*summaries.at(0)["event_id"].text())).size() == 1);
+  CHECK(channel.summaries(query.limit(0)).size() == 0 && channel.summaries().size() == 2);
+  CHECK(channel.summaries(amochats::summary_query().until(now - days)).size() == 0);
+  CHECK(channel.summaries(amochats::summary_query().since(now + days)).size() == 0);
+  CHECK(code([&] { query.only(amochats::filter().start_now()); }) == AMOCHATS_RESULT_INVALID_ARGUMENT);
   CHECK(summaries.at(0)["message_ref_id"].text() == "M2");
   const auto life = channel.event_life(*summaries.at(0)["event_id"].text());
   CHECK(life["summary"]["scope_id"].text() == scope && life["deliveries"].size() == 0);
@@ -128,6 +139,83 @@ void channels_secrets_and_accounts_change() {
   auto config = configured(in);
   config.set("inbox.max_attempts", "3");
   CHECK(channel.reload(config).at(0).text() == "inbox");
+}
+
+// Begins a call and waits for its end; whether it succeeded.
+template <typename Begin>
+bool told(Begin begin) {
+  const auto end = std::make_shared<std::promise<bool>>();
+  begin(amochats::completion([end](amochats::value_view, const amochats::error *error) { end->set_value(error == nullptr); }));
+  return end->get_future().get();
+}
+
+void subscriptions_and_what_is_kept_are_managed() {
+  const folder in;
+  const amochats::channel channel(configured(in), patience);
+  const auto scope = sandbox("SANDBOX_CHANNEL") + "_a";
+  for (int number = 0; number < 3; number++) {
+    const auto body = R"({"account_id":"a","message":{"conversation":{"id":"C","client_id":"c"},"message":{"id":"M)" +
+                      std::to_string(number) + R"(","type":"text","text":"hi"}}})";
+    channel.ingest(scope, amochats::sign_body(sandbox("SANDBOX_SECRET"), body), body, patience);
+  }
+  const auto events = channel.events();
+  REQUIRE(events.size() == 3);
+  const auto first = std::string(*events.at(0)["event_id"].text());
+  CHECK(channel.events(first, scope, 1).at(0)["event_id"].text() == events.at(1)["event_id"].text());
+  const auto event = channel.event(first);
+  CHECK(event && event->event_id() == first && event->webhook().text() == "hi" && !channel.event(first + "0"));
+
+  // One for each way to begin and each thing to look at; a name that is there stays as it is.
+  CHECK(channel.create_subscription("all") && !channel.create_subscription("all"));
+  CHECK(channel.create_subscription("later", amochats::filter().start_now().add_scope(scope).add_conversation("c")));
+  CHECK(channel.create_subscription("rest", amochats::filter().start_after(first)));
+  CHECK(channel.create_subscription("old", amochats::filter().start_since({}).add_account("none")));
+  const auto unsettled = [&](std::string_view name) -> std::int64_t {
+    const auto list = channel.subscriptions();
+    for (std::size_t place = 0; place < list.size(); place++) {
+      if (list.at(place)["name"].text() == name) return *list.at(place)["unsettled"].integer();
+    }
+    return -1;
+  };
+  CHECK(unsettled("all") == 3 && unsettled("later") == 0 && unsettled("rest") == 2 && unsettled("old") == 3);
+  CHECK(channel.subscriptions().at(2)["filter"].json() == R"({"accounts":["none"]})");
+  CHECK(channel.replay("later", amochats::filter().start_after(first).add_scope(scope)) == 2 && unsettled("later") == 2);
+  channel.delete_subscription("later");
+  CHECK(unsettled("later") == -1);
+  CHECK(code([&] { channel.delete_subscription("later"); }) == AMOCHATS_RESULT_SUBSCRIPTION_NOT_FOUND);
+
+  // Given up and back again, each told once.
+  const auto consumer = channel.open_consumer("all");
+  const auto give_up = [&](int number) {
+    for (; number > 0; number--) {
+      const auto delivery = consumer.next(patience);
+      REQUIRE(delivery);
+      delivery->dead(patience);
+    }
+  };
+  give_up(3);
+  const auto dead = channel.dead_letters("all");
+  REQUIRE(dead.size() == 3);
+  const std::vector<std::int64_t> place{*dead.at(1)["place"].integer()}, nowhere;
+  CHECK(channel.requeue_dead_letters("all", nowhere) == 0 && channel.drop_dead_letters("all", nowhere) == 0);
+  CHECK(channel.requeue_dead_letters("all", place) == 1 && channel.requeue_dead_letters("all") == 2);
+  give_up(1);
+  const auto second = consumer.next(patience);
+  REQUIRE(second);
+  CHECK(told([&](auto done) { second->dead_async(done); }));
+  const auto last = consumer.next(patience);
+  REQUIRE(last);
+  CHECK(told([&](auto done) { last->nack_async(done, std::chrono::hours(1)); }));
+  CHECK(channel.dead_letters("all").size() == 2 && unsettled("all") == 1);
+  const std::vector<std::int64_t> one{*channel.dead_letters("all").at(0)["place"].integer()};
+  CHECK(channel.drop_dead_letters("all", one) == 1 && channel.drop_dead_letters("all") == 1);
+
+  CHECK(channel.purge(scope, "c") == 3 && channel.events().size() == 0);
+  const auto call = amochats::call::react(scope, "c", "m", "u", "");
+  CHECK(told([&](auto done) { channel.enqueue_async(call, done, "key"); }));
+  const auto item = channel.enqueue(call, "key");
+  CHECK(channel.outbox_items().size() == 1 && channel.outbox_items("cancelled").size() == 0);
+  CHECK(channel.outbox_items({}, {}, *item["item_id"].text()).size() == 0);
 }
 
 crm::options to_sandbox() {
@@ -215,6 +303,7 @@ int main() {
   RUN(files_have_links);
   RUN(the_widget_is_answered);
   RUN(channels_secrets_and_accounts_change);
+  RUN(subscriptions_and_what_is_kept_are_managed);
   RUN(the_crm_is_called);
   RUN(who_asks_is_proved);
   // Last: it ends the tokens of before.
