@@ -601,17 +601,88 @@ token begin(completion done, Function function, Arguments... arguments) {
 
 }  // namespace detail
 
+// Gets the lines of the log, on several threads at once. An exception loses the line.
+using log = std::function<void(amochats_level level, std::string_view target, std::string_view line)>;
+
+namespace detail {
+
+inline void write_line(void *data, amochats_level level, amochats_slice target, amochats_slice line) {
+  // An exception cannot cross the library.
+  try {
+    (*static_cast<log *>(data))(level, view(target), view(line));
+  } catch (...) {
+  }
+}
+
+}  // namespace detail
+
+// Where the service is and how to call it; what is not set is as amochats.h says.
+class client_options {
+ public:
+  client_options() : raw_(amochats_client_options_new()) {}
+
+  // "ru", "kommo", "com" or an address.
+  client_options &service(std::string_view service) { return call(amochats_client_options_set_service, service); }
+  client_options &request_timeout(std::chrono::milliseconds timeout) {
+    return set(amochats_client_options_set_timeout_ms, detail::unsigned_ms(timeout));
+  }
+  client_options &deadline(std::chrono::milliseconds deadline) {
+    return set(amochats_client_options_set_deadline_ms, detail::unsigned_ms(deadline));
+  }
+  client_options &requests_per_second(std::uint32_t requests) {
+    return set(amochats_client_options_set_requests_per_second, requests);
+  }
+  client_options &body_signature_only(bool body_only = true) {
+    return set(amochats_client_options_set_body_signature_only, body_only);
+  }
+  client_options &send_once(bool once = true) { return set(amochats_client_options_set_send_once, once); }
+  client_options &add_root_certificate(std::string_view pem) {
+    return call(amochats_client_options_add_root_certificate, pem);
+  }
+  client_options &threads(std::uint32_t threads) { return call(amochats_client_options_set_threads, threads); }
+  client_options &log_to(amochats_level level, log log) {
+    log_ = std::make_shared<amochats::log>(std::move(log));
+    amochats_client_options_set_log(raw_.get(), level, detail::write_line, log_.get());
+    return *this;
+  }
+
+  const amochats_client_options *raw() const noexcept { return raw_.get(); }
+  // What the client must keep alive.
+  std::shared_ptr<log> log_function() const noexcept { return log_; }
+
+ private:
+  template <typename Function, typename Argument>
+  client_options &call(Function function, Argument argument) {
+    detail::call(function, raw_.get(), argument);
+    return *this;
+  }
+  template <typename Function, typename Argument>
+  client_options &set(Function function, Argument argument) {
+    function(raw_.get(), argument);
+    return *this;
+  }
+
+  std::shared_ptr<log> log_;
+  detail::handle<amochats_client_options, amochats_client_options_free> raw_;
+};
+
 // Calls the chats API.
 class client {
  public:
-  // With threads of its own. `service` is "ru", "kommo", "com" or an address.
-  client(std::string_view channel_id, std::string_view secret, std::string_view service) {
-    const detail::handle<amochats_client_options, amochats_client_options_free> options(amochats_client_options_new());
-    detail::call(amochats_client_options_set_service, options.get(), service);
-    const amochats_client_options *raw = options.get();
-    raw_.reset(detail::made<amochats_client>(amochats_client_open, channel_id, secret, raw));
-  }
+  // With threads of its own.
+  client(std::string_view channel_id, std::string_view secret, const client_options &options)
+      : log_(options.log_function()),
+        raw_(detail::made<amochats_client>(amochats_client_open, channel_id, secret, options.raw())) {}
+  client(std::string_view channel_id, std::string_view secret, std::string_view service)
+      : client(channel_id, secret, client_options().service(service)) {}
   explicit client(amochats_client *raw) noexcept : raw_(raw) {}
+  client(client &&) noexcept = default;
+  // As everywhere below, what is replaced ends before what it calls.
+  client &operator=(client &&other) noexcept {
+    raw_.reset(other.raw_.release());
+    log_ = std::move(other.log_);
+    return *this;
+  }
 
   value make(const call &call, timeout timeout = forever) const {
     return value(detail::made<amochats_value>(amochats_client_call, raw_.get(), call.raw(), timeout));
@@ -628,6 +699,8 @@ class client {
   }
 
  private:
+  // Freed after the client, which calls it.
+  std::shared_ptr<log> log_;
   detail::handle<amochats_client, amochats_client_free> raw_;
 };
 
@@ -729,6 +802,12 @@ class consumer {
   using handler = std::function<amochats_verdict(delivery &)>;
 
   explicit consumer(amochats_consumer *raw) noexcept : raw_(raw) {}
+  consumer(consumer &&) noexcept = default;
+  consumer &operator=(consumer &&other) noexcept {
+    raw_.reset(other.raw_.release());
+    handler_ = std::move(other.handler_);
+    return *this;
+  }
 
   // The next delivery, or nothing in time.
   std::optional<delivery> next(timeout timeout = forever) const {
@@ -878,7 +957,7 @@ class summary_query {
 // How a channel works.
 class config {
  public:
-  using log = std::function<void(amochats_level level, std::string_view target, std::string_view line)>;
+  using log = amochats::log;
 
   config() : raw_(amochats_config_new()) {}
 
@@ -891,10 +970,9 @@ class config {
     return call(amochats_config_add_channel, channel_id, secret, service);
   }
   config &threads(std::uint32_t threads) { return call(amochats_config_set_threads, threads); }
-  // Lines come on several threads at once.
   config &log_to(amochats_level level, log log) {
     log_ = std::make_shared<config::log>(std::move(log));
-    amochats_config_set_log(raw_.get(), level, line, log_.get());
+    amochats_config_set_log(raw_.get(), level, detail::write_line, log_.get());
     return *this;
   }
 
@@ -907,13 +985,6 @@ class config {
   config &call(Function function, Arguments... arguments) {
     detail::call(function, raw_.get(), arguments...);
     return *this;
-  }
-  static void line(void *data, amochats_level level, amochats_slice target, amochats_slice line) {
-    // An exception cannot cross the library.
-    try {
-      (*static_cast<log *>(data))(level, detail::view(target), detail::view(line));
-    } catch (...) {
-    }
   }
 
   std::shared_ptr<log> log_;
@@ -938,6 +1009,13 @@ class channel {
  public:
   explicit channel(const config &config, timeout timeout = forever) : log_(config.log_function()) {
     raw_.reset(detail::made<amochats_channel>(amochats_channel_open, config.raw(), timeout));
+  }
+  channel(channel &&) noexcept = default;
+  channel &operator=(channel &&other) noexcept {
+    raw_.reset(other.raw_.release());
+    log_ = std::move(other.log_);
+    authorizers_ = std::move(other.authorizers_);
+    return *this;
   }
 
   void close(timeout timeout = forever) const { tell(amochats_channel_close, timeout); }
@@ -1323,10 +1401,16 @@ class options {
   }
   options &add_root_certificate(std::string_view pem) { return call(amochats_crm_options_add_root_certificate, pem); }
   options &threads(std::uint32_t threads) { return call(amochats_crm_options_set_threads, threads); }
+  options &log_to(amochats_level level, log log) {
+    log_ = std::make_shared<amochats::log>(std::move(log));
+    amochats_crm_options_set_log(raw_.get(), level, detail::write_line, log_.get());
+    return *this;
+  }
 
   const amochats_crm_options *raw() const noexcept { return raw_.get(); }
   // What the client must keep alive.
   std::shared_ptr<token_store> store() const noexcept { return store_; }
+  std::shared_ptr<log> log_function() const noexcept { return log_; }
 
  private:
   template <typename Function, typename... Arguments>
@@ -1358,6 +1442,7 @@ class options {
   }
 
   std::shared_ptr<token_store> store_;
+  std::shared_ptr<log> log_;
   detail::handle<amochats_crm_options, amochats_crm_options_free> raw_;
 };
 
@@ -1366,7 +1451,15 @@ class client {
  public:
   explicit client(const options &options)
       : store_(options.store()),
+        log_(options.log_function()),
         raw_(detail::made<amochats_crm_client>(amochats_crm_client_open, options.raw())) {}
+  client(client &&) noexcept = default;
+  client &operator=(client &&other) noexcept {
+    raw_.reset(other.raw_.release());
+    store_ = std::move(other.store_);
+    log_ = std::move(other.log_);
+    return *this;
+  }
 
   value make(const call &call, timeout timeout = forever) const {
     return value(detail::made<amochats_value>(amochats_crm_client_call, raw_.get(), call.raw(), timeout));
@@ -1390,8 +1483,9 @@ class client {
   void close(timeout timeout = forever) const { detail::call(amochats_crm_client_close, raw_.get(), timeout); }
 
  private:
-  // Freed after the client, which calls it.
+  // Freed after the client, which calls them.
   std::shared_ptr<token_store> store_;
+  std::shared_ptr<log> log_;
   detail::handle<amochats_crm_client, amochats_crm_client_free> raw_;
 };
 

@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <amochats.hpp>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -218,6 +219,61 @@ void subscriptions_and_what_is_kept_are_managed() {
   CHECK(channel.outbox_items({}, {}, *item["item_id"].text()).size() == 0);
 }
 
+// Counts lines of the log, and knows when the function which takes them has ended.
+struct listener {
+  std::shared_ptr<std::atomic<bool>> ended = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<std::atomic<int>> lines = std::make_shared<std::atomic<int>>(0);
+
+  amochats::log function() const {
+    const std::shared_ptr<void> end(nullptr, [ended = ended](void *) { *ended = true; });
+    return [end, lines = lines](amochats_level, std::string_view, std::string_view) { ++*lines; };
+  }
+};
+
+// Ends with the function that captured it, and notes whether `object` is another than before by then.
+template <typename Object>
+std::shared_ptr<void> notes_its_end(const Object &object, const void *before, bool &replaced) {
+  return {nullptr, [&object, before, &replaced](void *) { replaced = object.raw() != before; }};
+}
+
+void what_is_replaced_ends_before_what_it_calls() {
+  const folder in;
+  bool replaced = false;
+  amochats::channel channel(configured(in), patience);
+  channel.set_authorizer([end = notes_its_end(channel, channel.raw(), replaced)](amochats::value_view) {
+    return AMOCHATS_DECISION_REFUSE;
+  });
+  const folder elsewhere;
+  channel = amochats::channel(configured(elsewhere), patience);
+  CHECK(replaced);
+
+  replaced = false;
+  channel.create_subscription("crm");
+  auto consumer = channel.open_consumer("crm");
+  consumer.on_delivery([end = notes_its_end(consumer, consumer.raw(), replaced)](amochats::delivery &) {
+    return AMOCHATS_VERDICT_ACK;
+  });
+  consumer = channel.open_consumer("crm");
+  CHECK(replaced);
+}
+
+void a_client_is_set_up() {
+  const listener heard;
+  amochats::client_options options;
+  options.service(sandbox("SANDBOX_API")).request_timeout(patience).deadline(patience).requests_per_second(0);
+  options.threads(2).send_once().body_signature_only(false).log_to(AMOCHATS_LEVEL_TRACE, heard.function());
+  CHECK(code([&] { options.threads(0); }) == AMOCHATS_RESULT_INVALID_ARGUMENT);
+  amochats::client client(sandbox("SANDBOX_CHANNEL"), sandbox("SANDBOX_SECRET"), options);
+  options = {};
+  CHECK(client.connect(sandbox("SANDBOX_ACCOUNT"), "Shop", patience)["scope_id"].text());
+  CHECK(!*heard.ended);
+  client = amochats::client("c", "s", sandbox("SANDBOX_API"));
+  CHECK(*heard.ended);
+  CHECK(code([&] { client.connect("none", {}, patience); }) != AMOCHATS_RESULT_OK);
+  options.add_root_certificate("no certificate");
+  CHECK(code([&] { amochats::client("c", "s", options); }) != AMOCHATS_RESULT_OK);
+}
+
 crm::options to_sandbox() {
   crm::options options;
   options.base_url(sandbox("SANDBOX_API")).request_interval(std::chrono::milliseconds(1));
@@ -227,7 +283,11 @@ crm::options to_sandbox() {
 void the_crm_is_called() {
   auto options = to_sandbox();
   options.token(sandbox("SANDBOX_TOKEN")).deadline(patience).request_timeout(patience).threads(2);
+  const listener heard;
+  options.log_to(AMOCHATS_LEVEL_TRACE, heard.function());
   const crm::client client(options);
+  options = {};
+  CHECK(!*heard.ended);
   CHECK(client.make(crm::call::account())["amojo_id"].text() == sandbox("SANDBOX_ACCOUNT"));
   std::vector<std::int64_t> users;
   client.each(crm::call::users, [&](amochats::value_view user) { users.push_back(*user["id"].integer()); });
@@ -304,6 +364,8 @@ int main() {
   RUN(the_widget_is_answered);
   RUN(channels_secrets_and_accounts_change);
   RUN(subscriptions_and_what_is_kept_are_managed);
+  RUN(what_is_replaced_ends_before_what_it_calls);
+  RUN(a_client_is_set_up);
   RUN(the_crm_is_called);
   RUN(who_asks_is_proved);
   // Last: it ends the tokens of before.
