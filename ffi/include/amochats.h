@@ -510,8 +510,8 @@ typedef struct amochats_error amochats_error;
 typedef struct amochats_event amochats_event;
 
 /**
- * Which events, and from where on: for amochats_subscription_create() and amochats_inbox_replay(). Made
- * by amochats_filter_new(), freed by the caller with amochats_filter_free(). Not for several threads at
+ * Which events, and from where on: for amochats_subscription_create(), amochats_inbox_replay() and
+ * amochats_summary_query_set_filter(). Made by amochats_filter_new(), freed by the caller with amochats_filter_free(). Not for several threads at
  * once.
  */
 typedef struct amochats_filter amochats_filter;
@@ -533,6 +533,13 @@ typedef struct amochats_participant amochats_participant;
  * amochats_signed_headers_free(). Never changes: any thread may read it.
  */
 typedef struct amochats_signed_headers amochats_signed_headers;
+
+/**
+ * Which events to list, in which order: for amochats_inbox_list_summaries(). Made by
+ * amochats_summary_query_new(), freed by the caller with amochats_summary_query_free(). Not for several threads
+ * at once.
+ */
+typedef struct amochats_summary_query amochats_summary_query;
 
 /**
  * Cancels one call. Made by a call that does not wait, freed by the caller with
@@ -2508,19 +2515,60 @@ amochats_result amochats_channel_reload(const amochats_channel *channel,
                                         amochats_error **error);
 
 /**
- * Writes events that are kept, without their bodies, a list of {"event_id", "channel_id", "account_id", "scope_id",
+ * Makes a query for the oldest 1000 of all events, the ends of calls included.
+ */
+amochats_summary_query *amochats_summary_query_new(void);
+
+/**
+ * Asks for events that this filter lets through, and for ends of calls where it names no kind. It is copied.
+ *
+ * AMOCHATS_RESULT_INVALID_ARGUMENT where it says where to begin, which the query says itself.
+ */
+amochats_result amochats_summary_query_set_filter(amochats_summary_query *query,
+                                                  const amochats_filter *filter,
+                                                  amochats_error **error);
+
+/**
+ * Asks for the newest first, in place of the oldest.
+ */
+void amochats_summary_query_set_newest_first(amochats_summary_query *query, bool newest_first);
+
+/**
+ * Asks for events that were received at or after this time, in Unix milliseconds.
+ */
+void amochats_summary_query_set_since_msec(amochats_summary_query *query, int64_t since_msec);
+
+/**
+ * Asks for events that were received before this time, in Unix milliseconds.
+ */
+void amochats_summary_query_set_until_msec(amochats_summary_query *query, int64_t until_msec);
+
+/**
+ * Asks for the page after the event that the last page ended with; from the first where `event_id` is empty.
+ */
+amochats_result amochats_summary_query_set_after(amochats_summary_query *query,
+                                                 amochats_slice event_id,
+                                                 amochats_error **error);
+
+/**
+ * Sets the most events of one list, at most 1000.
+ */
+void amochats_summary_query_set_limit(amochats_summary_query *query, uint32_t limit);
+
+/**
+ * Frees a query; NULL is nothing to do.
+ */
+void amochats_summary_query_free(amochats_summary_query *query);
+
+/**
+ * Writes events that are kept, without their bodies; all where `query` is NULL, at most 1000. A list of {"event_id", "channel_id", "account_id", "scope_id",
  * "kind", "received_at_msec", "origin", "conflicting_duplicate", "conversation_ref_id", "conversation_id",
  * "message_ref_id", "size"}.
  *
- * `query` is empty, or an object in JSON: "filter" is {"accounts", "scopes", "kinds", "conversations"}, each a
- * list of text of which one must fit where it is not empty; "newest_first"; "since_msec" and "until_msec", Unix
- * milliseconds, of the times of receiving; "message_ref_id", of this message alone; "after", the event_id that the last page ended with; "limit", at most
- * 1000.
- *
- * AMOCHATS_RESULT_INVALID_ARGUMENT for another query, and for an event of another store.
+ * AMOCHATS_RESULT_INVALID_ARGUMENT for a page after an event of another store.
  */
 amochats_result amochats_inbox_list_summaries(const amochats_channel *channel,
-                                              amochats_slice query,
+                                              const amochats_summary_query *query,
                                               int64_t timeout_ms,
                                               amochats_value **summaries,
                                               amochats_error **error);

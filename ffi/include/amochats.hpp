@@ -131,6 +131,11 @@ std::string text(Function function, Arguments... arguments) {
   return std::string(view(amochats_buffer_slice(buffer.get())));
 }
 
+// A moment as the C interface takes it.
+inline std::int64_t unix_ms(std::chrono::system_clock::time_point time) noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
 // A time that the C interface takes without a sign.
 inline std::uint64_t unsigned_ms(std::chrono::milliseconds time) noexcept {
   return static_cast<std::uint64_t>(time.count());
@@ -596,17 +601,88 @@ token begin(completion done, Function function, Arguments... arguments) {
 
 }  // namespace detail
 
+// Gets the lines of the log, on several threads at once. An exception loses the line.
+using log = std::function<void(amochats_level level, std::string_view target, std::string_view line)>;
+
+namespace detail {
+
+inline void write_line(void *data, amochats_level level, amochats_slice target, amochats_slice line) {
+  // An exception cannot cross the library.
+  try {
+    (*static_cast<log *>(data))(level, view(target), view(line));
+  } catch (...) {
+  }
+}
+
+}  // namespace detail
+
+// Where the service is and how to call it; what is not set is as amochats.h says.
+class client_options {
+ public:
+  client_options() : raw_(amochats_client_options_new()) {}
+
+  // "ru", "kommo", "com" or an address.
+  client_options &service(std::string_view service) { return call(amochats_client_options_set_service, service); }
+  client_options &request_timeout(std::chrono::milliseconds timeout) {
+    return set(amochats_client_options_set_timeout_ms, detail::unsigned_ms(timeout));
+  }
+  client_options &deadline(std::chrono::milliseconds deadline) {
+    return set(amochats_client_options_set_deadline_ms, detail::unsigned_ms(deadline));
+  }
+  client_options &requests_per_second(std::uint32_t requests) {
+    return set(amochats_client_options_set_requests_per_second, requests);
+  }
+  client_options &body_signature_only(bool body_only = true) {
+    return set(amochats_client_options_set_body_signature_only, body_only);
+  }
+  client_options &send_once(bool once = true) { return set(amochats_client_options_set_send_once, once); }
+  client_options &add_root_certificate(std::string_view pem) {
+    return call(amochats_client_options_add_root_certificate, pem);
+  }
+  client_options &threads(std::uint32_t threads) { return call(amochats_client_options_set_threads, threads); }
+  client_options &log_to(amochats_level level, log log) {
+    log_ = std::make_shared<amochats::log>(std::move(log));
+    amochats_client_options_set_log(raw_.get(), level, detail::write_line, log_.get());
+    return *this;
+  }
+
+  const amochats_client_options *raw() const noexcept { return raw_.get(); }
+  // What the client must keep alive.
+  std::shared_ptr<log> log_function() const noexcept { return log_; }
+
+ private:
+  template <typename Function, typename Argument>
+  client_options &call(Function function, Argument argument) {
+    detail::call(function, raw_.get(), argument);
+    return *this;
+  }
+  template <typename Function, typename Argument>
+  client_options &set(Function function, Argument argument) {
+    function(raw_.get(), argument);
+    return *this;
+  }
+
+  std::shared_ptr<log> log_;
+  detail::handle<amochats_client_options, amochats_client_options_free> raw_;
+};
+
 // Calls the chats API.
 class client {
  public:
-  // With threads of its own. `service` is "ru", "kommo", "com" or an address.
-  client(std::string_view channel_id, std::string_view secret, std::string_view service) {
-    const detail::handle<amochats_client_options, amochats_client_options_free> options(amochats_client_options_new());
-    detail::call(amochats_client_options_set_service, options.get(), service);
-    const amochats_client_options *raw = options.get();
-    raw_.reset(detail::made<amochats_client>(amochats_client_open, channel_id, secret, raw));
-  }
+  // With threads of its own.
+  client(std::string_view channel_id, std::string_view secret, const client_options &options)
+      : log_(options.log_function()),
+        raw_(detail::made<amochats_client>(amochats_client_open, channel_id, secret, options.raw())) {}
+  client(std::string_view channel_id, std::string_view secret, std::string_view service)
+      : client(channel_id, secret, client_options().service(service)) {}
   explicit client(amochats_client *raw) noexcept : raw_(raw) {}
+  client(client &&) noexcept = default;
+  // As everywhere below, what is replaced ends before what it calls.
+  client &operator=(client &&other) noexcept {
+    raw_.reset(other.raw_.release());
+    log_ = std::move(other.log_);
+    return *this;
+  }
 
   value make(const call &call, timeout timeout = forever) const {
     return value(detail::made<amochats_value>(amochats_client_call, raw_.get(), call.raw(), timeout));
@@ -623,6 +699,8 @@ class client {
   }
 
  private:
+  // Freed after the client, which calls it.
+  std::shared_ptr<log> log_;
   detail::handle<amochats_client, amochats_client_free> raw_;
 };
 
@@ -651,6 +729,15 @@ class event_view {
 
  private:
   const amochats_event *raw_;
+};
+
+// An event of its own.
+class event : public event_view {
+ public:
+  explicit event(amochats_event *raw) noexcept : event_view(raw), owned_(raw) {}
+
+ private:
+  detail::handle<amochats_event, amochats_event_free> owned_;
 };
 
 // An event that was handed out, to be settled.
@@ -682,6 +769,13 @@ class delivery {
     return detail::begin(std::move(done), amochats_delivery_ack_async, raw_.get(), status, std::uint32_t{0},
                          amochats_slice{nullptr, 0});
   }
+  token nack_async(completion done, std::optional<std::chrono::milliseconds> delay = std::nullopt) const {
+    return detail::begin(std::move(done), amochats_delivery_nack_async, raw_.get(),
+                         std::int64_t{delay ? delay->count() : -1});
+  }
+  token dead_async(completion done) const {
+    return detail::begin(std::move(done), amochats_delivery_dead_async, raw_.get());
+  }
 
   // Gives it up to the caller.
   amochats_delivery *release() noexcept { return raw_.release(); }
@@ -709,6 +803,12 @@ class consumer {
   using handler = std::function<amochats_verdict(delivery &)>;
 
   explicit consumer(amochats_consumer *raw) noexcept : raw_(raw) {}
+  consumer(consumer &&) noexcept = default;
+  consumer &operator=(consumer &&other) noexcept {
+    raw_.reset(other.raw_.release());
+    handler_ = std::move(other.handler_);
+    return *this;
+  }
 
   // The next delivery, or nothing in time.
   std::optional<delivery> next(timeout timeout = forever) const {
@@ -787,10 +887,82 @@ class consumer {
   detail::handle<amochats_consumer, amochats_consumer_free> raw_;
 };
 
+// Which events, and from where on. Of what is added of a sort, one must fit.
+class filter {
+ public:
+  filter() : raw_(amochats_filter_new()) {}
+
+  filter &add_kind(std::string_view kind) { return call(amochats_filter_add_kind, kind); }
+  filter &add_account(std::string_view account_id) { return call(amochats_filter_add_account, account_id); }
+  filter &add_scope(std::string_view scope_id) { return call(amochats_filter_add_scope, scope_id); }
+  filter &add_conversation(std::string_view id) { return call(amochats_filter_add_conversation, id); }
+  filter &start_now() {
+    amochats_filter_start_now(raw_.get());
+    return *this;
+  }
+  filter &start_since(std::chrono::system_clock::time_point time) {
+    amochats_filter_start_since_msec(raw_.get(), detail::unix_ms(time));
+    return *this;
+  }
+  filter &start_after(std::string_view event_id) { return call(amochats_filter_start_after, event_id); }
+
+  const amochats_filter *raw() const noexcept { return raw_.get(); }
+
+ private:
+  template <typename Function>
+  filter &call(Function function, std::string_view text) {
+    detail::call(function, raw_.get(), text);
+    return *this;
+  }
+
+  detail::handle<amochats_filter, amochats_filter_free> raw_;
+};
+
+// Which summaries of events, in which order; without any of it the oldest 1000 of all.
+class summary_query {
+ public:
+  summary_query() : raw_(amochats_summary_query_new()) {}
+
+  // One that does not say where to begin.
+  summary_query &only(const filter &filter) {
+    detail::call(amochats_summary_query_set_filter, raw_.get(), filter.raw());
+    return *this;
+  }
+  summary_query &newest_first(bool newest_first = true) {
+    amochats_summary_query_set_newest_first(raw_.get(), newest_first);
+    return *this;
+  }
+  summary_query &since(std::chrono::system_clock::time_point time) {
+    amochats_summary_query_set_since_msec(raw_.get(), detail::unix_ms(time));
+    return *this;
+  }
+  summary_query &until(std::chrono::system_clock::time_point time) {
+    amochats_summary_query_set_until_msec(raw_.get(), detail::unix_ms(time));
+    return *this;
+  }
+  summary_query &message_ref_id(std::string_view id) {
+    detail::call(amochats_summary_query_set_message_ref_id, raw_.get(), id);
+    return *this;
+  }
+  summary_query &after(std::string_view event_id) {
+    detail::call(amochats_summary_query_set_after, raw_.get(), event_id);
+    return *this;
+  }
+  summary_query &limit(std::uint32_t limit) {
+    amochats_summary_query_set_limit(raw_.get(), limit);
+    return *this;
+  }
+
+  const amochats_summary_query *raw() const noexcept { return raw_.get(); }
+
+ private:
+  detail::handle<amochats_summary_query, amochats_summary_query_free> raw_;
+};
+
 // How a channel works.
 class config {
  public:
-  using log = std::function<void(amochats_level level, std::string_view target, std::string_view line)>;
+  using log = amochats::log;
 
   config() : raw_(amochats_config_new()) {}
 
@@ -803,10 +975,9 @@ class config {
     return call(amochats_config_add_channel, channel_id, secret, service);
   }
   config &threads(std::uint32_t threads) { return call(amochats_config_set_threads, threads); }
-  // Lines come on several threads at once.
   config &log_to(amochats_level level, log log) {
     log_ = std::make_shared<config::log>(std::move(log));
-    amochats_config_set_log(raw_.get(), level, line, log_.get());
+    amochats_config_set_log(raw_.get(), level, detail::write_line, log_.get());
     return *this;
   }
 
@@ -819,13 +990,6 @@ class config {
   config &call(Function function, Arguments... arguments) {
     detail::call(function, raw_.get(), arguments...);
     return *this;
-  }
-  static void line(void *data, amochats_level level, amochats_slice target, amochats_slice line) {
-    // An exception cannot cross the library.
-    try {
-      (*static_cast<log *>(data))(level, detail::view(target), detail::view(line));
-    } catch (...) {
-    }
   }
 
   std::shared_ptr<log> log_;
@@ -850,6 +1014,13 @@ class channel {
  public:
   explicit channel(const config &config, timeout timeout = forever) : log_(config.log_function()) {
     raw_.reset(detail::made<amochats_channel>(amochats_channel_open, config.raw(), timeout));
+  }
+  channel(channel &&) noexcept = default;
+  channel &operator=(channel &&other) noexcept {
+    raw_.reset(other.raw_.release());
+    log_ = std::move(other.log_);
+    authorizers_ = std::move(other.authorizers_);
+    return *this;
   }
 
   void close(timeout timeout = forever) const { tell(amochats_channel_close, timeout); }
@@ -896,6 +1067,16 @@ class channel {
                 timeout timeout = forever) const {
     return ask(amochats_outbox_enqueue, call.raw(), key, detail::unsigned_ms(expires_in), timeout);
   }
+  token enqueue_async(const call &call, completion done, std::string_view key = {},
+                      std::chrono::milliseconds expires_in = {}) const {
+    return detail::begin(std::move(done), amochats_outbox_enqueue_async, raw_.get(), call.raw(), key,
+                         detail::unsigned_ms(expires_in));
+  }
+  // Those in these states, of this scope and after this item, where they are not empty.
+  value outbox_items(std::string_view states = {}, std::string_view scope_id = {}, std::string_view after = {},
+                     std::uint32_t limit = 100, timeout timeout = forever) const {
+    return ask(amochats_outbox_list, states, scope_id, after, limit, timeout);
+  }
   value outbox_item(std::string_view item_id, timeout timeout = forever) const {
     return ask(amochats_outbox_get, item_id, timeout);
   }
@@ -906,12 +1087,31 @@ class channel {
   value accounts() const {
     return ask(amochats_channel_accounts);
   }
+  // Whether it is new; one that is there stays as it is.
+  bool create_subscription(std::string_view name, const filter &filter = {}, timeout timeout = forever) const {
+    bool created = false;
+    tell(amochats_subscription_create, name, filter.raw(), timeout, &created);
+    return created;
+  }
+  void delete_subscription(std::string_view name, timeout timeout = forever) const {
+    tell(amochats_subscription_delete, name, timeout);
+  }
   value subscriptions(timeout timeout = forever) const {
     return ask(amochats_subscription_list, timeout);
   }
   value dead_letters(std::string_view subscription, std::int64_t after = 0, std::uint32_t limit = 100,
                      timeout timeout = forever) const {
     return ask(amochats_dead_letters_list, subscription, after, limit, timeout);
+  }
+  // Those at these places, or all; both say how many.
+  using places = std::optional<std::vector<std::int64_t>>;
+  std::uint64_t requeue_dead_letters(std::string_view subscription, const places &places = std::nullopt,
+                                     timeout timeout = forever) const {
+    return bury(amochats_dead_letters_requeue, subscription, places, timeout);
+  }
+  std::uint64_t drop_dead_letters(std::string_view subscription, const places &places = std::nullopt,
+                                  timeout timeout = forever) const {
+    return bury(amochats_dead_letters_drop, subscription, places, timeout);
   }
   void check_health(timeout timeout = forever) const {
     tell(amochats_channel_health, timeout);
@@ -925,9 +1125,27 @@ class channel {
     return ask(amochats_outbox_wait, item_id, timeout);
   }
 
-  // Events that are kept, without their bodies; amochats.h says what a query may be.
-  value summaries(std::string_view query = {}, timeout timeout = forever) const {
-    return ask(amochats_inbox_list_summaries, query, timeout);
+  // Events that are kept, without their bodies.
+  value summaries(const summary_query &query = {}, timeout timeout = forever) const {
+    return ask(amochats_inbox_list_summaries, query.raw(), timeout);
+  }
+  // With their bodies, oldest first; of one scope and after one event, where these are not empty.
+  value events(std::string_view after = {}, std::string_view scope_id = {}, std::uint32_t limit = 100,
+               timeout timeout = forever) const {
+    return ask(amochats_inbox_list_events, after, scope_id, limit, timeout);
+  }
+  std::optional<amochats::event> event(std::string_view event_id, timeout timeout = forever) const {
+    auto *raw = detail::made<amochats_event>(amochats_inbox_get_event, raw_.get(), event_id, timeout);
+    if (raw == nullptr) return std::nullopt;
+    return amochats::event(raw);
+  }
+  // Hands events out again, from where the filter begins and of one scope, if it names one; says how many at most.
+  std::uint64_t replay(std::string_view subscription, const filter &from = {}, timeout timeout = forever) const {
+    return count(amochats_inbox_replay, subscription, from.raw(), timeout);
+  }
+  // Deletes the events of a conversation, by either id, for good.
+  std::uint64_t purge(std::string_view scope_id, std::string_view conversation, timeout timeout = forever) const {
+    return count(amochats_inbox_purge, scope_id, conversation, timeout);
   }
   value event_life(std::string_view event_id, timeout timeout = forever) const {
     return ask(amochats_inbox_event_life, event_id, timeout);
@@ -1007,6 +1225,19 @@ class channel {
   template <typename Function, typename... Arguments>
   void tell(Function function, Arguments... arguments) const {
     detail::call(function, raw_.get(), arguments...);
+  }
+  template <typename Function, typename... Arguments>
+  std::uint64_t count(Function function, Arguments... arguments) const {
+    std::uint64_t count = 0;
+    tell(function, arguments..., &count);
+    return count;
+  }
+  template <typename Function>
+  std::uint64_t bury(Function function, std::string_view subscription, const places &places, timeout timeout) const {
+    // To C nowhere is everywhere, and so may be the data of an empty vector.
+    const std::int64_t nothing = 0;
+    const auto *data = !places ? nullptr : places->empty() ? &nothing : places->data();
+    return count(function, subscription, data, places ? places->size() : 0, timeout);
   }
 
   // Freed after the channel, which calls them.
@@ -1177,10 +1408,16 @@ class options {
   }
   options &add_root_certificate(std::string_view pem) { return call(amochats_crm_options_add_root_certificate, pem); }
   options &threads(std::uint32_t threads) { return call(amochats_crm_options_set_threads, threads); }
+  options &log_to(amochats_level level, log log) {
+    log_ = std::make_shared<amochats::log>(std::move(log));
+    amochats_crm_options_set_log(raw_.get(), level, detail::write_line, log_.get());
+    return *this;
+  }
 
   const amochats_crm_options *raw() const noexcept { return raw_.get(); }
   // What the client must keep alive.
   std::shared_ptr<token_store> store() const noexcept { return store_; }
+  std::shared_ptr<log> log_function() const noexcept { return log_; }
 
  private:
   template <typename Function, typename... Arguments>
@@ -1212,6 +1449,7 @@ class options {
   }
 
   std::shared_ptr<token_store> store_;
+  std::shared_ptr<log> log_;
   detail::handle<amochats_crm_options, amochats_crm_options_free> raw_;
 };
 
@@ -1220,7 +1458,15 @@ class client {
  public:
   explicit client(const options &options)
       : store_(options.store()),
+        log_(options.log_function()),
         raw_(detail::made<amochats_crm_client>(amochats_crm_client_open, options.raw())) {}
+  client(client &&) noexcept = default;
+  client &operator=(client &&other) noexcept {
+    raw_.reset(other.raw_.release());
+    store_ = std::move(other.store_);
+    log_ = std::move(other.log_);
+    return *this;
+  }
 
   value make(const call &call, timeout timeout = forever) const {
     return value(detail::made<amochats_value>(amochats_crm_client_call, raw_.get(), call.raw(), timeout));
@@ -1244,8 +1490,9 @@ class client {
   void close(timeout timeout = forever) const { detail::call(amochats_crm_client_close, raw_.get(), timeout); }
 
  private:
-  // Freed after the client, which calls it.
+  // Freed after the client, which calls them.
   std::shared_ptr<token_store> store_;
+  std::shared_ptr<log> log_;
   detail::handle<amochats_crm_client, amochats_crm_client_free> raw_;
 };
 

@@ -1,6 +1,6 @@
 //! Subscriptions, dead letters and the events that are kept.
 
-use crate::boundary::{boundary, required, value};
+use crate::boundary::{Out, boundary, required, value};
 use crate::builder::given;
 use crate::channel::{Channel, amochats_channel, present};
 use crate::engine::Timeout;
@@ -8,19 +8,20 @@ use crate::error::amochats_error;
 use crate::event::amochats_event;
 use crate::handle;
 use crate::result::amochats_result;
-use crate::slice::amochats_slice;
+use crate::slice::{amochats_slice, integers};
 use crate::value::amochats_value;
 use amochats_core::{Error, Result};
+use amochats_runtime::Inbox;
 use amochats_runtime::store::{DeadLetter, EventQuery, Filter, Replay, Start, SubscriptionState};
 use serde_json::{Value, json};
 use std::mem::MaybeUninit;
 
-/// Which events, and from where on: for amochats_subscription_create() and amochats_inbox_replay(). Made
-/// by amochats_filter_new(), freed by the caller with amochats_filter_free(). Not for several threads at
+/// Which events, and from where on: for amochats_subscription_create(), amochats_inbox_replay() and
+/// amochats_summary_query_set_filter(). Made by amochats_filter_new(), freed by the caller with amochats_filter_free(). Not for several threads at
 /// once.
 pub struct amochats_filter {
-    filter: Filter,
-    start: Start,
+    pub(crate) filter: Filter,
+    pub(crate) start: Start,
 }
 
 /// The kinds that a filter may name.
@@ -60,10 +61,7 @@ pub extern "C" fn amochats_filter_add_account(
     account_id: amochats_slice<'_>,
     error: Option<&mut MaybeUninit<*mut amochats_error>>,
 ) -> amochats_result {
-    boundary(error, || {
-        required(filter, "filter")?.filter.accounts.push(account_id.text("account_id")?.into());
-        Ok(())
-    })
+    narrow(filter, account_id, "account_id", error, |filter, id| filter.filter.accounts.push(id.into()))
 }
 
 /// Lets events of this connection through, and of others only if they are added as well.
@@ -73,10 +71,7 @@ pub extern "C" fn amochats_filter_add_scope(
     scope_id: amochats_slice<'_>,
     error: Option<&mut MaybeUninit<*mut amochats_error>>,
 ) -> amochats_result {
-    boundary(error, || {
-        required(filter, "filter")?.filter.scopes.push(scope_id.text("scope_id")?.into());
-        Ok(())
-    })
+    narrow(filter, scope_id, "scope_id", error, |filter, id| filter.filter.scopes.push(id.into()))
 }
 
 /// Lets events of this conversation through, by either id, and of others only if they are added as well.
@@ -86,8 +81,18 @@ pub extern "C" fn amochats_filter_add_conversation(
     conversation: amochats_slice<'_>,
     error: Option<&mut MaybeUninit<*mut amochats_error>>,
 ) -> amochats_result {
+    narrow(filter, conversation, "conversation", error, |filter, id| filter.filter.conversations.push(id))
+}
+
+fn narrow(
+    filter: Option<&mut amochats_filter>,
+    text: amochats_slice<'_>,
+    name: &str,
+    error: Out<'_, *mut amochats_error>,
+    narrow: impl FnOnce(&mut amochats_filter, String),
+) -> amochats_result {
     boundary(error, || {
-        required(filter, "filter")?.filter.conversations.push(conversation.text("conversation")?.to_owned());
+        narrow(required(filter, "filter")?, text.text(name)?.to_owned());
         Ok(())
     })
 }
@@ -111,10 +116,7 @@ pub extern "C" fn amochats_filter_start_after(
     event_id: amochats_slice<'_>,
     error: Option<&mut MaybeUninit<*mut amochats_error>>,
 ) -> amochats_result {
-    boundary(error, || {
-        required(filter, "filter")?.start = Start::After(event_id.text("event_id")?.to_owned());
-        Ok(())
-    })
+    narrow(filter, event_id, "event_id", error, |filter, id| filter.start = Start::After(id))
 }
 
 /// Frees a filter; NULL is nothing to do.
@@ -142,9 +144,8 @@ pub extern "C" fn amochats_subscription_create(
         let (start, filter) = filter.map_or((Start::Oldest, Filter::default()), |filter| {
             (filter.start.clone(), filter.filter.clone())
         });
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.create_filtered(&name, start, filter).await };
-        let is_new = channel.engine().run(Timeout::of_ms(timeout_ms), work)?;
+        let work = |inbox: Inbox| async move { inbox.create_filtered(&name, start, filter).await };
+        let is_new = asked(channel, timeout_ms, work)?;
         if let Some(created) = created {
             created.write(is_new);
         }
@@ -165,9 +166,8 @@ pub extern "C" fn amochats_subscription_delete(
     boundary(error, || {
         let channel = handle::get::<Channel>(channel, "channel")?;
         let name = name.text("name")?.to_owned();
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.delete_subscription(&name).await };
-        channel.engine().run(Timeout::of_ms(timeout_ms), work)
+        let work = |inbox: Inbox| async move { inbox.delete_subscription(&name).await };
+        asked(channel, timeout_ms, work)
     })
 }
 
@@ -183,9 +183,8 @@ pub extern "C" fn amochats_subscription_list(
     boundary(error, || {
         let channel = handle::get::<Channel>(channel, "channel")?;
         let output = required(subscriptions, "subscriptions")?;
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.subscriptions().await };
-        let list = channel.engine().run(Timeout::of_ms(timeout_ms), work)?;
+        let work = |inbox: Inbox| async move { inbox.subscriptions().await };
+        let list = asked(channel, timeout_ms, work)?;
         output.write(amochats_value::into_raw(list.into_iter().map(subscription).collect()));
         Ok(())
     })
@@ -233,11 +232,22 @@ pub extern "C" fn amochats_inbox_replay(
                 Replay { from: start.clone(), scope: scopes.first().cloned() }
             }
         };
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.replay(&name, replay).await };
-        tell(count, channel.engine().run(Timeout::of_ms(timeout_ms), work)?);
+        let work = |inbox: Inbox| async move { inbox.replay(&name, replay).await };
+        tell(count, asked(channel, timeout_ms, work)?);
         Ok(())
     })
+}
+
+/// Asks the inbox, and waits for it.
+pub(crate) fn asked<T: Send + 'static, W>(
+    channel: &Channel,
+    timeout_ms: i64,
+    work: impl FnOnce(Inbox) -> W,
+) -> Result<T>
+where
+    W: Future<Output = Result<T>> + Send + 'static,
+{
+    channel.engine().run(Timeout::of_ms(timeout_ms), work(channel.inbox().clone()))
 }
 
 fn tell(output: Option<&mut MaybeUninit<u64>>, count: u64) {
@@ -264,9 +274,8 @@ pub extern "C" fn amochats_dead_letters_list(
         let channel = handle::get::<Channel>(channel, "channel")?;
         let output = required(letters, "letters")?;
         let name = subscription.text("subscription")?.to_owned();
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.dead_letters(&name, after, limit as usize).await };
-        let letters = channel.engine().run(Timeout::of_ms(timeout_ms), work)?;
+        let work = |inbox: Inbox| async move { inbox.dead_letters(&name, after, limit as usize).await };
+        let letters = asked(channel, timeout_ms, work)?;
         let letters = letters.into_iter().map(|DeadLetter { place, attempts, event }| {
             json!({ "place": place, "attempts": attempts, "event": event.to_json() })
         });
@@ -297,9 +306,8 @@ pub unsafe extern "C" fn amochats_dead_letters_requeue(
         let name = subscription.text("subscription")?.to_owned();
         // SAFETY: the caller upholds this function's contract.
         let places = unsafe { list_of(places, count) }?;
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.requeue(&name, places).await };
-        tell(done, channel.engine().run(Timeout::of_ms(timeout_ms), work)?);
+        let work = |inbox: Inbox| async move { inbox.requeue(&name, places).await };
+        tell(done, asked(channel, timeout_ms, work)?);
         Ok(())
     })
 }
@@ -326,9 +334,8 @@ pub unsafe extern "C" fn amochats_dead_letters_drop(
         let name = subscription.text("subscription")?.to_owned();
         // SAFETY: the caller upholds this function's contract.
         let places = unsafe { list_of(places, count) }?;
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.drop_dead_letters(&name, places).await };
-        tell(done, channel.engine().run(Timeout::of_ms(timeout_ms), work)?);
+        let work = |inbox: Inbox| async move { inbox.drop_dead_letters(&name, places).await };
+        tell(done, asked(channel, timeout_ms, work)?);
         Ok(())
     })
 }
@@ -336,14 +343,8 @@ pub unsafe extern "C" fn amochats_dead_letters_drop(
 /// # Safety
 /// `places` must be NULL or point to `count` places.
 unsafe fn list_of(places: *const i64, count: usize) -> Result<Option<Vec<i64>>> {
-    if places.is_null() {
-        return Ok(None);
-    }
-    if !places.is_aligned() || count > isize::MAX.unsigned_abs() / size_of::<i64>() {
-        return Err(Error::invalid("places", "must point to as many places as count says"));
-    }
-    // SAFETY: as many can be read, the caller says.
-    Ok(Some(unsafe { std::slice::from_raw_parts(places, count) }.to_vec()))
+    // SAFETY: the caller upholds this function's contract.
+    (!places.is_null()).then(|| unsafe { integers(places, count, "places") }).transpose()
 }
 
 /// Writes an event that is kept, to be freed with amochats_event_free(); NULL where there is none of this
@@ -360,9 +361,8 @@ pub extern "C" fn amochats_inbox_get_event(
         let channel = handle::get::<Channel>(channel, "channel")?;
         let output = required(event, "event")?;
         let id = event_id.text("event_id")?.to_owned();
-        let inbox = channel.inbox().clone();
-        let found =
-            channel.engine().run(Timeout::of_ms(timeout_ms), async move { inbox.event(&id).await })?;
+        let work = |inbox: Inbox| async move { inbox.event(&id).await };
+        let found = asked(channel, timeout_ms, work)?;
         output.write(found.map_or(std::ptr::null_mut(), |event| Box::into_raw(Box::new(event.into()))));
         Ok(())
     })
@@ -390,9 +390,8 @@ pub extern "C" fn amochats_inbox_list_events(
             scope: given(scope_id, "scope_id")?.map(Into::into),
             limit: limit as usize,
         };
-        let inbox = channel.inbox().clone();
-        let events =
-            channel.engine().run(Timeout::of_ms(timeout_ms), async move { inbox.events(query).await })?;
+        let work = |inbox: Inbox| async move { inbox.events(query).await };
+        let events = asked(channel, timeout_ms, work)?;
         output.write(amochats_value::into_raw(events.iter().map(amochats_runtime::Event::to_json).collect()));
         Ok(())
     })
@@ -413,9 +412,8 @@ pub extern "C" fn amochats_inbox_purge(
         let channel = handle::get::<Channel>(channel, "channel")?;
         let scope = scope_id.text("scope_id")?.into();
         let conversation = conversation.text("conversation")?.to_owned();
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.purge(&scope, &conversation).await };
-        tell(count, channel.engine().run(Timeout::of_ms(timeout_ms), work)?);
+        let work = |inbox: Inbox| async move { inbox.purge(&scope, &conversation).await };
+        tell(count, asked(channel, timeout_ms, work)?);
         Ok(())
     })
 }

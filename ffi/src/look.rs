@@ -6,86 +6,130 @@ use crate::channel::{Channel, amochats_channel};
 use crate::engine::Timeout;
 use crate::error::amochats_error;
 use crate::handle;
+use crate::inbox::{amochats_filter, asked};
 use crate::result::amochats_result;
 use crate::slice::amochats_slice;
 use crate::value::amochats_value;
 use amochats_core::{Error, Result};
 use amochats_runtime::outbox::Item;
-use amochats_runtime::store::{EventSummary, Filter, SummaryQuery};
-use amochats_runtime::{Event, Outbox};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use amochats_runtime::store::{EventSummary, Start, SummaryQuery};
+use amochats_runtime::{Event, Outbox, SUMMARIES_MAX};
+use serde_json::Value;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// The most events in one list.
-const MOST: usize = 1000;
+/// Which events to list, in which order: for amochats_inbox_list_summaries(). Made by
+/// amochats_summary_query_new(), freed by the caller with amochats_summary_query_free(). Not for several threads
+/// at once.
+pub struct amochats_summary_query(SummaryQuery);
 
-/// What a query may say. Nothing else: a name that is not known is a mistake that would not be seen.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Query {
-    filter: Wanted,
-    newest_first: bool,
-    since_msec: Option<i64>,
-    until_msec: Option<i64>,
-    message_ref_id: Option<String>,
-    after: Option<String>,
-    limit: Option<usize>,
+/// Makes a query for the oldest 1000 of all events, the ends of calls included.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_new() -> *mut amochats_summary_query {
+    value(std::ptr::null_mut(), || Box::into_raw(Box::new(amochats_summary_query(everything()))))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Wanted {
-    accounts: Vec<String>,
-    scopes: Vec<String>,
-    kinds: Vec<String>,
-    conversations: Vec<String>,
+fn everything() -> SummaryQuery {
+    SummaryQuery { limit: SUMMARIES_MAX, ..SummaryQuery::default() }
 }
 
-impl Query {
-    fn read(json: amochats_slice<'_>) -> Result<Self> {
-        let Some(json) = given(json, "query")? else { return Ok(Self::default()) };
-        // By way of a map: of a list the fields would be taken by their order.
-        let object = serde_json::from_str::<Map<String, Value>>(json);
-        object.and_then(|object| serde_json::from_value(object.into())).map_err(|_| {
-            Error::invalid("query", "must be a JSON object of what amochats_inbox_list_summaries() names")
-        })
-    }
-}
-
-impl From<Query> for SummaryQuery {
-    fn from(query: Query) -> Self {
-        let Query { filter, newest_first, since_msec, until_msec, message_ref_id, after, limit } = query;
-        let Wanted { accounts, scopes, kinds, conversations } = filter;
-        let accounts = accounts.into_iter().map(Into::into).collect();
-        let scopes = scopes.into_iter().map(Into::into).collect();
-        Self {
-            after,
-            newest_first,
-            filter: Filter { accounts, scopes, kinds, conversations },
-            since: since_msec,
-            until: until_msec,
-            message_ref_id: message_ref_id.map(Into::into),
-            limit: limit.unwrap_or(MOST),
+/// Asks for events that this filter lets through, and for ends of calls where it names no kind. It is copied.
+///
+/// AMOCHATS_RESULT_INVALID_ARGUMENT where it says where to begin, which the query says itself.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_set_filter(
+    query: Option<&mut amochats_summary_query>,
+    filter: Option<&amochats_filter>,
+    error: Option<&mut MaybeUninit<*mut amochats_error>>,
+) -> amochats_result {
+    boundary(error, || {
+        let query = required(query, "query")?;
+        let amochats_filter { filter, start } = required(filter, "filter")?;
+        if *start != Start::Oldest {
+            return Err(Error::invalid(
+                "filter",
+                "may not say where to begin: the query does, with since or after",
+            ));
         }
-    }
+        query.0.filter = filter.clone();
+        Ok(())
+    })
 }
 
-/// Writes events that are kept, without their bodies, a list of {"event_id", "channel_id", "account_id", "scope_id",
-/// "kind", "received_at_msec", "origin", "conflicting_duplicate", "conversation_ref_id", "conversation_id",
-/// "message_ref_id", "size"}.
+/// Asks for the newest first, in place of the oldest.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_set_newest_first(
+    query: Option<&mut amochats_summary_query>,
+    newest_first: bool,
+) {
+    value((), || query.map_or((), |query| query.0.newest_first = newest_first));
+}
+
+/// Asks for events that were received at or after this time, in Unix milliseconds.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_set_since_msec(
+    query: Option<&mut amochats_summary_query>,
+    since_msec: i64,
+) {
+    value((), || query.map_or((), |query| query.0.since = Some(since_msec)));
+}
+
+/// Asks for events that were received before this time, in Unix milliseconds.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_set_until_msec(
+    query: Option<&mut amochats_summary_query>,
+    until_msec: i64,
+) {
+    value((), || query.map_or((), |query| query.0.until = Some(until_msec)));
+}
+
+/// Asks for the events of one message, by the id that the service gave it; of any message where it is empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_set_message_ref_id(
+    query: Option<&mut amochats_summary_query>,
+    message_ref_id: amochats_slice<'_>,
+    error: Option<&mut MaybeUninit<*mut amochats_error>>,
+) -> amochats_result {
+    boundary(error, || {
+        required(query, "query")?.0.message_ref_id = given(message_ref_id, "message_ref_id")?.map(Into::into);
+        Ok(())
+    })
+}
+
+/// Asks for the page after the event that the last page ended with; from the first where `event_id` is empty.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_set_after(
+    query: Option<&mut amochats_summary_query>,
+    event_id: amochats_slice<'_>,
+    error: Option<&mut MaybeUninit<*mut amochats_error>>,
+) -> amochats_result {
+    boundary(error, || {
+        required(query, "query")?.0.after = given(event_id, "event_id")?.map(str::to_owned);
+        Ok(())
+    })
+}
+
+/// Sets the most events of one list, at most 1000.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_set_limit(query: Option<&mut amochats_summary_query>, limit: u32) {
+    value((), || query.map_or((), |query| query.0.limit = limit as usize));
+}
+
+/// Frees a query; NULL is nothing to do.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_summary_query_free(query: Option<Box<amochats_summary_query>>) {
+    value((), || drop(query));
+}
+
+/// Writes events that are kept, without their bodies; all where `query` is NULL, at most 1000. A list of
+/// {"event_id", "channel_id", "account_id", "scope_id", "kind", "received_at_msec", "origin",
+/// "conflicting_duplicate", "conversation_ref_id", "conversation_id", "message_ref_id", "size"}.
 ///
-/// `query` is empty, or an object in JSON: "filter" is {"accounts", "scopes", "kinds", "conversations"}, each a
-/// list of text of which one must fit where it is not empty; "newest_first"; "since_msec" and "until_msec", Unix
-/// milliseconds, of the times of receiving; "message_ref_id", of this message alone; "after", the event_id that the last page ended with; "limit", at most
-/// 1000.
-///
-/// AMOCHATS_RESULT_INVALID_ARGUMENT for another query, and for an event of another store.
+/// AMOCHATS_RESULT_INVALID_ARGUMENT for a page after an event of another store.
 #[unsafe(no_mangle)]
 pub extern "C" fn amochats_inbox_list_summaries(
     channel: *const amochats_channel,
-    query: amochats_slice<'_>,
+    query: Option<&amochats_summary_query>,
     timeout_ms: i64,
     summaries: Option<&mut MaybeUninit<*mut amochats_value>>,
     error: Option<&mut MaybeUninit<*mut amochats_error>>,
@@ -93,10 +137,8 @@ pub extern "C" fn amochats_inbox_list_summaries(
     boundary(error, || {
         let channel = handle::get::<Channel>(channel, "channel")?;
         let output = required(summaries, "summaries")?;
-        let query = Query::read(query)?;
-        let inbox = channel.inbox().clone();
-        let work = async move { inbox.summaries(query.into()).await };
-        let found = channel.engine().run(Timeout::of_ms(timeout_ms), work)?;
+        let query = query.map_or_else(everything, |query| query.0.clone());
+        let found = asked(channel, timeout_ms, |inbox| async move { inbox.summaries(query).await })?;
         output.write(amochats_value::into_raw(found.iter().map(EventSummary::to_json).collect()));
         Ok(())
     })
@@ -121,8 +163,7 @@ pub extern "C" fn amochats_inbox_event_life(
         let channel = handle::get::<Channel>(channel, "channel")?;
         let output = required(life, "life")?;
         let id = event_id.text("event_id")?.to_owned();
-        let inbox = channel.inbox().clone();
-        let found = channel.engine().run(Timeout::of_ms(timeout_ms), async move { inbox.life(&id).await })?;
+        let found = asked(channel, timeout_ms, |inbox| async move { inbox.life(&id).await })?;
         output.write(amochats_value::into_raw(found.to_json()));
         Ok(())
     })
@@ -182,7 +223,7 @@ pub extern "C" fn amochats_backfill_unreported(
         let channel = handle::get::<Channel>(channel, "channel")?;
         let output = required(events, "events")?;
         let after = given(after, "after")?.map(str::to_owned);
-        let (backfill, max) = (channel.backfill().clone(), MOST.min(limit as usize));
+        let (backfill, max) = (channel.backfill().clone(), SUMMARIES_MAX.min(limit as usize));
         let work = async move { backfill.unreported(after, max).await };
         let found = channel.engine().run(Timeout::of_ms(timeout_ms), work)?;
         output.write(amochats_value::into_raw(found.iter().map(Event::to_json).collect::<Value>()));

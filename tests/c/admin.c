@@ -167,14 +167,27 @@ static void accounts_are_connected_when_they_are_set(void) {
     close_channel(channel);
 }
 
-/* A list, of which there must be as many. */
-static amochats_value *summaries(amochats_channel *channel, const char *query, size_t count) {
+/* A list, of which there must be as many; frees the query. */
+static amochats_value *summaries(amochats_channel *channel, amochats_summary_query *query, size_t count) {
     amochats_error *error = NULL;
     amochats_value *found = NULL;
-    REQUIRE(ok(amochats_inbox_list_summaries(channel, of(query), LONG, &found, &error), error));
-    if (amochats_value_count(found) != count) check_fail("%s: %zu", query, amochats_value_count(found));
+    REQUIRE(ok(amochats_inbox_list_summaries(channel, query, LONG, &found, &error), error));
+    amochats_summary_query_free(query);
+    if (amochats_value_count(found) != count) check_fail("there are %zu", amochats_value_count(found));
     REQUIRE(amochats_value_count(found) == count);
     return found;
+}
+
+/* For messages of one conversation. */
+static amochats_summary_query *in_conversation(const char *conversation) {
+    amochats_error *error = NULL;
+    amochats_filter *filter = amochats_filter_new();
+    amochats_summary_query *query = amochats_summary_query_new();
+    CHECK(ok(amochats_filter_add_conversation(filter, of(conversation), &error), error));
+    CHECK(ok(amochats_filter_add_kind(filter, of("message"), &error), error));
+    CHECK(ok(amochats_summary_query_set_filter(query, filter, &error), error));
+    amochats_filter_free(filter);
+    return query;
 }
 
 static void events_are_found_and_tell_their_life(void) {
@@ -185,30 +198,66 @@ static void events_are_found_and_tell_their_life(void) {
     for (int number = 0; number < 4; number++) {
         CHECK(ingest(channel, id, secret, number, number < 3 ? "c" : "d") == AMOCHATS_RESULT_OK);
     }
-    char query[300], event_id[100];
-    amochats_value *all = summaries(channel, "", 4);
+    char event_id[100];
+    amochats_value *all = summaries(channel, NULL, 4);
     CHECK(is(text_of(amochats_value_at(all, 0), "message_ref_id"), "M0"));
     CHECK(is(text_of(amochats_value_at(all, 3), "conversation_id"), "d"));
     CHECK(number_of(amochats_value_at(all, 0), "size") > 100);
     amochats_slice first = text_of(amochats_value_at(all, 0), "event_id");
     snprintf(event_id, sizeof event_id, "%.*s", (int)first.len, first.data);
-    amochats_value *newest = summaries(channel, "{\"newest_first\":true,\"limit\":1}", 1);
+    amochats_summary_query *query = amochats_summary_query_new();
+    amochats_summary_query_set_newest_first(query, true);
+    amochats_summary_query_set_limit(query, 1);
+    amochats_value *newest = summaries(channel, query, 1);
     CHECK(is(text_of(amochats_value_at(newest, 0), "message_ref_id"), "M3"));
-    amochats_value *in_d = summaries(channel, "{\"filter\":{\"conversations\":[\"d\"],\"kinds\":[\"message\"]}}", 1);
+    amochats_value *in_d = summaries(channel, in_conversation("d"), 1);
     CHECK(is(text_of(amochats_value_at(in_d, 0), "message_ref_id"), "M3"));
-    snprintf(query, sizeof query, "{\"after\":\"%s\",\"filter\":{\"conversations\":[\"c\"]}}", event_id);
+    query = in_conversation("c");
+    CHECK(ok(amochats_summary_query_set_after(query, of(event_id), &error), error));
     amochats_value *after = summaries(channel, query, 2);
     CHECK(is(text_of(amochats_value_at(after, 0), "message_ref_id"), "M1"));
-    amochats_value_free(summaries(channel, "{\"since_msec\":4102444800000}", 0));
-    amochats_value_free(summaries(channel, "{\"until_msec\":4102444800000}", 4));
-    amochats_value_free(summaries(channel, "{\"message_ref_id\":\"none\"}", 0));
-    const char *const wrong[] = {"[]", "{\"limit\":", "{\"newest\":true}", "{\"filter\":{\"colours\":[]}}", "{\"limit\":-1}"};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        amochats_value *found = NULL;
-        amochats_result result = amochats_inbox_list_summaries(channel, of(wrong[i]), LONG, &found, &error);
-        CHECK(is(amochats_error_field(error), "query"));
-        CHECK(failed(result, &error, AMOCHATS_RESULT_INVALID_ARGUMENT));
-    }
+    query = amochats_summary_query_new();
+    CHECK(ok(amochats_summary_query_set_message_ref_id(query, of("M3"), &error), error));
+    amochats_value *of_one = summaries(channel, query, 1);
+    CHECK(is(text_of(amochats_value_at(of_one, 0), "message_ref_id"), "M3"));
+    amochats_value_free(of_one);
+    query = amochats_summary_query_new();
+    CHECK(ok(amochats_summary_query_set_message_ref_id(query, of("none"), &error), error));
+    amochats_value_free(summaries(channel, query, 0));
+    query = amochats_summary_query_new();
+    amochats_summary_query_set_until_msec(query, 4102444800000);
+    amochats_value_free(summaries(channel, query, 4));
+    query = amochats_summary_query_new();
+    amochats_summary_query_set_since_msec(query, 4102444800000);
+    amochats_value_free(summaries(channel, query, 0));
+
+    /* From the first again; where to begin is said by the query alone; the store has no such event. */
+    amochats_filter *filter = amochats_filter_new();
+    amochats_value *found = NULL;
+    query = amochats_summary_query_new();
+    CHECK(ok(amochats_summary_query_set_after(query, of(event_id), &error), error));
+    CHECK(ok(amochats_summary_query_set_after(query, none, &error), error));
+    amochats_filter_start_now(filter);
+    amochats_result result = amochats_summary_query_set_filter(query, filter, &error);
+    CHECK(is(amochats_error_field(error), "filter"));
+    CHECK(failed(result, &error, AMOCHATS_RESULT_INVALID_ARGUMENT));
+    CHECK(failed(amochats_summary_query_set_filter(query, NULL, &error), &error, AMOCHATS_RESULT_NULL_POINTER));
+    CHECK(failed(amochats_summary_query_set_filter(NULL, filter, &error), &error, AMOCHATS_RESULT_NULL_POINTER));
+    CHECK(failed(amochats_summary_query_set_after(NULL, none, &error), &error, AMOCHATS_RESULT_NULL_POINTER));
+    CHECK(failed(amochats_summary_query_set_message_ref_id(NULL, none, &error), &error, AMOCHATS_RESULT_NULL_POINTER));
+    CHECK(failed(amochats_summary_query_set_after(query, of("\xff"), &error), &error, AMOCHATS_RESULT_INVALID_UTF8));
+    amochats_summary_query_set_newest_first(NULL, true);
+    amochats_summary_query_set_since_msec(NULL, 0);
+    amochats_summary_query_set_until_msec(NULL, 0);
+    amochats_summary_query_set_limit(NULL, 0);
+    amochats_summary_query_free(NULL);
+    amochats_value_free(summaries(channel, query, 4));
+    query = amochats_summary_query_new();
+    CHECK(ok(amochats_summary_query_set_after(query, of("of-another-store"), &error), error));
+    result = amochats_inbox_list_summaries(channel, query, LONG, &found, &error);
+    CHECK(failed(result, &error, AMOCHATS_RESULT_INVALID_ARGUMENT) && found == NULL);
+    amochats_summary_query_free(query);
+    amochats_filter_free(filter);
 
     /* Settled without a report. */
     amochats_consumer *consumer = NULL;
@@ -322,7 +371,7 @@ static void each(const amochats_channel *channel, amochats_result expected) {
     CHECK(failed(amochats_channel_set_account(channel, none, account, LONG, &error), &error, expected));
     CHECK(failed(amochats_channel_remove_account(channel, none, of("a"), LONG, &error), &error, expected));
     CHECK(failed(amochats_channel_reload(channel, config, LONG, NULL, &error), &error, expected));
-    CHECK(failed(amochats_inbox_list_summaries(channel, none, LONG, &value, &error), &error, expected));
+    CHECK(failed(amochats_inbox_list_summaries(channel, NULL, LONG, &value, &error), &error, expected));
     CHECK(failed(amochats_inbox_event_life(channel, of("e"), LONG, &value, &error), &error, expected));
     CHECK(failed(amochats_outbox_wait(channel, of("i"), LONG, &value, &error), &error, expected));
     CHECK(failed(amochats_backfill_unreported(channel, none, 1, LONG, &value, &error), &error, expected));
@@ -340,7 +389,7 @@ static void misuse_is_an_error_with_a_sentence(void) {
     amochats_client_free(client);
     const amochats_result missing = AMOCHATS_RESULT_NULL_POINTER;
     CHECK(failed(amochats_channel_reload(channel, NULL, LONG, NULL, &error), &error, missing));
-    CHECK(failed(amochats_inbox_list_summaries(channel, none, LONG, NULL, &error), &error, missing));
+    CHECK(failed(amochats_inbox_list_summaries(channel, NULL, LONG, NULL, &error), &error, missing));
     CHECK(failed(amochats_inbox_event_life(channel, none, LONG, NULL, &error), &error, missing));
     CHECK(failed(amochats_backfill_unreported(channel, none, 1, LONG, NULL, &error), &error, missing));
     CHECK(ok(amochats_channel_close(channel, LONG, &error), error));

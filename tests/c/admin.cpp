@@ -3,8 +3,11 @@
 #include "check.h"
 
 #include <amochats.hpp>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <future>
+#include <memory>
 #include <mutex>
 #include <stdlib.h>
 
@@ -114,8 +117,18 @@ void channels_secrets_and_accounts_change() {
   CHECK(code([&] { channel.remove_account("a", other); }) == AMOCHATS_RESULT_NOT_FOUND);
   CHECK(code([&] { channel.forget_account("none"); }) == AMOCHATS_RESULT_NOT_FOUND);
 
-  const auto summaries = channel.summaries(R"({"newest_first":true})");
+  const auto now = std::chrono::system_clock::now();
+  const auto days = std::chrono::hours(48);
+  amochats::summary_query query;
+  query.newest_first().since(now - days).until(now + days).only(amochats::filter().add_account("a").add_kind("message"));
+  const auto summaries = channel.summaries(query);
   REQUIRE(summaries.size() == 2);
+  CHECK(channel.summaries(query.after(*summaries.at(0)["event_id"].text())).size() == 1);
+  CHECK(channel.summaries(query.limit(0)).size() == 0 && channel.summaries().size() == 2);
+  CHECK(channel.summaries(amochats::summary_query().until(now - days)).size() == 0);
+  CHECK(channel.summaries(amochats::summary_query().message_ref_id("none")).size() == 0);
+  CHECK(channel.summaries(amochats::summary_query().since(now + days)).size() == 0);
+  CHECK(code([&] { query.only(amochats::filter().start_now()); }) == AMOCHATS_RESULT_INVALID_ARGUMENT);
   CHECK(summaries.at(0)["message_ref_id"].text() == "M2");
   const auto life = channel.event_life(*summaries.at(0)["event_id"].text());
   CHECK(life["summary"]["scope_id"].text() == scope && life["deliveries"].size() == 0);
@@ -130,6 +143,138 @@ void channels_secrets_and_accounts_change() {
   CHECK(channel.reload(config).at(0).text() == "inbox");
 }
 
+// Begins a call and waits for its end; whether it succeeded.
+template <typename Begin>
+bool told(Begin begin) {
+  const auto end = std::make_shared<std::promise<bool>>();
+  begin(amochats::completion([end](amochats::value_view, const amochats::error *error) { end->set_value(error == nullptr); }));
+  return end->get_future().get();
+}
+
+void subscriptions_and_what_is_kept_are_managed() {
+  const folder in;
+  const amochats::channel channel(configured(in), patience);
+  const auto scope = sandbox("SANDBOX_CHANNEL") + "_a";
+  for (int number = 0; number < 3; number++) {
+    const auto body = R"({"account_id":"a","message":{"conversation":{"id":"C","client_id":"c"},"message":{"id":"M)" +
+                      std::to_string(number) + R"(","type":"text","text":"hi"}}})";
+    channel.ingest(scope, amochats::sign_body(sandbox("SANDBOX_SECRET"), body), body, patience);
+  }
+  const auto events = channel.events();
+  REQUIRE(events.size() == 3);
+  const auto first = std::string(*events.at(0)["event_id"].text());
+  CHECK(channel.events(first, scope, 1).at(0)["event_id"].text() == events.at(1)["event_id"].text());
+  const auto event = channel.event(first);
+  CHECK(event && event->event_id() == first && event->webhook().text() == "hi" && !channel.event(first + "0"));
+
+  // One for each way to begin and each thing to look at; a name that is there stays as it is.
+  CHECK(channel.create_subscription("all") && !channel.create_subscription("all"));
+  CHECK(channel.create_subscription("later", amochats::filter().start_now().add_scope(scope).add_conversation("c")));
+  CHECK(channel.create_subscription("rest", amochats::filter().start_after(first)));
+  CHECK(channel.create_subscription("old", amochats::filter().start_since({}).add_account("none")));
+  const auto unsettled = [&](std::string_view name) -> std::int64_t {
+    const auto list = channel.subscriptions();
+    for (std::size_t place = 0; place < list.size(); place++) {
+      if (list.at(place)["name"].text() == name) return *list.at(place)["unsettled"].integer();
+    }
+    return -1;
+  };
+  CHECK(unsettled("all") == 3 && unsettled("later") == 0 && unsettled("rest") == 2 && unsettled("old") == 3);
+  CHECK(channel.subscriptions().at(2)["filter"].json() == R"({"accounts":["none"]})");
+  CHECK(channel.replay("later", amochats::filter().start_after(first).add_scope(scope)) == 2 && unsettled("later") == 2);
+  channel.delete_subscription("later");
+  CHECK(unsettled("later") == -1);
+  CHECK(code([&] { channel.delete_subscription("later"); }) == AMOCHATS_RESULT_SUBSCRIPTION_NOT_FOUND);
+
+  // Given up and back again, each told once.
+  const auto consumer = channel.open_consumer("all");
+  const auto give_up = [&](int number) {
+    for (; number > 0; number--) {
+      const auto delivery = consumer.next(patience);
+      REQUIRE(delivery);
+      delivery->dead(patience);
+    }
+  };
+  give_up(3);
+  const auto dead = channel.dead_letters("all");
+  REQUIRE(dead.size() == 3);
+  const std::vector<std::int64_t> place{*dead.at(1)["place"].integer()}, nowhere;
+  CHECK(channel.requeue_dead_letters("all", nowhere) == 0 && channel.drop_dead_letters("all", nowhere) == 0);
+  CHECK(channel.requeue_dead_letters("all", place) == 1 && channel.requeue_dead_letters("all") == 2);
+  give_up(1);
+  const auto second = consumer.next(patience);
+  REQUIRE(second);
+  CHECK(told([&](auto done) { second->dead_async(done); }));
+  const auto last = consumer.next(patience);
+  REQUIRE(last);
+  CHECK(told([&](auto done) { last->nack_async(done, std::chrono::hours(1)); }));
+  CHECK(channel.dead_letters("all").size() == 2 && unsettled("all") == 1);
+  const std::vector<std::int64_t> one{*channel.dead_letters("all").at(0)["place"].integer()};
+  CHECK(channel.drop_dead_letters("all", one) == 1 && channel.drop_dead_letters("all") == 1);
+
+  CHECK(channel.purge(scope, "c") == 3 && channel.events().size() == 0);
+  const auto call = amochats::call::react(scope, "c", "m", "u", "");
+  CHECK(told([&](auto done) { channel.enqueue_async(call, done, "key"); }));
+  const auto item = channel.enqueue(call, "key");
+  CHECK(channel.outbox_items().size() == 1 && channel.outbox_items("cancelled").size() == 0);
+  CHECK(channel.outbox_items({}, {}, *item["item_id"].text()).size() == 0);
+}
+
+// Counts lines of the log, and knows when the function which takes them has ended.
+struct listener {
+  std::shared_ptr<std::atomic<bool>> ended = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<std::atomic<int>> lines = std::make_shared<std::atomic<int>>(0);
+
+  amochats::log function() const {
+    const std::shared_ptr<void> end(nullptr, [ended = ended](void *) { *ended = true; });
+    return [end, lines = lines](amochats_level, std::string_view, std::string_view) { ++*lines; };
+  }
+};
+
+// Ends with the function that captured it, and notes whether `object` is another than before by then.
+template <typename Object>
+std::shared_ptr<void> notes_its_end(const Object &object, const void *before, bool &replaced) {
+  return {nullptr, [&object, before, &replaced](void *) { replaced = object.raw() != before; }};
+}
+
+void what_is_replaced_ends_before_what_it_calls() {
+  const folder in;
+  bool replaced = false;
+  amochats::channel channel(configured(in), patience);
+  channel.set_authorizer([end = notes_its_end(channel, channel.raw(), replaced)](amochats::value_view) {
+    return AMOCHATS_DECISION_REFUSE;
+  });
+  const folder elsewhere;
+  channel = amochats::channel(configured(elsewhere), patience);
+  CHECK(replaced);
+
+  replaced = false;
+  channel.create_subscription("crm");
+  auto consumer = channel.open_consumer("crm");
+  consumer.on_delivery([end = notes_its_end(consumer, consumer.raw(), replaced)](amochats::delivery &) {
+    return AMOCHATS_VERDICT_ACK;
+  });
+  consumer = channel.open_consumer("crm");
+  CHECK(replaced);
+}
+
+void a_client_is_set_up() {
+  const listener heard;
+  amochats::client_options options;
+  options.service(sandbox("SANDBOX_API")).request_timeout(patience).deadline(patience).requests_per_second(0);
+  options.threads(2).send_once().body_signature_only(false).log_to(AMOCHATS_LEVEL_TRACE, heard.function());
+  CHECK(code([&] { options.threads(0); }) == AMOCHATS_RESULT_INVALID_ARGUMENT);
+  amochats::client client(sandbox("SANDBOX_CHANNEL"), sandbox("SANDBOX_SECRET"), options);
+  options = {};
+  CHECK(client.connect(sandbox("SANDBOX_ACCOUNT"), "Shop", patience)["scope_id"].text());
+  CHECK(!*heard.ended);
+  client = amochats::client("c", "s", sandbox("SANDBOX_API"));
+  CHECK(*heard.ended);
+  CHECK(code([&] { client.connect("none", {}, patience); }) != AMOCHATS_RESULT_OK);
+  options.add_root_certificate("no certificate");
+  CHECK(code([&] { amochats::client("c", "s", options); }) != AMOCHATS_RESULT_OK);
+}
+
 crm::options to_sandbox() {
   crm::options options;
   options.base_url(sandbox("SANDBOX_API")).request_interval(std::chrono::milliseconds(1));
@@ -139,7 +284,11 @@ crm::options to_sandbox() {
 void the_crm_is_called() {
   auto options = to_sandbox();
   options.token(sandbox("SANDBOX_TOKEN")).deadline(patience).request_timeout(patience).threads(2);
+  const listener heard;
+  options.log_to(AMOCHATS_LEVEL_TRACE, heard.function());
   const crm::client client(options);
+  options = {};
+  CHECK(!*heard.ended);
   CHECK(client.make(crm::call::account())["amojo_id"].text() == sandbox("SANDBOX_ACCOUNT"));
   std::vector<std::int64_t> users;
   client.each(crm::call::users, [&](amochats::value_view user) { users.push_back(*user["id"].integer()); });
@@ -215,6 +364,9 @@ int main() {
   RUN(files_have_links);
   RUN(the_widget_is_answered);
   RUN(channels_secrets_and_accounts_change);
+  RUN(subscriptions_and_what_is_kept_are_managed);
+  RUN(what_is_replaced_ends_before_what_it_calls);
+  RUN(a_client_is_set_up);
   RUN(the_crm_is_called);
   RUN(who_asks_is_proved);
   // Last: it ends the tokens of before.

@@ -163,11 +163,13 @@ static amochats_consumer *any_consumer(uint8_t call) {
 
 static amochats_config *config;
 static amochats_filter *filter;
+static amochats_summary_query *query;
 static amochats_call *kept;
 
 static void free_all(void) {
     amochats_config_free(config), config = NULL;
     amochats_filter_free(filter), filter = NULL;
+    amochats_summary_query_free(query), query = NULL;
     amochats_call_free(kept), kept = NULL;
 }
 
@@ -196,7 +198,7 @@ static void call_channel(uint8_t call, amochats_slice a, amochats_slice b, amoch
     int64_t places[2] = {1, INT64_MIN};
     bool created;
     bool ask = byte() % 4 != 0;
-    switch (byte() % 28) {
+    switch (byte() % 32) {
         case 0: amochats_config_free(config), config = ask ? amochats_config_new() : NULL; break;
         case 1: said(amochats_config_set_toml(config, a, e)); break;
         case 2: said(amochats_config_set(config, a, b, e)); break;
@@ -254,6 +256,19 @@ static void call_channel(uint8_t call, amochats_slice a, amochats_slice b, amoch
                 said(amochats_delivery_nack(delivery, (int64_t)number(), 0, e));
                 amochats_delivery_free(delivery);
             }
+            break;
+        case 27: amochats_summary_query_free(query), query = ask ? amochats_summary_query_new() : NULL; break;
+        case 28: said(amochats_summary_query_set_filter(query, filter, e)); break;
+        case 29:
+            said(amochats_summary_query_set_after(query, a, e));
+            said(amochats_summary_query_set_message_ref_id(query, a, e));
+            amochats_summary_query_set_since_msec(query, (int64_t)number());
+            amochats_summary_query_set_until_msec(query, (int64_t)number());
+            break;
+        case 30:
+            amochats_summary_query_set_newest_first(query, ask);
+            amochats_summary_query_set_limit(query, (uint32_t)number());
+            if (said(amochats_inbox_list_summaries(on, query, 0, ask ? &value : NULL, e))) read_tree(value);
             break;
         default:
             said(amochats_consumer_dispatch(any_consumer(call), (uint32_t)number(), ask ? &ran : NULL, e));
