@@ -511,8 +511,8 @@ typedef struct amochats_event amochats_event;
 
 /**
  * Which events, and from where on: for amochats_subscription_create(), amochats_inbox_replay() and
- * amochats_summary_query_set_filter(). Made by amochats_filter_new(), freed by the caller with amochats_filter_free(). Not for several threads at
- * once.
+ * amochats_summary_query_set_filter(). Made by amochats_filter_new(), freed by the caller with
+ * amochats_filter_free(). Not for several threads at once.
  */
 typedef struct amochats_filter amochats_filter;
 
@@ -2544,6 +2544,13 @@ void amochats_summary_query_set_since_msec(amochats_summary_query *query, int64_
 void amochats_summary_query_set_until_msec(amochats_summary_query *query, int64_t until_msec);
 
 /**
+ * Asks for the events of one message, by the id that the service gave it; of any message where it is empty.
+ */
+amochats_result amochats_summary_query_set_message_ref_id(amochats_summary_query *query,
+                                                          amochats_slice message_ref_id,
+                                                          amochats_error **error);
+
+/**
  * Asks for the page after the event that the last page ended with; from the first where `event_id` is empty.
  */
 amochats_result amochats_summary_query_set_after(amochats_summary_query *query,
@@ -2561,9 +2568,9 @@ void amochats_summary_query_set_limit(amochats_summary_query *query, uint32_t li
 void amochats_summary_query_free(amochats_summary_query *query);
 
 /**
- * Writes events that are kept, without their bodies; all where `query` is NULL, at most 1000. A list of {"event_id", "channel_id", "account_id", "scope_id",
- * "kind", "received_at_msec", "origin", "conflicting_duplicate", "conversation_ref_id", "conversation_id",
- * "message_ref_id", "size"}.
+ * Writes events that are kept, without their bodies; all where `query` is NULL, at most 1000. A list of
+ * {"event_id", "channel_id", "account_id", "scope_id", "kind", "received_at_msec", "origin",
+ * "conflicting_duplicate", "conversation_ref_id", "conversation_id", "message_ref_id", "size"}.
  *
  * AMOCHATS_RESULT_INVALID_ARGUMENT for a page after an event of another store.
  */

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use std::mem::MaybeUninit;
 
 /// Which events, and from where on: for amochats_subscription_create(), amochats_inbox_replay() and
-/// amochats_summary_query_set_filter(). Made by amochats_filter_new(), freed by the caller with amochats_filter_free(). Not for several threads at
-/// once.
+/// amochats_summary_query_set_filter(). Made by amochats_filter_new(), freed by the caller with
+/// amochats_filter_free(). Not for several threads at once.
 pub struct amochats_filter {
     pub(crate) filter: Filter,
     pub(crate) start: Start,
