@@ -717,7 +717,6 @@ impl Config {
     /// [`ErrorKind::ConfigInvalid`] with the key and what to do.
     pub fn validate(&self) -> Result<()> {
         self.listener.validate()?;
-        self.paths_are_apart()?;
         self.store.validate()?;
         let listener = &self.listener;
         if !(1..=4900).contains(&listener.keep_deadline_ms) {
@@ -767,39 +766,6 @@ impl Config {
             Channel::new(channel)?;
         }
         self.widget.validate(&self.channels)
-    }
-}
-
-impl Config {
-    /// Of two places at the listener none may be in the other: one of them would never be asked.
-    fn paths_are_apart(&self) -> Result<()> {
-        let listener = &self.listener;
-        let mut served: Vec<(&str, String)> = Vec::new();
-        let webhooks = listener.path_prefixes()?;
-        for (place, prefix) in webhooks.iter().enumerate() {
-            let key = if place == 0 { "listener.webhook_path" } else { "listener.more_webhook_paths" };
-            served.push((key, prefix.trim_end_matches('/').to_owned()));
-        }
-        if !listener.disable_path.is_empty() {
-            served.push(("listener.disable_path", listener.disable_path.clone()));
-        }
-        served.push(("media.path", self.media.path.clone()));
-        if self.widget.is_on() {
-            served.push(("widget.redirect_uri", self.widget.redirect_path()?));
-        }
-        for (place, (key, path)) in served.iter().enumerate() {
-            for (other, taken) in &served[..place] {
-                let within =
-                    |one: &str, two: &str| one.strip_prefix(two).is_some_and(|rest| rest.starts_with('/'));
-                if path == taken || within(path, taken) || within(taken, path) {
-                    return Err(invalid(
-                        *key,
-                        format!("{path} is taken by {other}, {taken}; choose another path"),
-                    ));
-                }
-            }
-        }
-        Ok(())
     }
 }
 
