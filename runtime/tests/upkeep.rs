@@ -5,7 +5,7 @@ mod support;
 
 use amochats::{AccountId, ErrorKind};
 use amochats_runtime::store::{Filter, MemoryStore, Start, Store};
-use amochats_runtime::{AccountState, Config, Runtime};
+use amochats_runtime::{AccountState, Config, ConsumerOptions, Runtime, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 use support::log::Log;
@@ -103,6 +103,20 @@ async fn service() -> (String, mpsc::UnboundedReceiver<String>) {
         }
     });
     (url, calls)
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_named_in_the_log() {
+    let log = Log::hear();
+    let mut world = World::new().await;
+    assert_eq!(world.hook(message("1", "hi").as_bytes()).await.status, 200);
+    let inbox = world.runtime.inbox();
+    let mut consumer = inbox.consumer("crm", ConsumerOptions::default()).await.expect("a consumer");
+    let delivery = soon("delivery", consumer.next()).await.expect("deliveries").remove(0);
+    inbox.settle(&delivery.ack_id, Verdict::Dead).await.expect("settled");
+    let said = log.said();
+    let line = said.lines().find(|line| line.contains("is a dead letter now")).expect("a line");
+    assert!(line.contains(&delivery.event.event_id) && line.contains("subscription=\"crm\""), "{line}");
 }
 
 #[tokio::test]
