@@ -341,6 +341,38 @@ async fn a_full_subscription_refuses_or_loses_its_oldest() {
 }
 
 #[tokio::test]
+async fn what_a_filter_leaves_out_fills_no_subscription() {
+    for on_full in [OnFull::Refuse, OnFull::ExpireOldest] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limits = Limits { backlog: 150, on_full, ..Limits::default() };
+        let store = SqliteStore::open_within(folder.path().join("inbox.db"), limits).await.expect("new");
+        let only = |kind: &str| Filter { kinds: vec![kind.into()], ..Filter::default() };
+        for (name, kind) in [("reactions", "reaction"), ("messages", "message")] {
+            store.create_subscription(name, Start::Oldest, only(kind), 1).await.expect("made");
+        }
+        let messages = store.subscription("messages").await.expect("there");
+        let append = async |number: u64| {
+            store.append(NewEvent { conversation_ref_id: None, ..event(&number.to_string()) }).await
+        };
+        for number in 0..1000 {
+            append(number).await.expect("kept");
+            let leased = store.lease(messages, 1, usize::MAX, AT).await.expect("leased").remove(0);
+            store.settle(vec![(leased.token, Settlement::Ack)], AT).await.expect("committed");
+        }
+        let states = store.subscriptions().await.expect("listed");
+        assert!(states.iter().all(|state| (state.unsettled, state.dead) == (0, 0)), "{states:?}");
+        assert_eq!(states[1].oldest_unsettled_at, None);
+        // What it does get fills it all the same.
+        let refused = futures_util::future::join_all((1000..2000).map(append)).await;
+        let refused = refused.into_iter().filter(Result::is_err).count();
+        let state = store.subscriptions().await.expect("listed").remove(0);
+        assert_eq!((state.name.as_str(), refused > 0), ("messages", on_full == OnFull::Refuse));
+        assert_eq!(state.dead > 0, on_full == OnFull::ExpireOldest, "{state:?}");
+        assert!(state.unsettled < 1000, "{state:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_one_subscription_loses_another_one_keeps() {
     let folder = tempfile::tempdir().expect("a folder");
     let limits = Limits { backlog: 150, on_full: OnFull::ExpireOldest, ..Limits::default() };

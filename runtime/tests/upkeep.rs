@@ -108,7 +108,7 @@ async fn service() -> (String, mpsc::UnboundedReceiver<String>) {
 #[tokio::test]
 async fn a_dead_letter_is_named_in_the_log() {
     let log = Log::hear();
-    let mut world = World::new().await;
+    let world = World::new().await;
     assert_eq!(world.hook(message("1", "hi").as_bytes()).await.status, 200);
     let inbox = world.runtime.inbox();
     let mut consumer = inbox.consumer("crm", ConsumerOptions::default()).await.expect("a consumer");

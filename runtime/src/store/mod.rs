@@ -289,7 +289,8 @@ pub struct SubscriptionState {
     pub created_at: i64,
     /// Which events it gets.
     pub filter: Filter,
-    /// Open events. One that the filter leaves out counts until its turn has come.
+    /// Open events. With more than 10,000 that were never handed out, those count as well that the filter
+    /// leaves out.
     pub unsettled: u64,
     /// Events that were given up.
     pub dead: u64,

@@ -353,8 +353,64 @@ fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
     })
 }
 
+/// How many events ahead are looked at one by one, so that those are not counted which a filter leaves out.
+const COUNTED: u64 = 10_000;
+
+/// As [`estimates`], but what is ahead of a subscription counts as far as its filter lets it through, unless
+/// that is very much.
 pub(super) fn subscriptions(connection: &Connection) -> rusqlite::Result<Vec<SubscriptionState>> {
-    // Events that are still to be opened are unsettled, too.
+    // All of it as of one moment.
+    let connection = &connection.unchecked_transaction()?;
+    let mut states = estimates(connection)?;
+    for state in &mut states {
+        let ahead = ahead(connection, state.id)?;
+        if !(1..=COUNTED).contains(&ahead) {
+            continue;
+        }
+        let (fits, oldest) = fitting(connection, state.id, &state.filter)?;
+        let open = state.unsettled.saturating_sub(ahead);
+        state.unsettled = open + fits;
+        // What is open is older than what is ahead.
+        if open == 0 {
+            state.oldest_unsettled_at = oldest;
+        }
+    }
+    Ok(states)
+}
+
+/// How many events are still to be looked at for a subscription.
+fn ahead(connection: &Connection, id: SubscriptionId) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce(sum(max(coalesce(until, (SELECT max(seq) FROM event)) - next + 1, 0)), 0) \
+               FROM feed WHERE subscription = ?1";
+    let count: i64 = connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// How many of the events ahead a filter lets through, and when the first of them was received.
+fn fitting(
+    connection: &Connection,
+    id: SubscriptionId,
+    filter: &Filter,
+) -> rusqlite::Result<(u64, Option<i64>)> {
+    let mut events = connection.prepare_cached(
+        "SELECT e.seq, e.scope, e.kind, e.conversation_ref_id, e.conversation_id, s.channel_id, s.account_id, \
+         e.received_at FROM feed f JOIN event e ON e.seq BETWEEN f.next AND coalesce(f.until, e.seq) \
+         AND (f.scope IS NULL OR f.scope = e.scope) JOIN scope s ON s.id = e.scope WHERE f.subscription = ?1",
+    )?;
+    let (mut count, mut oldest) = (0, None);
+    let mut rows = events.query([id.0])?;
+    while let Some(row) = rows.next()? {
+        if filter.matches(&kept(row)?.facts) {
+            let received_at: i64 = row.get(7)?;
+            count += 1;
+            oldest = Some(oldest.map_or(received_at, |known: i64| known.min(received_at)));
+        }
+    }
+    Ok((count, oldest))
+}
+
+/// The subscriptions, with all that is still to be looked at counted as unsettled.
+pub(super) fn estimates(connection: &Connection) -> rusqlite::Result<Vec<SubscriptionState>> {
     let sql = "SELECT s.id, s.name, s.created_at, s.filter, \
                (SELECT count(*) FROM delivery d WHERE d.subscription = s.id AND d.state <> 4) \
                  + (SELECT coalesce(sum(max(coalesce(f.until, (SELECT max(seq) FROM event)) - f.next + 1, 0)), 0) \

@@ -2,10 +2,10 @@
 
 use super::OnFull;
 use super::feed::PORTION;
-use super::transaction::Transaction;
+use super::transaction::{Subscription, Transaction};
 use crate::media::end_links;
 use crate::outbox::purge_items;
-use crate::store::{Keep, Purged};
+use crate::store::{Filter, Keep, Purged, SubscriptionState};
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeSet;
@@ -77,7 +77,11 @@ impl Transaction<'_> {
         if limits.backlog == 0 || self.cache.last_seq < self.cache.look_again_at {
             return Ok(Ok(()));
         }
-        for state in super::feed::subscriptions(&self.tx)? {
+        for mut state in super::feed::estimates(&self.tx)? {
+            if state.unsettled >= limits.backlog && state.filter != Filter::default() {
+                // Much of it may be for others.
+                state.unsettled = self.looked_through(&state)?;
+            }
             let over = state.unsettled.saturating_sub(limits.backlog);
             match limits.on_full {
                 _ if state.unsettled < limits.backlog => {}
@@ -104,6 +108,18 @@ impl Transaction<'_> {
         }
         self.cache.look_again_at = self.cache.last_seq + i64::try_from(LOOK_AGAIN).unwrap_or(i64::MAX);
         Ok(Ok(()))
+    }
+
+    /// Looks through a portion of what is ahead of a subscription with a filter, and opens what fits; says how much
+    /// is open then. While there is more to look at it has not been found full.
+    fn looked_through(&mut self, state: &SubscriptionState) -> rusqlite::Result<u64> {
+        let named = |known: &Subscription| known.id == state.id;
+        if let Some(place) = self.cache.subscriptions.iter().position(named) {
+            self.fill(place, usize::MAX)?;
+        }
+        let sql = "SELECT count(*) FROM delivery WHERE subscription = ?1 AND state <> 4";
+        let open: i64 = self.tx.prepare_cached(sql)?.query_row([state.id.0], |row| row.get(0))?;
+        Ok(u64::try_from(open).unwrap_or(0))
     }
 
     /// Whether the disk has room for events.
