@@ -416,15 +416,22 @@ async fn a_purged_text_is_not_in_the_file_any_more() {
         store.append(event(&format!("{text} {number}"))).await.expect("kept");
     }
     store.close().await;
-    let holds = |text: &str| {
-        let bytes = std::fs::read(&path).expect("readable");
+    let holds = |end: &str| {
+        let bytes = std::fs::read(folder.path().join(format!("inbox.db{end}"))).unwrap_or_default();
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     };
-    assert!(holds(text));
+    assert!(holds(""));
     let store = SqliteStore::open(&path).await.expect("again");
-    assert_eq!(store.purge(&"channel_account".into(), "c").await.expect("purged").events, 50);
+    store.append(event(&format!("{text} in the log"))).await.expect("kept");
+    assert!(holds("-wal"));
+    assert_eq!(store.purge(&"channel_account".into(), "c").await.expect("purged").events, 51);
+    assert!(!holds("") && !holds("-wal"), "nor in its log, while it works");
+    store.append(event("another text")).await.expect("kept");
     store.close().await;
-    assert!(!holds(text), "what is deleted is overwritten");
+    assert!(!holds(""), "what is deleted is overwritten");
+    let store = SqliteStore::open(&path).await.expect("again");
+    let left = store.events(EventQuery { after: None, scope: None, limit: 9 }).await.expect("listed");
+    assert_eq!(left.len(), 1, "what came after the log was emptied is kept");
 }
 
 #[tokio::test]

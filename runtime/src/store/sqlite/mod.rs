@@ -177,6 +177,27 @@ impl SqliteStore {
         tokio::task::spawn_blocking(read).await.map_err(|_| closed())?
     }
 
+    /// Empties the log, which still has what was deleted.
+    async fn forget_log(&self) {
+        let path = self.path.clone();
+        let forget = move || {
+            let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            empty_log(&connection)
+        };
+        match tokio::task::spawn_blocking(forget).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => tracing::warn!(
+                "what was purged may be in the store's log until that comes round: another program reads the store"
+            ),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "what was purged may be in the store's log until that comes round")
+            }
+            // It was cancelled with the runtime: closing empties the log.
+            Err(_) => {}
+        }
+    }
+
     /// Writes a copy of all that is committed into a new file, while the store works on.
     ///
     /// # Errors
@@ -355,9 +376,13 @@ impl Store for SqliteStore {
             purged.open_items += portion.open_items;
             match next {
                 Some(next) => from = next,
-                None => return Ok(purged),
+                None => break,
             }
         }
+        if purged.events > 0 {
+            self.forget_log().await;
+        }
+        Ok(purged)
     }
 
     async fn maintain(&self, keep: Keep) -> Result<()> {
@@ -500,14 +525,17 @@ fn connect(path: &Path) -> Result<Connection> {
 /// Pages of the log may then be in memory only, although they read back fine, and what is committed
 /// behind them would hang in the air. Moved, they are written and synced anew.
 fn rewrite_log(connection: &Connection) -> Result<()> {
-    let busy: bool =
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(error)?;
-    if busy {
+    if !empty_log(connection).map_err(error)? {
         return Err(failed(
             "another program reads the store; it must end before the store can recover".to_owned(),
         ));
     }
     Ok(())
+}
+
+/// Moves the whole log into the database and empties it; false: somebody reads it for too long.
+fn empty_log(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)).map(|busy| !busy)
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
