@@ -341,6 +341,34 @@ async fn a_full_subscription_refuses_or_loses_its_oldest() {
 }
 
 #[tokio::test]
+async fn many_dead_letters_are_taken_in_portions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+    let (crm, _) = store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+    let append =
+        |number: u64| store.append(NewEvent { conversation_ref_id: None, ..event(&number.to_string()) });
+    let kept = futures_util::future::join_all((0..2500).map(append)).await;
+    assert!(kept.iter().all(Result::is_ok));
+    let give_up = async || {
+        let mut dead = 0;
+        while dead < 2500 {
+            let leased = store.lease(crm, 1000, usize::MAX, AT).await.expect("leased");
+            dead += leased.len();
+            let all = leased.into_iter().map(|one| (one.token, Settlement::Dead)).collect();
+            store.settle(all, AT).await.expect("committed");
+        }
+    };
+    give_up().await;
+    assert_eq!(store.take_dead_letters("crm", None, true).await.expect("requeued"), 2500);
+    give_up().await;
+    let places = store.dead_letters("crm", 0, 2).await.expect("listed").iter().map(|one| one.place).collect();
+    assert_eq!(store.take_dead_letters("crm", Some(places), false).await.expect("dropped"), 2);
+    assert_eq!(store.take_dead_letters("crm", None, false).await.expect("dropped"), 2498);
+    let state = store.subscriptions().await.expect("listed").remove(0);
+    assert_eq!((state.unsettled, state.dead), (0, 0));
+}
+
+#[tokio::test]
 async fn what_a_filter_leaves_out_fills_no_subscription() {
     for on_full in [OnFull::Refuse, OnFull::ExpireOldest] {
         let folder = tempfile::tempdir().expect("a folder");

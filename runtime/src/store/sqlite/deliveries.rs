@@ -1,5 +1,6 @@
 //! Handing events out, settling them, and what was given up.
 
+use super::feed::PORTION;
 use super::transaction::Transaction;
 use crate::event::{Event, Origin};
 use crate::inbox::TEMPORARY;
@@ -159,13 +160,14 @@ impl Transaction<'_> {
         self.tx.prepare_cached(PROMOTE)?.execute([subscription, conversation]).map(drop)
     }
 
-    /// Takes dead letters away, to be handed out again at the end or not at all; says how many.
+    /// Takes a portion of the dead letters behind a place away, to be handed out again at the end or not at all;
+    /// says how many, and behind which place there may be more.
     pub(super) fn take_dead_letters(
         &mut self,
         name: &str,
-        places: Option<&[i64]>,
+        after: i64,
         hand_out_again: bool,
-    ) -> rusqlite::Result<Result<u64>> {
+    ) -> rusqlite::Result<Result<(u64, Option<i64>)>> {
         let id = match self.subscription(name) {
             Ok(id) => id,
             Err(error) => return Ok(Err(error)),
@@ -174,27 +176,60 @@ impl Transaction<'_> {
             .tx
             .prepare_cached(
                 "SELECT place, seq FROM delivery INDEXED BY delivery_by_state \
-                 WHERE subscription = ?1 AND state = 4 AND state <> 0 ORDER BY place",
+                 WHERE subscription = ?1 AND state = 4 AND state <> 0 AND place > ?2 ORDER BY place LIMIT ?3",
             )?
-            .query_map([id.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map([id.0, after, i64::try_from(PORTION).unwrap_or(i64::MAX)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
             .collect::<rusqlite::Result<_>>()?;
-        let mut count = 0;
-        for (place, seq) in dead {
-            if places.is_some_and(|places| !places.contains(&place)) {
-                continue;
-            }
-            if !hand_out_again {
-                self.note_settled(id.0, place, None)?;
-            }
-            self.tx
-                .prepare_cached("DELETE FROM delivery WHERE subscription = ?1 AND place = ?2")?
-                .execute([id.0, place])?;
-            if hand_out_again {
-                self.feed_again(id, seq, seq, None, "requeued")?;
-            }
-            count += 1;
+        let next = dead.last().map(|(place, _)| *place).filter(|_| dead.len() == PORTION);
+        for (place, seq) in &dead {
+            self.take_dead_letter(id, *place, *seq, hand_out_again)?;
         }
-        Ok(Ok(count))
+        Ok(Ok((dead.len() as u64, next)))
+    }
+
+    /// As [`Self::take_dead_letters`], those at these places, which are not many.
+    pub(super) fn take_these_dead_letters(
+        &mut self,
+        name: &str,
+        places: &[i64],
+        hand_out_again: bool,
+    ) -> rusqlite::Result<Result<(u64, Option<i64>)>> {
+        let id = match self.subscription(name) {
+            Ok(id) => id,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut count = 0;
+        for place in places {
+            let sql = "SELECT seq FROM delivery WHERE subscription = ?1 AND place = ?2 AND state = 4";
+            let found =
+                self.tx.prepare_cached(sql)?.query_row([id.0, *place], |row| row.get(0)).optional()?;
+            if let Some(seq) = found {
+                self.take_dead_letter(id, *place, seq, hand_out_again)?;
+                count += 1;
+            }
+        }
+        Ok(Ok((count, None)))
+    }
+
+    fn take_dead_letter(
+        &mut self,
+        id: SubscriptionId,
+        place: i64,
+        seq: i64,
+        hand_out_again: bool,
+    ) -> rusqlite::Result<()> {
+        if !hand_out_again {
+            self.note_settled(id.0, place, None)?;
+        }
+        self.tx
+            .prepare_cached("DELETE FROM delivery WHERE subscription = ?1 AND place = ?2")?
+            .execute([id.0, place])?;
+        if hand_out_again {
+            self.feed_again(id, seq, seq, None, "requeued")?;
+        }
+        Ok(())
     }
 }
 

@@ -185,16 +185,12 @@ impl SqliteStore {
             connection.busy_timeout(BUSY_TIMEOUT)?;
             empty_log(&connection)
         };
+        let kept = "what was purged may be in the store's log until that comes round";
         match tokio::task::spawn_blocking(forget).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => tracing::warn!(
-                "what was purged may be in the store's log until that comes round: another program reads the store"
-            ),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "what was purged may be in the store's log until that comes round")
-            }
-            // It was cancelled with the runtime: closing empties the log.
-            Err(_) => {}
+            Ok(Ok(false)) => tracing::warn!("{kept}: another program reads the store"),
+            Ok(Err(error)) => tracing::warn!(%error, "{kept}"),
+            // Cancelled with the runtime: closing empties the log.
+            Ok(Ok(true)) | Err(_) => {}
         }
     }
 
@@ -325,8 +321,21 @@ impl Store for SqliteStore {
     }
 
     async fn take_dead_letters(&self, name: &str, places: Option<Vec<i64>>, again: bool) -> Result<u64> {
-        let name = name.to_owned();
-        self.ask(move |transaction| transaction.take_dead_letters(&name, places.as_deref(), again)).await
+        let (mut after, mut taken) = (0, 0);
+        loop {
+            let (name, places) = (name.to_owned(), places.clone());
+            let (portion, next) = self
+                .ask(move |transaction| match &places {
+                    Some(places) => transaction.take_these_dead_letters(&name, places, again),
+                    None => transaction.take_dead_letters(&name, after, again),
+                })
+                .await?;
+            taken += portion;
+            match next {
+                Some(next) => after = next,
+                None => return Ok(taken),
+            }
+        }
     }
 
     async fn event(&self, event_id: &str) -> Result<Option<Event>> {
