@@ -658,8 +658,6 @@ typedef bool (*amochats_crm_store)(void *user_data, amochats_slice tokens);
 extern "C" {
 #endif // __cplusplus
 
-int _Unwind_Backtrace(int (*_frame)(void*, void*), void *_argument);
-
 /**
  * Returns the version of the library, such as "0.1.0". The text is static. AMOCHATS_VERSION_MAJOR
  * and its siblings are the version of the header.

@@ -2,10 +2,12 @@
 
 use crate::gate;
 use amochats::{Error, ErrorKind};
-use pyo3::exceptions::{PyTypeError, PyUnicodeError};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyUnicodeError};
 use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
+use std::error::Error as _;
+use std::io;
 
 import_exception!(asyncio, CancelledError);
 
@@ -65,8 +67,19 @@ pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
         ErrorKind::NullPointer => PyTypeError::new_err(message),
         ErrorKind::InvalidUtf8 => PyUnicodeError::new_err(message),
         ErrorKind::Cancelled => CancelledError::new_err(message),
-        kind => build(&class(py, kind), &message, error).map_or_else(|failed| failed, PyErr::from_value),
+        kind => {
+            let made =
+                build(&class(py, kind), &message, error).map_or_else(|failed| failed, PyErr::from_value);
+            made.set_cause(py, os_error(error));
+            made
+        }
     }
+}
+
+/// What the system said, if it did.
+fn os_error(error: &Error) -> Option<PyErr> {
+    let said = error.source()?.downcast_ref::<io::Error>()?;
+    Some(PyOSError::new_err((said.raw_os_error(), said.to_string())))
 }
 
 fn build<'py>(class: &Bound<'py, PyType>, message: &str, error: &Error) -> PyResult<Bound<'py, PyAny>> {

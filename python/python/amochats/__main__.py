@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _Ended as ended:
         code, said = ended.code, str(ended)
     except (InvalidArgumentError, ConfigError, MisuseError, ImportError) as error:
-        code, said = USAGE, str(error)
+        # The flag is right; the machine did not let it be done.
+        code, said = FAILED if isinstance(error.__cause__, OSError) else USAGE, str(error)
     except (SignatureError, MalformedWebhookError) as error:
         code, said = NO, str(error)
     except BrokenPipeError:
