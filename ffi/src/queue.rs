@@ -205,17 +205,17 @@ struct Bell {
 impl Bell {
     #[cfg(target_os = "linux")]
     fn new() -> Result<Self> {
-        use rustix::event::{EventfdFlags, eventfd};
-        let readable = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(no_descriptor)?;
-        Ok(Self { readable })
+        use nix::sys::eventfd::{EfdFlags, EventFd};
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self { readable: EventFd::from_flags(flags).map_err(no_descriptor)?.into() })
     }
 
     #[cfg(not(target_os = "linux"))]
     fn new() -> Result<Self> {
-        use rustix::io::{FdFlags, fcntl_setfd};
-        let (readable, writable) = rustix::pipe::pipe().map_err(no_descriptor)?;
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+        let (readable, writable) = nix::unistd::pipe().map_err(no_descriptor)?;
         for end in [&readable, &writable] {
-            fcntl_setfd(end, FdFlags::CLOEXEC).map_err(no_descriptor)?;
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(no_descriptor)?;
         }
         Ok(Self { readable, writable })
     }
@@ -229,13 +229,13 @@ impl Bell {
         let one = 1u64.to_ne_bytes();
         // The host may have closed what is not its own; nothing can be done for it then.
         let _ = if ring {
-            rustix::io::write(writable, &one)
+            nix::unistd::write(writable, &one)
         } else {
-            rustix::io::read(&self.readable, &mut [0; 8])
+            nix::unistd::read(&self.readable, &mut [0; 8])
         };
     }
 }
 
-fn no_descriptor(error: rustix::io::Errno) -> Error {
+fn no_descriptor(error: nix::errno::Errno) -> Error {
     Error::new(ErrorKind::QueueFull, format!("no descriptor could be made: {error}"))
 }

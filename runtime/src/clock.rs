@@ -80,8 +80,8 @@ impl Clock for SystemClock {
 /// The time since the machine was started, its sleep included; no step of the calendar's time moves it.
 #[cfg(target_os = "linux")]
 fn awake_and_asleep() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::try_from(time).unwrap_or_default()
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+    time.map(Duration::from).unwrap_or_default()
 }
 
 /// A time that may stand still with the machine, where no other is at hand.

@@ -1,9 +1,10 @@
 //! Standard input and output, without panics.
 
 use super::Failure;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 use tokio_util::sync::CancellationToken;
 
 /// What a command reads from standard input at most, far above any webhook.
@@ -49,9 +50,10 @@ pub(super) fn reader_gone() -> CancellationToken {
     std::thread::spawn(move || {
         let stdout = io::stdout();
         // That there is no reader is told without being asked for.
-        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-        while let Err(Errno::INTR) = poll(&mut watched, None) {}
-        if watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+        let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        while let Err(Errno::EINTR) = poll(&mut watched, PollTimeout::NONE) {}
+        if watched[0].revents().is_some_and(|found| found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+        {
             tell.cancel();
         }
     });

@@ -1,6 +1,7 @@
 //! The folder of the files: written whole or not at all, within limits.
 
 use super::store::{MediaFile, MediaStore};
+use crate::store::disk;
 use amochats::{Error, ErrorKind, Result};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -110,9 +111,9 @@ impl Folder {
 
     async fn room(&self) -> Result<()> {
         let (path, min_free_bytes) = (self.path.clone(), self.min_free_bytes);
-        let disk = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&path)).await;
-        match disk {
-            Ok(Ok(disk)) if disk.f_bavail.saturating_mul(disk.f_frsize) < min_free_bytes => Err(Error::new(
+        let free_bytes = tokio::task::spawn_blocking(move || disk::free_bytes(&path)).await;
+        match free_bytes {
+            Ok(Ok(free_bytes)) if free_bytes < min_free_bytes => Err(Error::new(
                 ErrorKind::StoreFull,
                 "the disk of the media folder is nearly full, and events need the rest; make room",
             )),

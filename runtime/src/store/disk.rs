@@ -19,15 +19,24 @@ impl Disk {
     /// # Errors
     /// Where there is no such path, or the system does not say.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let room = rustix::fs::statvfs(path)?;
-        Ok(Self { free_bytes: room.f_bavail.saturating_mul(room.f_frsize), network: network(path)? })
+        Ok(Self { free_bytes: free_bytes(path)?, network: network(path)? })
     }
+}
+
+/// What this process may still write to the disk of a folder or a file, in bytes.
+///
+/// # Errors
+/// Where there is no such path, or the system does not say.
+#[allow(clippy::useless_conversion, reason = "not every system counts in 64 bits")]
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let room = nix::sys::statvfs::statvfs(path)?;
+    Ok(u64::from(room.blocks_available()).saturating_mul(u64::from(room.fragment_size())))
 }
 
 /// By the magic numbers of Linux (`statfs(2)`).
 #[cfg(target_os = "linux")]
 fn network(path: &Path) -> io::Result<Option<&'static str>> {
-    let number = rustix::fs::statfs(path)?.f_type;
+    let number = nix::sys::statfs::statfs(path)?.filesystem_type().0;
     Ok(Some(match u64::try_from(number).unwrap_or(u64::MAX) & 0xffff_ffff {
         0x6969 => "NFS",
         0x517b => "SMB",

@@ -16,7 +16,7 @@
 //! this is the order of G3. What was leased or delayed when the process ended is ready at the
 //! next start.
 
-mod disk;
+pub(crate) mod disk;
 mod lookup;
 pub(crate) mod memory;
 pub(crate) mod sqlite;

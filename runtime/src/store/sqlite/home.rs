@@ -3,8 +3,9 @@
 
 use super::failed;
 use amochats::Result;
-use rustix::fs::{Stat, fstat, stat};
-use std::os::fd::AsFd;
+use std::fs::{File, Metadata, metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A file by its name, and by what it is.
@@ -17,21 +18,23 @@ pub(super) struct Home {
 impl Home {
     /// The file that has this name now.
     pub(super) fn of(path: &Path) -> Result<Self> {
-        let found = stat(path).map_err(|why| failed(format!("cannot look at {}: {why}", path.display())))?;
+        let found =
+            metadata(path).map_err(|why| failed(format!("cannot look at {}: {why}", path.display())))?;
         Ok(Self { path: path.to_owned(), file: identity(&found) })
     }
 
     /// An open file, which had this name.
-    pub(super) fn of_open(path: &Path, file: impl AsFd) -> Result<Self> {
-        let found = fstat(file).map_err(|why| failed(format!("cannot look at {}: {why}", path.display())))?;
+    pub(super) fn of_open(path: &Path, file: &File) -> Result<Self> {
+        let found =
+            file.metadata().map_err(|why| failed(format!("cannot look at {}: {why}", path.display())))?;
         Ok(Self { path: path.to_owned(), file: identity(&found) })
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        match stat(&self.path) {
+        match metadata(&self.path) {
             Ok(found) if identity(&found) == self.file => Ok(()),
             // Who may not look there knows nothing, and what is open can still be written.
-            Err(why) if why != rustix::io::Errno::NOENT => Ok(()),
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Ok(()),
             _ => Err(failed(format!(
                 "{} was removed or replaced while it was in use; put it back where it was, or restart with \
                  what is there now",
@@ -41,6 +44,6 @@ impl Home {
     }
 }
 
-fn identity(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
+fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }

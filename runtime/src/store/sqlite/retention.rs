@@ -5,10 +5,12 @@ use super::feed::PORTION;
 use super::transaction::{Subscription, Transaction};
 use crate::media::end_links;
 use crate::outbox::purge_items;
+use crate::store::disk::free_bytes;
 use crate::store::{Filter, Keep, Purged, SubscriptionState};
 use amochats::{Error, ErrorKind, Result, ScopeId};
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// After so many events the subscriptions are looked at again.
 const LOOK_AGAIN: usize = 100;
@@ -126,8 +128,8 @@ impl Transaction<'_> {
     pub(super) fn disk(&self) -> Result<()> {
         let least = self.cache.limits.min_free_bytes;
         if let Some(path) = self.tx.path().filter(|_| least > 0)
-            && let Ok(disk) = rustix::fs::statvfs(path)
-            && disk.f_bavail.saturating_mul(disk.f_frsize) < least
+            && let Ok(free_bytes) = free_bytes(Path::new(path))
+            && free_bytes < least
         {
             let said = "the store's disk has less free than store.min_free_bytes; make room";
             return Err(Error::new(ErrorKind::StoreFull, said));
