@@ -3,7 +3,7 @@
 use super::{ApiRequest, answer, segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ConversationId, ConversationRefId, MessageId, MessageRefId, ScopeId};
-use crate::lenient;
+use crate::lenient::{self, Object, Tree};
 use crate::message::wire::{Person, Source};
 use crate::message::{Sender, filled, source_external_id};
 use crate::strict::{self, deserialize, serialize, wire};
@@ -110,7 +110,7 @@ impl CreatedChat {
     /// # Errors
     /// [`ErrorKind::UnexpectedResponse`] for another body.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let mut map: Map<String, Value> = answer(json, "create_chat")?;
+        let mut map: Object<'_> = answer(json, "create_chat")?;
         let id = lenient::text(&mut map, "id").ok_or_else(|| {
             Error::new(ErrorKind::UnexpectedResponse, "the answer to create_chat names no chat")
         })?;
@@ -122,7 +122,7 @@ impl CreatedChat {
             .unwrap_or_default();
             Participant { phone: flat.phone.or(phone), email: flat.email.or(email), ..flat }
         });
-        Ok(Self { conversation_ref_id: id.into(), user: user.unwrap_or_default(), extra: map })
+        Ok(Self { conversation_ref_id: id.into(), user: user.unwrap_or_default(), extra: map.into_map() })
     }
 }
 
@@ -245,21 +245,21 @@ impl HistoryPage {
             return Ok(Self::default());
         }
         let unexpected = |said| Error::new(ErrorKind::UnexpectedResponse, said);
-        let Value::Object(mut map) = answer(json, "history")? else {
+        let Tree::Object(mut map) = answer(json, "history")? else {
             return Err(unexpected("the answer to history is not an object"));
         };
-        let Some(Value::Array(messages)) = map.shift_remove("messages") else {
+        let Some(Tree::List(messages)) = map.remove("messages") else {
             return Err(unexpected("the answer to history has no messages"));
         };
-        Ok(Self { messages: messages.into_iter().map(HistoryMessage::of).collect(), extra: map })
+        Ok(Self { messages: messages.into_iter().map(HistoryMessage::of).collect(), extra: map.into_map() })
     }
 }
 
 impl HistoryMessage {
-    fn of(value: Value) -> Self {
-        let mut map = match value {
-            Value::Object(map) => map,
-            other => return Self { extra: other, ..Self::default() },
+    fn of(tree: Tree<'_>) -> Self {
+        let mut map = match tree {
+            Tree::Object(map) => map,
+            other => return Self { extra: other.into(), ..Self::default() },
         };
         let mut message = lenient::object(&mut map, "message", |message| Self {
             message_id: lenient::text(message, "client_id").map(Into::into),
@@ -280,7 +280,7 @@ impl HistoryMessage {
         message.msec_timestamp = lenient::int(&mut map, "msec_timestamp");
         message.sender = lenient::object(&mut map, "sender", lenient::participant);
         message.receiver = lenient::object(&mut map, "receiver", lenient::participant);
-        message.extra = if map.is_empty() { Value::Null } else { Value::Object(map) };
+        message.extra = if map.is_empty() { Value::Null } else { Value::Object(map.into_map()) };
         message
     }
 }

@@ -1,8 +1,9 @@
 //! Why a signature is refused, as far as it can be known.
 
-use super::verify::{candidates, claimed_mac, matches};
+use super::verify::{claimed_mac, matches};
 use crate::ids::ChannelSecret;
-use crate::signing::MAC_LEN;
+use crate::signing::{MAC_LEN, keyed};
+use hmac::Mac;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
 
@@ -83,21 +84,22 @@ pub fn diagnose_signature(
         Err(_) if signature.is_none() => return SignatureVerdict::Missing,
         Err(_) => return SignatureVerdict::NotHex,
     };
-    let any =
-        |secrets: &[ChannelSecret], signed: &[u8]| secrets.iter().any(|s| matches(s.key(), signed, &claimed));
-    if candidates(body).any(|signed| any(secrets, signed)) {
+    let genuine = |secrets: &[ChannelSecret]| secrets.iter().any(|s| matches(s.key(), body, &claimed));
+    if genuine(secrets) {
         return SignatureVerdict::Valid;
     }
-    if candidates(body).any(|signed| any(expired, signed)) {
+    if genuine(expired) {
         return SignatureVerdict::ExpiredSecret;
     }
-    if any(secrets, &[body, b"\n"].concat()) || any(secrets, &[body, b"\r\n"].concat()) {
+    let covers =
+        |signed: &[u8]| secrets.iter().any(|s| keyed(s.key(), signed).verify_slice(&claimed).is_ok());
+    if covers(&[body, b"\n"].concat()) || covers(&[body, b"\r\n"].concat()) {
         return SignatureVerdict::WithNewline;
     }
     if secrets.iter().any(|secret| hex_decoded_matches(secret, body, &claimed)) {
         return SignatureVerdict::HexDecodedSecret;
     }
-    if spellings(body).iter().any(|signed| any(secrets, signed.as_bytes())) {
+    if spellings(body).iter().any(|signed| covers(signed.as_bytes())) {
         return SignatureVerdict::Reserialised;
     }
     SignatureVerdict::Mismatch
@@ -109,7 +111,7 @@ fn hex_decoded_matches(secret: &ChannelSecret, body: &[u8], claimed: &[u8; MAC_L
         .chunks(2)
         .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
         .collect();
-    key.is_some_and(|key| candidates(body).any(|signed| matches(&key, signed, claimed)))
+    key.is_some_and(|key| matches(&key, body, claimed))
 }
 
 /// The same JSON as common encoders write it: compact, as PHP, as Go, as Python.

@@ -9,8 +9,8 @@ use super::event::{
 };
 use super::verify::VerifiedBody;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lenient::{int, object, participant, text, typed};
-use serde_json::{Map, Value};
+use crate::lenient::{Object, Tree, int, object, participant, text, typed};
+use serde_json::Value;
 
 /// Parses a webhook, v1 or v2.
 ///
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 /// # Errors
 /// [`ErrorKind::MalformedWebhook`] with line and column where the body is not JSON in UTF-8.
 pub fn parse_webhook(body: VerifiedBody<'_>) -> Result<WebhookEvent> {
-    let value: Value = serde_json::from_slice(body.as_bytes()).map_err(|error| {
+    let tree = serde_json::from_slice(body.as_bytes()).map_err(|error| {
         // Only syntax errors arise here; they name positions, never contents.
         let said = error.to_string();
         if let Some(place) = said.strip_prefix("recursion limit exceeded") {
@@ -31,30 +31,30 @@ pub fn parse_webhook(body: VerifiedBody<'_>) -> Result<WebhookEvent> {
         }
         Error::new(ErrorKind::MalformedWebhook, format!("the body is not JSON: {error}"))
     })?;
-    Ok(event(value))
+    Ok(event(tree))
 }
 
-fn event(value: Value) -> WebhookEvent {
-    let mut map = match value {
-        Value::Object(map) => map,
+fn event(tree: Tree<'_>) -> WebhookEvent {
+    let mut map = match tree {
+        Tree::Object(map) => map,
         other => {
             return WebhookEvent {
                 kind: WebhookKind::Unknown,
                 api_version: None,
                 account_id: None,
                 time: None,
-                extra: other,
+                extra: other.into(),
             };
         }
     };
     let account_id = text(&mut map, "account_id").map(Into::into);
     let time = int(&mut map, "time");
-    let (kind, api_version) = if map.get("message").is_some_and(Value::is_object) {
+    let (kind, api_version) = if map.get("message").is_some_and(Tree::is_object) {
         let kind = object(&mut map, "message", |m| WebhookKind::Message(Box::new(message_v2(m))));
         (kind, HookVersion::V2)
-    } else if map.get("action").is_some_and(Value::is_object) {
+    } else if map.get("action").is_some_and(Tree::is_object) {
         (object(&mut map, "action", action).flatten(), HookVersion::V2)
-    } else if map.get("receiver").is_some_and(Value::is_string) {
+    } else if map.get("receiver").and_then(Tree::as_str).is_some() {
         (Some(WebhookKind::Message(Box::new(message_v1(&mut map)))), HookVersion::V1)
     } else {
         (None, HookVersion::V2)
@@ -64,19 +64,19 @@ fn event(value: Value) -> WebhookEvent {
         kind: kind.unwrap_or(WebhookKind::Unknown),
         account_id,
         time,
-        extra: if map.is_empty() { Value::Null } else { Value::Object(map) },
+        extra: if map.is_empty() { Value::Null } else { Value::Object(map.into_map()) },
     }
 }
 
-fn action(action: &mut Map<String, Value>) -> Option<WebhookKind> {
+fn action(action: &mut Object<'_>) -> Option<WebhookKind> {
     // The field table of the typing hook has the user one level higher than its example.
-    if action.get("typing").is_some_and(Value::is_object) {
+    if action.get("typing").is_some_and(Tree::is_object) {
         let mut event = object(action, "typing", typing)?;
         if event.user_ref_id.is_none() {
             event.user_ref_id = user(action).map(Into::into);
         }
         Some(WebhookKind::Typing(event))
-    } else if action.get("reaction").is_some_and(Value::is_object) {
+    } else if action.get("reaction").is_some_and(Tree::is_object) {
         let mut event = object(action, "reaction", reaction)?;
         if event.user_ref_id.is_none() {
             event.user_ref_id = user(action).map(Into::into);
@@ -87,7 +87,7 @@ fn action(action: &mut Map<String, Value>) -> Option<WebhookKind> {
     }
 }
 
-fn typing(map: &mut Map<String, Value>) -> TypingEvent {
+fn typing(map: &mut Object<'_>) -> TypingEvent {
     let (conversation_id, conversation_ref_id) = both_ids(map, "conversation");
     TypingEvent {
         conversation_id: conversation_id.map(Into::into),
@@ -98,12 +98,12 @@ fn typing(map: &mut Map<String, Value>) -> TypingEvent {
     }
 }
 
-fn reaction(map: &mut Map<String, Value>) -> ReactionEvent {
+fn reaction(map: &mut Object<'_>) -> ReactionEvent {
     let (conversation_id, conversation_ref_id) = both_ids(map, "conversation");
     let (message_id, mut message_ref_id) = both_ids(map, "message");
     // The field table has `message.id`, the example `msgid`. Of two different ids the former is
     // surely amoCRM's, and the other stays.
-    if message_ref_id.is_none() || map.get("msgid").and_then(Value::as_str) == message_ref_id.as_deref() {
+    if message_ref_id.is_none() || map.get("msgid").and_then(Tree::as_str) == message_ref_id.as_deref() {
         message_ref_id = text(map, "msgid");
     }
     ReactionEvent {
@@ -117,7 +117,7 @@ fn reaction(map: &mut Map<String, Value>) -> ReactionEvent {
     }
 }
 
-fn message_v2(map: &mut Map<String, Value>) -> MessageEvent {
+fn message_v2(map: &mut Object<'_>) -> MessageEvent {
     let (conversation_id, conversation_ref_id) = both_ids(map, "conversation");
     let mut event = object(map, "message", content).unwrap_or_default();
     event.conversation_id = conversation_id.map(Into::into);
@@ -130,7 +130,7 @@ fn message_v2(map: &mut Map<String, Value>) -> MessageEvent {
     event
 }
 
-fn message_v1(map: &mut Map<String, Value>) -> MessageEvent {
+fn message_v1(map: &mut Object<'_>) -> MessageEvent {
     let conversation_id = text(map, "conversation_id").map(Into::into);
     let receiver =
         text(map, "receiver").map(|id| Participant { user_id: Some(id.into()), ..Participant::default() });
@@ -140,7 +140,7 @@ fn message_v1(map: &mut Map<String, Value>) -> MessageEvent {
 }
 
 /// The fields of a message itself; v1 has them at the top, v2 in `message.message`.
-fn content(map: &mut Map<String, Value>) -> MessageEvent {
+fn content(map: &mut Object<'_>) -> MessageEvent {
     MessageEvent {
         message_ref_id: text(map, "id").map(Into::into),
         message_id: text(map, "client_id").map(Into::into),
@@ -161,15 +161,15 @@ fn content(map: &mut Map<String, Value>) -> MessageEvent {
     }
 }
 
-fn forwards(map: &mut Map<String, Value>) -> Option<Forwards> {
-    if !map.get("messages").and_then(Value::as_array).is_some_and(|all| all.iter().all(Value::is_object)) {
+fn forwards(map: &mut Object<'_>) -> Option<Forwards> {
+    if !matches!(map.get("messages")?, Tree::List(all) if all.iter().all(Tree::is_object)) {
         return None;
     }
-    let Some(Value::Array(messages)) = map.shift_remove("messages") else {
+    let Some(Tree::List(messages)) = map.remove("messages") else {
         return None;
     };
     let messages = messages.into_iter().filter_map(|message| match message {
-        Value::Object(mut message) => Some(embedded(&mut message)),
+        Tree::Object(mut message) => Some(embedded(&mut message)),
         _ => None,
     });
     Some(Forwards {
@@ -179,7 +179,7 @@ fn forwards(map: &mut Map<String, Value>) -> Option<Forwards> {
     })
 }
 
-fn embedded(map: &mut Map<String, Value>) -> EmbeddedMessage {
+fn embedded(map: &mut Object<'_>) -> EmbeddedMessage {
     EmbeddedMessage {
         message_id: text(map, "msgid").or_else(|| text(map, "client_id")).map(Into::into),
         message_ref_id: text(map, "id").map(Into::into),
@@ -193,17 +193,17 @@ fn embedded(map: &mut Map<String, Value>) -> EmbeddedMessage {
         msec_timestamp: int(map, "msec_timestamp"),
         sender: object(map, "sender", participant),
         receiver: object(map, "receiver", participant),
-        extra: std::mem::take(map),
+        extra: std::mem::take(map).into_map(),
     }
 }
 
 /// `client_id` (ours) and `id` (amoCRM's) of the object at `key`.
-fn both_ids(map: &mut Map<String, Value>, key: &str) -> (Option<String>, Option<String>) {
+fn both_ids(map: &mut Object<'_>, key: &str) -> (Option<String>, Option<String>) {
     object(map, key, |inner| (text(inner, "client_id"), text(inner, "id"))).unwrap_or_default()
 }
 
 /// amoCRM's id of the user, the only one that typing and reactions have.
-fn user(map: &mut Map<String, Value>) -> Option<String> {
+fn user(map: &mut Object<'_>) -> Option<String> {
     object(map, "user", |user| text(user, "id")).flatten()
 }
 
