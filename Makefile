@@ -26,6 +26,7 @@ widget: ## target/widget/widget.zip of widget/widget.toml, checked; another: mak
 	@python3 widget/build.py $(if $(CONFIG),--config $(CONFIG))
 
 bench: ## Ratios against a baseline of the same run; a backlog of 1,000,000 events; a sandbox with 200,000 messages
+	$(CARGO) bench --locked --package amochats --bench webhook
 	$(CARGO) bench --locked --package amochats-tests --bench bench
 	$(CARGO) bench --locked --package amochats-tests --bench backlog
 	$(CARGO) bench --locked --package amochats-sandbox
