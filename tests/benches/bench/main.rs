@@ -6,10 +6,8 @@ mod c;
 mod load;
 mod peers;
 
-use amochats::{ChannelSecret, parse_webhook, verify_webhook};
-use load::{Hook, Load};
+use load::Load;
 use peers::Peer;
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const CHANNEL: &str = "a4490ccc-5d7f-11e7-907b-a6006ad3dba0";
@@ -17,7 +15,6 @@ const ACCOUNT: &str = "13fa84f7-6b61-4086-98ed-0a9de19ee15c";
 const SECRET: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 
 const ROUNDS: usize = 7;
-const HOOKS_A_PARSING_ROUND: u32 = 20_000;
 const CONNECTIONS: usize = 64;
 const ROUND: Duration = Duration::from_secs(2);
 /// For the wait of a hook when not as many come as can be kept.
@@ -34,9 +31,6 @@ fn main() {
     // One part alone: make bench BENCH=listening
     let only = std::env::var("BENCH").unwrap_or_default();
     let wanted = |part: &str| only.is_empty() || only == part;
-    if wanted("parsing") {
-        parsing();
-    }
     if wanted("c") {
         c::through_c();
     }
@@ -49,37 +43,6 @@ fn main() {
     if wanted("memory") {
         runtime.block_on(memory());
     }
-}
-
-/// To verify and parse a webhook, against a `serde_json::Value` of its body alone.
-fn parsing() {
-    let secrets = [ChannelSecret::new(SECRET).expect("a clean secret")];
-    let hook = Hook::new(&secrets[0], 1);
-    let (body, signature) = (hook.body(), hook.signature());
-    let ours = || {
-        let verified = verify_webhook(&secrets, black_box(body), Some(signature)).expect("genuine");
-        black_box(parse_webhook(verified).expect("well-formed"));
-    };
-    let baseline = || {
-        black_box(serde_json::from_slice::<serde_json::Value>(black_box(body)).expect("JSON"));
-    };
-    let timed = |work: &dyn Fn()| {
-        let started = Instant::now();
-        (0..HOOKS_A_PARSING_ROUND).for_each(|_| work());
-        started.elapsed().as_secs_f64() * 1e6 / f64::from(HOOKS_A_PARSING_ROUND)
-    };
-    let (mut taken, mut least) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        least.push(timed(&baseline));
-        taken.push(timed(&ours));
-    }
-    println!("A webhook of {} bytes, in microseconds: median (least to most of {ROUNDS} rounds)", body.len());
-    println!("  serde_json::Value of the body              {}", spread(&least, 2));
-    println!("  verify_webhook + parse_webhook             {}", spread(&taken, 2));
-    println!(
-        "  verified and parsed takes {:.2} times as long as parsed without types\n",
-        ratio(&taken, &least)
-    );
 }
 
 /// What was measured of a peer, round by round.
