@@ -463,6 +463,29 @@ async fn an_attachment_is_fetched_and_goes_with_its_event() {
 }
 
 #[tokio::test]
+async fn a_forwarded_attachment_is_fetched_and_a_quoted_one_is_not() {
+    let (mut world, _folder) = world(fetching).await;
+    let host = Host::start("127.0.0.2", |_| ok("png")).await;
+    let embedded = format!(
+        "{{\"type\":\"picture\",\"text\":\"\",\"media\":\"{}/f.png\",\"file_name\":\"f.png\"}}",
+        host.url
+    );
+    let mut receive = async |id: &str, with: String| {
+        let body =
+            support::message(id, "look").replace("\"type\":\"text\"", &format!("\"type\":\"text\",{with}"));
+        assert_eq!(world.hook(body.as_bytes()).await.status, 200);
+        world.next().await.event.event_id
+    };
+    let forward = receive("m1", format!("\"forwards\":{{\"messages\":[{embedded}]}}")).await;
+    let reply = receive("m2", format!("\"reply_to\":{{\"message\":{embedded}}}")).await;
+    let media = world.runtime.media();
+    let fetched = ended(media, &forward).await;
+    assert_eq!((fetched.state, fetched.file_name.as_deref()), (AttachmentState::Fetched, Some("f.png")));
+    assert_eq!(read(media, &fetched).await, "png");
+    assert_eq!(media.attachment(&reply).await.expect_err("nothing of its own").kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn the_last_of_the_disk_is_left_to_events() {
     let (world, folder) = world(|config| config.store.min_free_bytes = u64::MAX / 2).await;
     let error = world.runtime.media().attach_bytes(picture(), "x").await.expect_err("refused");
