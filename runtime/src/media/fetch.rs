@@ -225,6 +225,7 @@ impl Media {
                 _ = changes.changed() => {}
                 () = due => {}
                 Some(ended) = tasks.join_next() => {
+                    self.0.ends.send_replace(());
                     if let Ok(event_id) = ended {
                         busy.remove(&event_id);
                     }
