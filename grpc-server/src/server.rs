@@ -198,7 +198,7 @@ impl Server {
         let backfill = BackfillServiceServer::new(BackfillService::new(runtime.backfill().clone()));
         let widget = WidgetService::new(runtime.widget(), stop.clone(), streams.clone());
         let widget = WidgetServiceServer::new(widget);
-        let media = MediaServiceServer::new(MediaService::new(runtime.media().clone()));
+        let media = MediaServiceServer::new(MediaService::new(runtime.media().clone(), stop.clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ChannelServiceServer<ChannelService>>().await;
         health.set_serving::<InboxServiceServer<InboxService>>().await;

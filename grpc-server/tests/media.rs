@@ -22,6 +22,8 @@ struct Desk {
     server: Server,
     channel: Channel,
     media: MediaServiceClient<Channel>,
+    /// Of each call for an attachment.
+    wait: Option<prost_types::Duration>,
     _folder: tempfile::TempDir,
 }
 
@@ -38,7 +40,8 @@ impl Desk {
         let server = Server::start(config).await.expect("a server");
         let uri = format!("http://{}", server.grpc_address());
         let channel = Channel::from_shared(uri).expect("an address").connect().await.expect("connected");
-        Self { server, media: MediaServiceClient::new(channel.clone()), channel, _folder: folder }
+        let media = MediaServiceClient::new(channel.clone());
+        Self { server, media, channel, wait: None, _folder: folder }
     }
 
     async fn attach(&mut self, parts: Vec<Part>) -> Result<v1::AttachMediaResponse, Status> {
@@ -51,7 +54,7 @@ impl Desk {
 
     /// The attachment of an event, and its bytes.
     async fn get(&mut self, event_id: &str) -> Result<(v1::Attachment, Vec<u8>), Status> {
-        let request = v1::GetAttachmentRequest { event_id: event_id.to_owned() };
+        let request = v1::GetAttachmentRequest { event_id: event_id.to_owned(), wait: self.wait };
         let mut parts = self.media.get_attachment(request).await?.into_inner();
         let first = parts.message().await?.and_then(|part| part.response);
         let Some(Given::Attachment(attachment)) = first else { panic!("{first:?}") };
@@ -160,13 +163,8 @@ async fn an_attachment_comes_by_chunks() {
     let inside = "fetch = true\nfetch_http = true\nfetch_hosts = [\"127.0.0.1\"]\n";
     let mut desk = Desk::new(&format!("{inside}fetch_private = [\"127.0.0.1\"]")).await;
     let event_id = desk.receive("m1", &url).await;
-    let (attachment, bytes) = loop {
-        let (attachment, bytes) = desk.get(&event_id).await.expect("known");
-        if attachment.state() != v1::AttachmentState::Pending {
-            break (attachment, bytes);
-        }
-        assert!(bytes.is_empty());
-    };
+    desk.wait = Some(prost_types::Duration { seconds: 300, nanos: 0 });
+    let (attachment, bytes) = desk.get(&event_id).await.expect("known");
     assert_eq!(attachment.state(), v1::AttachmentState::Fetched, "{attachment:?}");
     assert_eq!((attachment.size, attachment.content_type.as_str()), (600_000, "application/pdf"));
     assert_eq!((attachment.file_name.as_deref(), attachment.attempts), (Some("a.bin"), 1));
@@ -174,13 +172,14 @@ async fn an_attachment_comes_by_chunks() {
     answering.await.expect("asked once");
 
     let failed = desk.receive("m2", "http://elsewhere.test/").await;
-    let problem = loop {
-        let (attachment, _) = desk.get(&failed).await.expect("known");
-        if attachment.state() == v1::AttachmentState::Failed {
-            break attachment.problem.expect("a reason");
-        }
-    };
+    let (attachment, _) = desk.get(&failed).await.expect("known");
+    assert_eq!(attachment.state(), v1::AttachmentState::Failed, "{attachment:?}");
+    let problem = attachment.problem.expect("a reason");
     assert!(problem.contains("fetch_hosts"), "{problem}");
     assert_eq!(desk.get("nothing-1").await.expect_err("unknown").code(), Code::NotFound);
+    desk.wait = Some(prost_types::Duration { seconds: 301, nanos: 0 });
+    let refused = desk.get(&event_id).await.expect_err("too long");
+    let violations = refused.get_details_bad_request().expect("a field").field_violations;
+    assert_eq!((refused.code(), violations[0].field.as_str()), (Code::InvalidArgument, "wait"));
     desk.server.shutdown(Duration::from_secs(10)).await;
 }

@@ -99,6 +99,9 @@ impl Listener {
         let body = match self.read(body, deadline).await {
             Ok(body) => body,
             Err(mut refused) => {
+                if refused.status() == StatusCode::SERVICE_UNAVAILABLE {
+                    self.channels.lost().refuse_unread(&*self.clock);
+                }
                 // The rest of the body is not worth reading.
                 refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 return refused;

@@ -298,6 +298,32 @@ async fn bodies_that_do_not_come_are_not_kept() {
 }
 
 #[tokio::test]
+async fn what_was_refused_unread_is_looked_for_in_the_histories_once_for_all() {
+    let world = World::new().await;
+    assert_eq!(world.hook(message("1", "hi").as_bytes()).await.status, 200);
+    let pending = async || world.runtime.backfill().progress().await.expect("known").pending;
+    for _ in 0..3 {
+        let mut wire = world.connect().await;
+        let path = webhook_path();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: amochats\r\nContent-Length: 9\r\n");
+        wire.send(format!("{head}Expect: 100-continue\r\n\r\n").as_bytes()).await;
+        assert_eq!(wire.answer().await.status, 100, "the listener waits for the body");
+        world.clock.advance(KEEP_DEADLINE);
+        assert_eq!(wire.answer().await.status, 503);
+    }
+    world.settle_down().await;
+    assert_eq!(pending().await, 0, "it may not be the last one");
+    soon("mark", async {
+        while pending().await == 0 {
+            world.clock.advance(Duration::from_secs(60));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(pending().await, 1);
+}
+
+#[tokio::test]
 async fn bytes_that_are_not_http_cost_the_connection() {
     let world = World::new().await;
     let mut wire = world.connect().await;

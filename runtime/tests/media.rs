@@ -431,7 +431,7 @@ async fn until(media: &Media, event_id: &str, wanted: impl Fn(&Attachment) -> bo
 }
 
 async fn ended(media: &Media, event_id: &str) -> Attachment {
-    until(media, event_id, |attachment| attachment.state != AttachmentState::Pending).await
+    soon("end", media.wait(event_id)).await.expect("known")
 }
 
 async fn read(media: &Media, attachment: &Attachment) -> String {
@@ -460,6 +460,29 @@ async fn an_attachment_is_fetched_and_goes_with_its_event() {
     }
     world.runtime.inbox().purge(&ScopeId::new(format!("{CHANNEL}_{ACCOUNT}")), "C").await.expect("purged");
     gone(&world, &folder).await;
+}
+
+#[tokio::test]
+async fn a_forwarded_attachment_is_fetched_and_a_quoted_one_is_not() {
+    let (mut world, _folder) = world(fetching).await;
+    let host = Host::start("127.0.0.2", |_| ok("png")).await;
+    let embedded = format!(
+        "{{\"type\":\"picture\",\"text\":\"\",\"media\":\"{}/f.png\",\"file_name\":\"f.png\"}}",
+        host.url
+    );
+    let mut receive = async |id: &str, with: String| {
+        let body =
+            support::message(id, "look").replace("\"type\":\"text\"", &format!("\"type\":\"text\",{with}"));
+        assert_eq!(world.hook(body.as_bytes()).await.status, 200);
+        world.next().await.event.event_id
+    };
+    let forward = receive("m1", format!("\"forwards\":{{\"messages\":[{embedded}]}}")).await;
+    let reply = receive("m2", format!("\"reply_to\":{{\"message\":{embedded}}}")).await;
+    let media = world.runtime.media();
+    let fetched = ended(media, &forward).await;
+    assert_eq!((fetched.state, fetched.file_name.as_deref()), (AttachmentState::Fetched, Some("f.png")));
+    assert_eq!(read(media, &fetched).await, "png");
+    assert_eq!(media.attachment(&reply).await.expect_err("nothing of its own").kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -594,6 +617,50 @@ async fn a_host_that_fails_is_asked_again_later() {
     world.clock.advance(Duration::from_secs(100));
     let fetched = ended(media, &event_id).await;
     assert_eq!((fetched.state, fetched.attempts, fetched.problem), (AttachmentState::Fetched, 2, None));
+}
+
+#[tokio::test]
+async fn who_waits_for_an_attachment_hears_of_its_end() {
+    let (mut world, _folder) = world(|config| {
+        fetching(config);
+        config.media.fetch_attempts = 2;
+    })
+    .await;
+    let mut host = Host::start("127.0.0.2", |_| "…".as_bytes().to_vec()).await;
+    let event_id = receive(&mut world, "m1", &host.url).await;
+    let media = world.runtime.media();
+    host.asked().await;
+    let mut waiting = Box::pin(media.wait(&event_id));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    // Beyond the time that an attempt may take, and the pause behind it.
+    let failing = async {
+        loop {
+            world.clock.advance(Duration::from_mins(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    let given_up = soon("end", async {
+        tokio::select! { end = waiting => end, () = failing => unreachable!("it goes on") }
+    });
+    let given_up = given_up.await.expect("known");
+    assert_eq!((given_up.state, given_up.attempts), (AttachmentState::Failed, 2));
+
+    let event_id = receive(&mut world, "m2", &host.url).await;
+    let media = world.runtime.media();
+    host.asked().await;
+    let mut waiting = Box::pin(media.wait(&event_id));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    world.runtime.inbox().purge(&ScopeId::new(format!("{CHANNEL}_{ACCOUNT}")), "C").await.expect("purged");
+    let gone = async {
+        loop {
+            world.clock.advance(Duration::from_mins(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    let error = soon("end", async {
+        tokio::select! { end = waiting => end, () = gone => unreachable!("it goes on") }
+    });
+    assert_eq!(error.await.expect_err("purged").kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]

@@ -6,12 +6,13 @@ mod support;
 use amochats::{AccountId, ErrorKind};
 use amochats_runtime::store::{Filter, MemoryStore, Start, Store};
 use amochats_runtime::{AccountState, Config, ConsumerOptions, Runtime, Verdict};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use support::log::Log;
 use support::{ACCOUNT, CHANNEL, SECRET, World, message, soon};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 #[tokio::test]
@@ -67,6 +68,25 @@ async fn a_subscription_that_nobody_empties_is_measured_and_warned_of() {
     world.next().await;
 }
 
+/// The first line and the body of a request.
+async fn read_request(reader: &mut BufReader<TcpStream>) -> (String, String) {
+    let (mut first, mut length) = (String::new(), 0);
+    reader.read_line(&mut first).await.expect("a head");
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).await.expect("a head");
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).await.expect("a body");
+    (first, String::from_utf8(body).expect("UTF-8"))
+}
+
 /// A service that takes every call, and tells of it.
 async fn service() -> (String, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
@@ -77,19 +97,7 @@ async fn service() -> (String, mpsc::UnboundedReceiver<String>) {
             let tell = tell.clone();
             tokio::spawn(async move {
                 let mut reader = BufReader::new(stream);
-                let (mut first, mut length) = (String::new(), 0);
-                reader.read_line(&mut first).await.expect("a head");
-                loop {
-                    let mut line = String::new();
-                    reader.read_line(&mut line).await.expect("a head");
-                    if line.trim().is_empty() {
-                        break;
-                    }
-                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                        length = value.trim().parse().expect("a length");
-                    }
-                }
-                reader.read_exact(&mut vec![0; length]).await.expect("a body");
+                let (first, _) = read_request(&mut reader).await;
                 let body = format!("{{\"scope_id\":\"{CHANNEL}_{ACCOUNT}\",\"account_id\":\"{ACCOUNT}\"}}");
                 let (method, rest) = first.split_once(' ').expect("a request");
                 let last = rest.split(' ').next().and_then(|path| path.rsplit('/').next()).expect("a path");
@@ -142,6 +150,31 @@ async fn each_start_connects_however_lately_it_was_done() {
         .await;
         runtime.shutdown(Duration::from_secs(30)).await;
     }
+}
+
+#[tokio::test]
+async fn configured_accounts_are_connected_several_at_a_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let account = |number| format!("[[channel.account]]\nid = \"account-{number}\"\nconnect = true\n");
+    let toml = format!(
+        "listener.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
+         [[channel]]\nid = \"{CHANNEL}\"\nsecret = \"{SECRET}\"\nbase_url = \"{url}\"\n{}",
+        (0..8).map(account).collect::<String>()
+    );
+    let _world = World::with(Config::load(&toml, []).expect("a valid configuration")).await;
+    // None is answered, so one after another would take eight time-outs.
+    let (mut unanswered, mut asked) = (Vec::new(), BTreeSet::new());
+    soon("calls", async {
+        while asked.len() < 8 {
+            let (stream, _) = listener.accept().await.expect("accepted");
+            let mut reader = BufReader::new(stream);
+            let (_, body) = read_request(&mut reader).await;
+            asked.extend((0..8).filter(|number| body.contains(&format!("\"account-{number}\""))));
+            unanswered.push(reader);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -153,16 +153,21 @@ pub(super) struct Get {
     /// Where to write it, a file that is not there yet; "-" is standard output
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// How long to wait until it is fetched, at most 300
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=300))]
+    wait: i64,
     #[command(flatten)]
     remote: Remote,
 }
 
 impl Get {
     async fn get(self) -> Result<Exit, Failure> {
-        let request = v1::GetAttachmentRequest { event_id: self.event_id };
+        let wait = Some(prost_types::Duration { seconds: self.wait, nanos: 0 });
+        let request = v1::GetAttachmentRequest { event_id: self.event_id, wait };
         let refused = |status: tonic::Status| refused(&status);
-        let mut parts =
-            client(&self.remote).await?.get_attachment(request).await.map_err(refused)?.into_inner();
+        // Not one for calls that are answered soon: the server bounds the wait.
+        let mut client = MediaServiceClient::new(self.remote.line()?.connect().await?);
+        let mut parts = client.get_attachment(request).await.map_err(refused)?.into_inner();
         let Some(Given::Attachment(attachment)) =
             parts.message().await.map_err(refused)?.and_then(|part| part.response)
         else {
@@ -174,7 +179,11 @@ impl Get {
                 let why = attachment.problem.unwrap_or_default();
                 return Err(Failure::no(format!("the attachment could not be fetched: {why}")));
             }
-            _ => return Err(Failure::no("the attachment is not fetched yet; try again later")),
+            _ => {
+                return Err(Failure::no(
+                    "the attachment is not fetched yet; try again later, or with --wait",
+                ));
+            }
         }
         let path = &self.out;
         let mut out: Box<dyn AsyncWrite + Unpin> = if path.as_os_str() == "-" {

@@ -1,5 +1,7 @@
 //! Files that go with messages: links to them, and those that were fetched.
 
+use crate::convert;
+use crate::security::Deadline;
 use crate::status::status;
 use amochats::{Error, ErrorKind, ScopeId};
 use amochats_proto::v1;
@@ -12,20 +14,35 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// How many bytes go into one message.
 const CHUNK: usize = 256 << 10;
+/// How long a call may wait for the end of a fetching.
+const WAIT_MAX: Duration = Duration::from_mins(5);
 
 /// `amochats.v1.MediaService` over the media of a runtime.
 pub struct MediaService {
     media: Media,
+    stop: CancellationToken,
 }
 
 impl MediaService {
-    /// The service over these.
-    pub fn new(media: Media) -> Self {
-        Self { media }
+    /// The service over these. After `stop` no call waits.
+    pub fn new(media: Media, stop: CancellationToken) -> Self {
+        Self { media, stop }
+    }
+
+    /// The attachment of an event, at the end of its fetching or else after so long.
+    async fn waited(&self, event_id: &str, wait: Duration) -> amochats::Result<Attachment> {
+        if !wait.is_zero() {
+            let ended = self.stop.run_until_cancelled(self.media.wait(event_id));
+            if let Ok(Some(ended)) = tokio::time::timeout(wait, ended).await {
+                return ended;
+            }
+        }
+        self.media.attachment(event_id).await
     }
 }
 
@@ -74,6 +91,15 @@ fn attachment(attachment: &Attachment) -> v1::Attachment {
     }
 }
 
+/// How long to wait, so that the answer still arrives.
+fn wait(asked: Option<prost_types::Duration>, deadline: Option<Deadline>) -> amochats::Result<Duration> {
+    let wait = asked.map_or(Ok(Duration::ZERO), |wait| convert::duration(wait, "wait"))?;
+    if wait > WAIT_MAX {
+        return Err(Error::invalid("wait", "must be at most 5 min"));
+    }
+    Ok(deadline.map_or(wait, |deadline| wait.min(deadline.left().mul_f64(0.75))))
+}
+
 fn answer(given: Given) -> v1::GetAttachmentResponse {
     v1::GetAttachmentResponse { response: Some(given) }
 }
@@ -108,8 +134,10 @@ impl Service for MediaService {
         &self,
         request: Request<v1::GetAttachmentRequest>,
     ) -> Result<Response<Self::GetAttachmentStream>, Status> {
-        let event_id = request.into_inner().event_id;
-        let known = self.media.attachment(&event_id).await.map_err(|error| status(&error))?;
+        let deadline = request.extensions().get::<Deadline>().copied();
+        let asked = request.into_inner();
+        let wait = wait(asked.wait, deadline).map_err(|error| status(&error))?;
+        let known = self.waited(&asked.event_id, wait).await.map_err(|error| status(&error))?;
         let first = stream::once(std::future::ready(Ok(answer(Given::Attachment(attachment(&known))))));
         if known.state != AttachmentState::Fetched {
             return Ok(Response::new(first.boxed()));

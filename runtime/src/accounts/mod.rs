@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use amochats::crm::verify_disable_hook;
 use amochats::{AccountId, Connect, Connected, Error, ErrorKind, Result, ScopeId};
+use futures_util::stream::{self, StreamExt as _};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 const DISCOVERED: usize = 10_000;
 /// After a failed connect.
 pub(crate) const AGAIN: Duration = Duration::from_secs(60);
+/// How many configured accounts are connected at a time. How much the service takes is not documented
+/// (chats API reference, 9).
+const AT_ONCE: usize = 8;
 
 /// How an account stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -339,36 +343,46 @@ impl Accounts {
         }
     }
 
-    /// Connects what was not checked for so long; says whether all of it worked.
+    /// Connects what was not checked for so long, several at a time; says whether all of it worked.
     async fn connect_wanted(&self, channels: &Channels, interval: Duration) -> bool {
         let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-        let mut all_well = true;
+        let mut wanted = Vec::new();
         for channel in channels.all().values() {
-            for wanted in channel.accounts.iter().filter(|account| account.connect) {
-                // Checked with the configuration.
-                let Ok(connect) = wanted.request() else { continue };
-                let scope = ScopeId::of(channel.id(), &connect.account_id);
-                let now = self.0.clock.now_msec();
-                let due = self.known().get(scope.as_str()).is_none_or(|account| match account.state {
-                    // Somebody wanted it so, there or here.
-                    AccountState::Disabled | AccountState::Disconnected => false,
-                    AccountState::Discovered => true,
-                    AccountState::Connected => {
-                        account.problem.is_some()
-                            || account.title != connect.title && connect.title.is_some()
-                            || account.checked_at.is_none_or(|at| now.saturating_sub(at) >= interval)
-                    }
-                });
-                if due {
-                    self.remember(&scope).await;
-                    if let Err(error) = self.connect(channel, &connect).await {
-                        all_well = false;
-                        tracing::warn!(%scope, kind = error.kind().name(), "an account could not be connected: {error}");
-                    }
-                }
-            }
+            let accounts = channel.accounts.iter().filter(|account| account.connect);
+            // Checked with the configuration.
+            let requests = accounts.filter_map(|account| account.request().ok());
+            wanted.extend(requests.map(|connect| (channel.clone(), connect)));
         }
-        all_well
+        stream::iter(wanted)
+            .map(async |(channel, connect)| self.connect_due(&channel, &connect, interval).await)
+            .buffer_unordered(AT_ONCE)
+            .fold(true, async |all_well, is_well| all_well & is_well)
+            .await
+    }
+
+    /// Connects an account if it was not checked for so long; says whether that worked.
+    async fn connect_due(&self, channel: &Channel, connect: &Connect, interval: i64) -> bool {
+        let scope = ScopeId::of(channel.id(), &connect.account_id);
+        let now = self.0.clock.now_msec();
+        let due = self.known().get(scope.as_str()).is_none_or(|account| match account.state {
+            // Somebody wanted it so, there or here.
+            AccountState::Disabled | AccountState::Disconnected => false,
+            AccountState::Discovered => true,
+            AccountState::Connected => {
+                account.problem.is_some()
+                    || account.title != connect.title && connect.title.is_some()
+                    || account.checked_at.is_none_or(|at| now.saturating_sub(at) >= interval)
+            }
+        });
+        if !due {
+            return true;
+        }
+        self.remember(&scope).await;
+        let connected = self.connect(channel, connect).await;
+        if let Err(error) = &connected {
+            tracing::warn!(%scope, kind = error.kind().name(), "an account could not be connected: {error}");
+        }
+        connected.is_ok()
     }
 
     fn count(&self) {

@@ -47,6 +47,8 @@ const SAME_MSEC: i64 = 1000;
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// So many gaps are remembered until the store takes them; beyond, all conversations are read.
 const UNKEPT: usize = 10_000;
+/// Webhooks that are refused unread within this time are one outage.
+const SPAN: Duration = Duration::from_mins(1);
 
 /// A conversation whose history is to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +139,8 @@ pub(crate) struct Lost {
     gaps: Mutex<Vec<Gap>>,
     /// Since when any conversation may have lost one, in Unix milliseconds.
     outage: Mutex<Option<i64>>,
+    /// Since when webhooks were refused unread, and when that becomes an outage.
+    refused: Mutex<Option<(i64, Duration)>>,
     changed: Notify,
 }
 
@@ -160,8 +164,31 @@ impl Lost {
         self.changed.notify_one();
     }
 
-    fn take_outage(&self) -> Option<i64> {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// A webhook was refused before it was read, so it is not known of which conversation. Whatever else
+    /// is refused by the end of this span is of the same outage: to mark it looks at all that is known,
+    /// and who sends half a body need not be the vendor.
+    pub(crate) fn refuse_unread(&self, clock: &dyn Clock) {
+        let mut refused = self.refused();
+        if refused.is_none() {
+            *refused = Some((clock.now_msec(), clock.monotonic().saturating_add(SPAN)));
+            drop(refused);
+            self.changed.notify_one();
+        }
+    }
+
+    /// When what was refused becomes an outage, if anything was.
+    fn span_ends(&self) -> Option<Duration> {
+        self.refused().map(|(_, end)| end)
+    }
+
+    fn take_outage(&self, now: Duration) -> Option<i64> {
+        let refused = self.refused().take_if(|(_, end)| *end <= now).map(|(since, _)| since);
+        let stood_still = self.outage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        refused.into_iter().chain(stood_still).min()
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<(i64, Duration)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gaps(&self) -> MutexGuard<'_, Vec<Gap>> {
@@ -291,8 +318,7 @@ impl Backfill {
                 Ok(true) => pause = PAUSES.0,
                 Ok(false) => {
                     self.progress_mut().running = false;
-                    let changed = self.0.channels.lost().changed.notified();
-                    if self.0.stop.run_until_cancelled(changed).await.is_none() {
+                    if self.0.stop.run_until_cancelled(self.something_lost()).await.is_none() {
                         return;
                     }
                     self.progress_mut().running = true;
@@ -312,6 +338,18 @@ impl Backfill {
         }
     }
 
+    /// Ends once there may be something to do.
+    async fn something_lost(&self) {
+        let lost = self.0.channels.lost();
+        match lost.span_ends() {
+            Some(end) => tokio::select! {
+                () = lost.changed.notified() => {}
+                () = self.0.clock.sleep_until(end) => {}
+            },
+            None => lost.changed.notified().await,
+        }
+    }
+
     /// Does one piece of the work; `false` where there is none.
     async fn step(&self, last: &mut Option<Gap>) -> Result<bool> {
         let store = self.0.store.backfill();
@@ -321,7 +359,7 @@ impl Backfill {
         if waiting.len() >= UNKEPT {
             store.mark_all(self.0.settings.v1_hooks, i64::MAX).await?;
         }
-        if let Some(since) = lost.take_outage() {
+        if let Some(since) = lost.take_outage(self.0.clock.monotonic()) {
             store.mark_all(self.0.settings.v1_hooks, since).await.inspect_err(|_| lost.outage(since))?;
         }
         for gap in &waiting {

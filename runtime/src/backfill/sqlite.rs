@@ -100,25 +100,31 @@ fn event(row: &Row<'_>, store_id: &str) -> rusqlite::Result<Event> {
     })
 }
 
+/// Events that webhooks v1 brought, by the index that has no others.
+const OF_V1: &str = "FROM event e INDEXED BY event_by_v1 JOIN scope s ON s.id = e.scope WHERE e.scope = ?1 \
+                     AND e.kind = 'message' AND e.origin = 'webhook' AND e.message_ref_id IS NULL";
+const OF_CONVERSATION: &str = "AND e.conversation_id IS ?2 AND e.received_at >= ?3 ORDER BY e.seq";
+
 fn heard_by_v1(
     sql: &Connection,
-    scope: &str,
+    scope: &ScopeId,
     conversation: Option<&str>,
     since: i64,
 ) -> rusqlite::Result<Option<Vec<Event>>> {
-    let of_v1 = "FROM event e JOIN scope s ON s.id = e.scope \
-                 WHERE s.channel_id || '_' || s.account_id = ?1 AND e.kind = 'message' \
-                 AND e.origin = 'webhook' AND e.message_ref_id IS NULL";
-    if !sql.prepare(&format!("SELECT 1 {of_v1}"))?.exists([scope])? {
+    let Ok((channel, account)) = scope.split() else { return Ok(None) };
+    let scope: Option<i64> = sql
+        .prepare_cached("SELECT id FROM scope WHERE channel_id = ?1 AND account_id = ?2")?
+        .query_row([channel.as_str(), account.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(scope) = scope else { return Ok(None) };
+    if !sql.prepare_cached(&format!("SELECT 1 {OF_V1}"))?.exists([scope])? {
         return Ok(None);
     }
     let store_id: String = sql.query_row("SELECT id FROM store", [], |row| row.get(0))?;
-    sql.prepare(&format!(
-        "SELECT {EVENT} {of_v1} AND e.conversation_id IS ?2 AND e.received_at >= ?3 ORDER BY e.seq"
-    ))?
-    .query_map(params![scope, conversation, since], |row| event(row, &store_id))?
-    .collect::<rusqlite::Result<_>>()
-    .map(Some)
+    sql.prepare_cached(&format!("SELECT {EVENT} {OF_V1} {OF_CONVERSATION}"))?
+        .query_map(params![scope, conversation, since], |row| event(row, &store_id))?
+        .collect::<rusqlite::Result<_>>()
+        .map(Some)
 }
 
 #[async_trait]
@@ -169,12 +175,61 @@ impl BackfillStore for SqliteStore {
         let (scope, conversation) = (scope.clone(), conversation.cloned());
         self.read(move |sql| {
             let conversation = conversation.as_ref().map(ConversationId::as_str);
-            heard_by_v1(sql, scope.as_str(), conversation, since).map_err(error)
+            heard_by_v1(sql, &scope, conversation, since).map_err(error)
         })
         .await
     }
 
     async fn unreported(&self, after: Option<String>, max: usize) -> Result<Vec<Event>> {
         self.read(move |sql| unreported(sql, after.as_deref(), max).map_err(error)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn event(message: Option<&str>) -> NewEvent {
+        NewEvent {
+            channel_id: "channel".into(),
+            account_id: "account".into(),
+            kind: "message",
+            conversation_ref_id: None,
+            conversation_id: Some("c".into()),
+            message_ref_id: message.map(Into::into),
+            digest: Some([0; 20]),
+            received_at: 1,
+            origin: Origin::Webhook,
+            signature: None,
+            raw: "{}".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_webhooks_v1_brought_is_found_by_an_index_that_costs_those_of_v2_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        for message in [Some("1"), None, Some("2"), Some("3")] {
+            store.append(event(message)).await.expect("kept");
+        }
+        let (plan, indexed) = store
+            .read(|sql| {
+                let plan = format!("EXPLAIN QUERY PLAN SELECT {EVENT} {OF_V1} {OF_CONVERSATION}");
+                let plan = sql.prepare(&plan).and_then(|mut plan| {
+                    plan.query_map(params![1, "c", 0], |row| row.get::<_, String>(3))?
+                        .collect::<rusqlite::Result<Vec<_>>>()
+                });
+                let indexed = "SELECT coalesce(sum(d.ncell), 0) FROM sqlite_schema i JOIN dbstat d ON d.name = i.name \
+                               WHERE i.type = 'index' AND i.tbl_name = 'event'";
+                let indexed = sql.query_row(indexed, [], |row| row.get::<_, i64>(0));
+                Ok((plan.map_err(error)?, indexed.map_err(error)?))
+            })
+            .await
+            .expect("read");
+        let search = "USING INDEX event_by_v1 (scope=? AND conversation_id=? AND received_at>?)";
+        assert!(plan.iter().any(|line| line.ends_with(search)), "{plan:?}");
+        assert_eq!(indexed, 1, "the message of the webhook v1");
+        store.close().await;
     }
 }

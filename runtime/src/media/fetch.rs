@@ -225,6 +225,7 @@ impl Media {
                 _ = changes.changed() => {}
                 () = due => {}
                 Some(ended) = tasks.join_next() => {
+                    self.0.ends.send_replace(());
                     if let Ok(event_id) = ended {
                         busy.remove(&event_id);
                     }
@@ -312,16 +313,23 @@ impl Media {
     }
 }
 
-/// What an event came with, to be fetched.
+/// What an event came with, to be fetched: a message's own file, or else the one of the message that it
+/// forwards, which is all that it brings. What it quotes is of the same chat (chats API reference, 5.4):
+/// it came with an event of its own, or from the integration.
 pub(super) fn attachment_of(event: &Event, now: i64) -> Option<Attachment> {
     let WebhookKind::Message(message) = event.parse().kind else { return None };
+    let forwarded = message.forwards.iter().flat_map(|forwards| &forwards.messages);
+    let forwarded = forwarded.map(|message| (message.media.as_ref(), message.file_name.as_ref()));
+    let own = (message.media.as_ref(), message.file_name.as_ref());
+    let (url, file_name) =
+        std::iter::once(own).chain(forwarded).find_map(|(url, file_name)| Some((url?, file_name)))?;
     Some(Attachment {
         event_id: event.event_id.clone(),
-        url: message.media.clone()?,
+        url: url.clone(),
         state: AttachmentState::Pending,
         attempts: 0,
         next_at: now,
-        file_name: message.file_name.clone(),
+        file_name: file_name.cloned(),
         content_type: String::new(),
         size: 0,
         problem: None,

@@ -46,6 +46,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::fs::File;
+use tokio::sync::watch;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -140,6 +141,8 @@ struct Inner {
     folder: Arc<Folder>,
     /// What a link begins with.
     base: String,
+    /// An attempt to fetch ended, or files went.
+    ends: watch::Sender<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -167,7 +170,8 @@ impl Media {
         let fetcher =
             config.fetch.then(|| Fetcher::new(&config, Arc::new(SystemNames))).transpose()?.map(Arc::new);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let media = Self(Arc::new(Inner { store, clock, metrics, config, folder, base, stop, tasks }));
+        let ends = watch::Sender::new(());
+        let media = Self(Arc::new(Inner { store, clock, metrics, config, folder, base, ends, stop, tasks }));
         let keeper = media.clone();
         media.0.tasks.spawn(async move { keeper.maintain().await });
         if let Some(fetcher) = fetcher {
@@ -258,6 +262,26 @@ impl Media {
         if self.0.config.fetch { Ok(found) } else { Err(not_found("media.fetch is off")) }
     }
 
+    /// Waits until what the message of this event came with is fetched or given up, and gives it.
+    ///
+    /// # Errors
+    /// As for [`Media::attachment`], also where the event goes meanwhile; [`ErrorKind::Closed`] where the
+    /// runtime ends before.
+    pub async fn wait(&self, event_id: &str) -> Result<Attachment> {
+        // Before it is looked at: an end between the two is heard.
+        let mut ends = self.0.ends.subscribe();
+        loop {
+            let attachment = self.attachment(event_id).await?;
+            if attachment.state != AttachmentState::Pending {
+                return Ok(attachment);
+            }
+            tokio::select! {
+                () = self.0.stop.cancelled() => return Err(closed()),
+                _ = ends.changed() => {}
+            }
+        }
+    }
+
     /// Where an attachment is on disk, once it is fetched.
     pub fn path(&self, attachment: &Attachment) -> Option<PathBuf> {
         let fetched = attachment.state == AttachmentState::Fetched;
@@ -312,6 +336,7 @@ impl Media {
             let bytes = found.iter().map(|(_, size)| size).sum();
             self.0.store.media().forget(found.into_iter().map(|(file, _)| file).collect()).await?;
             self.0.folder.freed(bytes);
+            self.0.ends.send_replace(());
         }
     }
 }

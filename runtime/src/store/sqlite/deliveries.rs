@@ -184,7 +184,7 @@ impl Transaction<'_> {
             .collect::<rusqlite::Result<_>>()?;
         let next = dead.last().map(|(place, _)| *place).filter(|_| dead.len() == PORTION);
         for (place, seq) in &dead {
-            self.take_dead_letter(id, *place, *seq, hand_out_again)?;
+            self.take_dead_letter(id, name, *place, *seq, hand_out_again)?;
         }
         Ok(Ok((dead.len() as u64, next)))
     }
@@ -206,7 +206,7 @@ impl Transaction<'_> {
             let found =
                 self.tx.prepare_cached(sql)?.query_row([id.0, *place], |row| row.get(0)).optional()?;
             if let Some(seq) = found {
-                self.take_dead_letter(id, *place, seq, hand_out_again)?;
+                self.take_dead_letter(id, name, *place, seq, hand_out_again)?;
                 count += 1;
             }
         }
@@ -216,11 +216,13 @@ impl Transaction<'_> {
     fn take_dead_letter(
         &mut self,
         id: SubscriptionId,
+        name: &str,
         place: i64,
         seq: i64,
         hand_out_again: bool,
     ) -> rusqlite::Result<()> {
-        if !hand_out_again {
+        // A temporary subscription leaves no trace.
+        if !hand_out_again && !name.starts_with(TEMPORARY) {
             self.note_settled(id.0, place, None)?;
         }
         self.tx

@@ -46,6 +46,7 @@ impl Transaction<'_> {
         let sql = "INSERT INTO subscription (name, created_at, filter) VALUES (?1, ?2, ?3)";
         let id = SubscriptionId(self.tx.prepare_cached(sql)?.insert(params![name, created_at, json])?);
         self.tx.execute("INSERT INTO feed (subscription, part, next) VALUES (?1, 1, ?2)", [id.0, next])?;
+        self.cache.look_again_at = 0;
         self.changed = true;
         self.cache.subscriptions.push(Subscription {
             id,
@@ -134,6 +135,7 @@ impl Transaction<'_> {
             return Ok(());
         }
         self.changed = true;
+        self.cache.look_again_at = 0;
         // The part that waits for new events ends here, and goes on behind the others.
         let (open, next): (i64, i64) = self.tx.query_row(
             "SELECT part, next FROM feed WHERE subscription = ?1 AND until IS NULL",

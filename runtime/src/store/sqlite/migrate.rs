@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// `schema/N.sql` leads from version N-1 to N; the first one starts with nothing.
 /// A module that has tables of its own keeps their first form beside its code.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("schema/1.sql"),
     concat!(
         include_str!("schema/2.sql"),
@@ -18,8 +18,9 @@ const STEPS: [&str; 4] = [
     ),
     concat!(include_str!("../../media/schema.sql"), include_str!("../../widget/schema.sql")),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 pub(super) fn migrate(connection: &Connection, from: i32) -> rusqlite::Result<()> {
     if from == VERSION {

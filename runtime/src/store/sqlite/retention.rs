@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// After so many events the subscriptions are looked at again.
+/// After so many events a subscription that is nearly full is looked at again.
 const LOOK_AGAIN: usize = 100;
 
 impl Transaction<'_> {
@@ -32,14 +32,18 @@ impl Transaction<'_> {
         let opened: Option<i64> = self.tx.query_row("SELECT min(next) FROM feed", [], |row| row.get(0))?;
         let end = opened.map_or(aged, |opened| opened.min(aged));
         let portion = i64::try_from(PORTION).unwrap_or(i64::MAX);
-        let sql = "SELECT seq FROM event WHERE seq < ?1 AND NOT EXISTS \
-                   (SELECT 1 FROM delivery d WHERE d.seq = event.seq) ORDER BY seq LIMIT ?2";
-        let due: Vec<i64> = self
+        // Those that are needed for long, as dead letters are, are passed once in a round.
+        let sql = "SELECT seq, NOT EXISTS (SELECT 1 FROM delivery d WHERE d.seq = event.seq) \
+                   FROM event WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT ?3";
+        let looked_at: Vec<(i64, bool)> = self
             .tx
             .prepare_cached(sql)?
-            .query_map([end, portion], |row| row.get(0))?
+            .query_map([self.cache.aged_up_to, end, portion], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        let Some(last) = due.last() else { return Ok(false) };
+        let more = looked_at.len() == PORTION;
+        self.cache.aged_up_to = looked_at.last().filter(|_| more).map_or(0, |(seq, _)| *seq);
+        let due: Vec<i64> = looked_at.iter().filter(|(_, due)| *due).map(|(seq, _)| *seq).collect();
+        let Some(last) = due.last() else { return Ok(more) };
         // Their messages are known for longer than they themselves.
         self.file_up_to(*last)?;
         for seq in &due {
@@ -48,7 +52,7 @@ impl Transaction<'_> {
         }
         // Not used again, also if these were the newest.
         self.tx.prepare_cached("UPDATE store SET last_seq = ?1")?.execute([self.cache.last_seq])?;
-        Ok(due.len() == PORTION)
+        Ok(more)
     }
 
     /// Deletes what was seen too long ago to come again. The table has no order of time, so each
@@ -79,7 +83,10 @@ impl Transaction<'_> {
         if limits.backlog == 0 || self.cache.last_seq < self.cache.look_again_at {
             return Ok(Ok(()));
         }
+        let mut fullest = 0;
         for mut state in super::feed::estimates(&self.tx)? {
+            // What a filter leaves out included: that is known only where it is looked through.
+            fullest = fullest.max(state.unsettled);
             if state.unsettled >= limits.backlog && state.filter != Filter::default() {
                 // Much of it may be for others.
                 state.unsettled = self.looked_through(&state)?;
@@ -108,7 +115,10 @@ impl Transaction<'_> {
                 }
             }
         }
-        self.cache.look_again_at = self.cache.last_seq + i64::try_from(LOOK_AGAIN).unwrap_or(i64::MAX);
+        // Each event adds one at most; what adds more of what is kept has it looked at anew.
+        let room = limits.backlog.saturating_sub(fullest).max(LOOK_AGAIN as u64);
+        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        self.cache.look_again_at = self.cache.last_seq.saturating_add(room);
         Ok(Ok(()))
     }
 
@@ -245,7 +255,8 @@ impl Transaction<'_> {
 mod tests {
     use super::*;
     use crate::event::{NewEvent, Origin};
-    use crate::store::{Filter, SqliteStore, Start, Store};
+    use crate::store::sqlite::Limits;
+    use crate::store::{Filter, Replay, Settlement, SqliteStore, Start, Store, SummaryQuery};
     use futures_util::future::join_all;
 
     fn event(conversation: Option<&str>, message: &str) -> NewEvent {
@@ -286,6 +297,74 @@ mod tests {
         assert_eq!((purged.events, more.is_some()), (1, true), "the last one is of the next portion");
         let leased = store.lease(crm, 1, usize::MAX, 0).await.expect("leased");
         assert_eq!(leased.first().map(|leased| &leased.event.raw[..]), Some(&b"last"[..]));
+    }
+
+    #[tokio::test]
+    async fn dead_letters_are_passed_once_in_a_round() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        let (crm, _) =
+            store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+        let count = 2 * PORTION + 1;
+        let all = join_all((0..count).map(|n| store.append(event(None, &n.to_string())))).await;
+        assert!(all.iter().all(Result::is_ok));
+        let mut settled = 0;
+        while settled < count {
+            let leased = store.lease(crm, PORTION, usize::MAX, 0).await.expect("leased");
+            let verdicts = leased.iter().enumerate().map(|(place, leased)| {
+                let is_last = settled + place + 1 == count;
+                (leased.token, if is_last { Settlement::Ack } else { Settlement::Dead })
+            });
+            store.settle(verdicts.collect(), 1).await.expect("settled");
+            settled += leased.len();
+        }
+        let step =
+            async || store.ask(|transaction| transaction.forget_events(2).map(Ok)).await.expect("a portion");
+        assert_eq!([step().await, step().await, step().await], [true, true, false], "another one each");
+        let kept =
+            store.summaries(SummaryQuery { newest_first: true, limit: 1, ..SummaryQuery::default() }).await;
+        let newest = kept.expect("listed").remove(0).event_id;
+        assert!(newest.ends_with(&format!("-{}", count - 1)), "the settled one went: {newest}");
+    }
+
+    #[tokio::test]
+    async fn subscriptions_are_counted_when_one_may_be_full() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limits = Limits { backlog: 1000, ..Limits::default() };
+        let store = SqliteStore::open_within(folder.path().join("inbox.db"), limits).await.expect("new");
+        store.create_subscription("crm", Start::Oldest, Filter::default(), 1).await.expect("made");
+        for message in 0..400 {
+            store.append(event(None, &message.to_string())).await.expect("room");
+        }
+        let again = store.ask(|transaction| Ok(Ok(transaction.cache.look_again_at))).await.expect("asked");
+        assert_eq!(again, 1000);
+        let replay = Replay { from: Start::Oldest, scope: None };
+        for _ in 0..2 {
+            store.replay("crm", replay.clone()).await.expect("replayed");
+        }
+        let error = store.append(event(None, "one more")).await.expect_err("1200 are unsettled");
+        assert_eq!(error.kind(), ErrorKind::StoreFull);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_dead_letter_of_a_temporary_subscription_leaves_no_trace() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("inbox.db")).await.expect("new");
+        store.append(event(None, "1")).await.expect("kept");
+        let traces = async || {
+            let count = |sql: &rusqlite::Connection| {
+                sql.query_row("SELECT count(*) FROM settled", [], |row| row.get::<_, i64>(0))
+            };
+            store.read(move |sql| count(sql).map_err(super::super::error)).await.expect("read")
+        };
+        for (name, expected) in [("~live", 0), ("crm", 1)] {
+            let (id, _) =
+                store.create_subscription(name, Start::Oldest, Filter::default(), 1).await.expect("made");
+            let leased = store.lease(id, 1, usize::MAX, 0).await.expect("leased").remove(0);
+            store.settle(vec![(leased.token, Settlement::Dead)], 1).await.expect("settled");
+            assert_eq!(store.take_dead_letters(name, None, false).await.expect("dropped"), 1);
+            assert_eq!(traces().await, expected, "{name}");
+        }
     }
 
     #[tokio::test]

@@ -20,6 +20,8 @@ pub(super) struct Cache {
     pub(super) limits: Limits,
     /// When the room in subscriptions is looked at again.
     pub(super) look_again_at: i64,
+    /// Events up to here were looked at for whether they are still needed.
+    pub(super) aged_up_to: i64,
     scopes: HashMap<ScopeId, i64>,
 }
 
@@ -61,6 +63,7 @@ impl Cache {
             subscriptions,
             limits: limits.clone(),
             look_again_at: 0,
+            aged_up_to: 0,
             scopes: HashMap::new(),
         })
     }
