@@ -16,6 +16,7 @@ HEADER = "# Generated from _async/{name} by python/unasync.py: edit that file.\n
 # asynchronous form has the plain name, get one.
 WORDS = [
     (r"\n *# unasync: off\n.*?# unasync: on\n", "\n"),
+    (r", ``with`` a :class:`BlockingChannel` with the same methods", ""),
     (r"\bAsync(Client|CrmClient|Iterator)\b", r"\1"),
     (r"\b(async|await) ", ""),
     (r"`async with`", "`with`"),

@@ -119,14 +119,7 @@ async fn who_may_only_read_sends_no_delivery_status() {
     let mut stream = Session::open(with("reader"), "crm").await.expect("a stream");
     office.hook("c-1", "first").await;
     let delivery = stream.hold().await.expect("a delivery");
-    let ack = v1::StreamEventsRequest { request: Some(Asked::Ack(read(&delivery.ack_id))) };
-    stream.requests.send(ack).await.expect("the stream lasts");
-    let refused = loop {
-        let response = soon("an answer", stream.responses.message()).await.expect("lasts").expect("lasts");
-        if let Some(settled) = response.settled.into_iter().next() {
-            break settled;
-        }
-    };
+    let refused = settled(&mut stream, &delivery.ack_id).await.expect("the stream lasts");
     assert_eq!((refused.ok, refused.reason.as_str()), (false, "FORBIDDEN"), "{}", refused.message);
     let settle = async |token: &str| {
         let settlement = Some(v1::settlement::Settlement::Ack(read(&delivery.ack_id)));
@@ -138,6 +131,51 @@ async fn who_may_only_read_sends_no_delivery_status() {
     assert_eq!((refused.ok, refused.reason.as_str()), (false, "FORBIDDEN"), "{}", refused.message);
     let sent = settle("both").await;
     assert!(sent.ok && !sent.outbox_item_id.is_empty(), "{}", sent.message);
+}
+
+/// What the stream answers to an acknowledgement with a status.
+async fn settled(stream: &mut Session, ack_id: &str) -> Result<v1::SettleResult, Status> {
+    let status = v1::DeliveryStatus { state: v1::DeliveryState::Read.into(), ..Default::default() };
+    let ack = v1::Ack { ack_id: ack_id.into(), delivery_status: Some(status) };
+    let ack = v1::StreamEventsRequest { request: Some(Asked::Ack(ack)) };
+    stream.requests.send(ack).await.expect("the stream lasts");
+    loop {
+        let response = soon("an answer", stream.responses.message()).await?.expect("an end has a status");
+        if let Some(settled) = response.settled.into_iter().next() {
+            return Ok(settled);
+        }
+    }
+}
+
+/// A stream may do what its token permits now, not what that permitted when it began.
+#[tokio::test]
+async fn a_stream_loses_the_rights_that_its_token_loses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tokens");
+    std::fs::write(&file, line("both", "read,send", "both", "")).expect("written");
+    let office = Office::within(folder, &format!("tokens_file = {:?}", file.to_str().expect("plain"))).await;
+    let channel = office.connect().await;
+    let both = || with_header(channel.clone(), "Bearer both");
+    let mut stream = Session::open(both(), "crm").await.expect("a stream");
+    office.hook("A", "first").await;
+    let first = stream.hold().await.expect("a delivery");
+
+    std::fs::write(&file, line("both", "read", "both", "")).expect("written");
+    let refused = settled(&mut stream, &first.ack_id).await.expect("the stream lasts");
+    assert_eq!((refused.ok, refused.reason.as_str()), (false, "FORBIDDEN"), "{}", refused.message);
+
+    std::fs::write(&file, line("both", "read,send", "both", "")).expect("written");
+    let sent = settled(&mut stream, &first.ack_id).await.expect("the stream lasts");
+    assert!(sent.ok && !sent.outbox_item_id.is_empty(), "{}", sent.message);
+    office.hook("A", "second").await;
+    let second = stream.hold().await.expect("a delivery");
+
+    std::fs::write(&file, line("another", "read", "another", "")).expect("written");
+    let ended = settled(&mut stream, &second.ack_id).await.expect_err("its token is gone");
+    assert_eq!(reason(&ended), (Code::Unauthenticated, "UNAUTHENTICATED".into()));
+    let mut next =
+        Session::open(with_header(channel.clone(), "Bearer another"), "crm").await.expect("a stream");
+    assert_eq!(next.hold().await.expect("not settled").event, second.event);
 }
 
 #[tokio::test]

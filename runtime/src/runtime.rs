@@ -65,8 +65,10 @@ impl Runtime {
     /// cannot be bound; those of [`SqliteStore::open`].
     pub async fn start(config: Config) -> Result<Self> {
         config.validate()?;
+        // Before the store: who cannot listen leaves no file behind.
+        let doors = Doors::open(&config).await?;
         let store = Arc::new(SqliteStore::open_within(&config.store.path, config.limits()).await?);
-        let started = Self::start_with(&config, store.clone(), Arc::new(SystemClock::default())).await;
+        let started = Self::behind(doors, &config, store.clone(), Arc::new(SystemClock::default())).await;
         if started.is_err() {
             // Free for another attempt of this process.
             store.close().await;
@@ -80,6 +82,16 @@ impl Runtime {
     /// [`ErrorKind::ConfigInvalid`] as for [`Runtime::start`].
     pub async fn start_with(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         config.validate()?;
+        Self::behind(Doors::open(config).await?, config, store, clock).await
+    }
+
+    async fn behind(
+        doors: Doors,
+        config: &Config,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let Doors { webhooks: (webhooks, listener_address), machines: (machines, admin_address) } = doors;
         let metrics = Arc::new(Metrics::default());
         let inbox = Inbox::new(store.clone(), clock.clone(), config.inbox.redelivery());
         inbox.delete_temporary().await?;
@@ -107,8 +119,6 @@ impl Runtime {
         )
         .await?;
         begun.0.push(backfill.stopping());
-        let (webhooks, listener_address) = bound(config.listener.address, "listener").await?;
-        let (machines, admin_address) = bound(config.admin.address, "admin").await?;
         let media =
             Media::start(store.clone(), clock.clone(), metrics.clone(), config, listener_address).await?;
         begun.0.push(media.stopping());
@@ -346,6 +356,20 @@ fn look_after_certificate(
 }
 
 /// A listener, and the address it has where any port was asked for.
+/// What is listened on, and where.
+struct Doors {
+    webhooks: (TcpListener, SocketAddr),
+    machines: (TcpListener, SocketAddr),
+}
+
+impl Doors {
+    async fn open(config: &Config) -> Result<Self> {
+        let webhooks = bound(config.listener.address, "listener").await?;
+        let machines = bound(config.admin.address, "admin").await?;
+        Ok(Self { webhooks, machines })
+    }
+}
+
 async fn bound(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAddr)> {
     let listener = bind(address, what).await?;
     let unknown =

@@ -1,6 +1,7 @@
 // What amochats.hpp has for files, the widget, administration and the CRM, against a sandbox (sandbox.py). What the
 // calls mean is tested in C; here it is that each reaches its function, and what C++ adds.
 #include "check.h"
+#include "recorded.hpp"
 
 #include <amochats.hpp>
 #include <atomic>
@@ -19,7 +20,7 @@ using namespace std::string_literals;
 constexpr std::chrono::minutes patience(1);
 constexpr std::string_view other = "a4490ccc-5d7f-11e7-907b-a6006ad3dba0";
 constexpr std::string_view other_channel =
-    R"({"id":"a4490ccc-5d7f-11e7-907b-a6006ad3dba0","secret":"0a4d55a8d778e5022fab","base_url":"http://127.0.0.1:9"})";
+    R"({"id":"a4490ccc-5d7f-11e7-907b-a6006ad3dba0","secret":"PLANTEDSECRET0123456789","base_url":"http://127.0.0.1:9"})";
 
 template <typename Call>
 amochats_result code(Call call) {
@@ -58,7 +59,14 @@ amochats::config configured(const folder &in) {
               "[[channel]]\nid = '" +
               sandbox("SANDBOX_CHANNEL") + "'\nsecret = '" + sandbox("SANDBOX_SECRET") + "'\nbase_url = '" +
               sandbox("SANDBOX_API") + "'\nclient_id = 'the-integration'\nclient_secret = 'integration-secret'\n");
+  config.log_to(AMOCHATS_LEVEL_DEBUG, record);
   return config;
+}
+
+std::string hook(int number) {
+  return R"({"account_id":"a","message":{"conversation":{"id":"C","client_id":"c"},"receiver":{"id":"R","client_id":"u",)"
+         R"("name":"Anna","phone":"+79160004242","email":"planted@secret.example"},"message":{"id":"M)" +
+         std::to_string(number) + R"(","type":"text","text":"PLANTED-TEXT"}}})";
 }
 
 void files_have_links() {
@@ -102,16 +110,15 @@ void channels_secrets_and_accounts_change() {
   const amochats::channel channel(configured(in), patience);
   const auto scope = std::string(other) + "_a";
   const auto ingest = [&](std::string_view secret, int number) {
-    const auto body = R"({"account_id":"a","message":{"conversation":{"id":"C","client_id":"c"},"message":{"id":"M)" +
-                      std::to_string(number) + R"(","type":"text","text":"hi"}}})";
+    const auto body = hook(number);
     return code([&] { channel.ingest(scope, amochats::sign_body(secret, body), body, patience); });
   };
-  CHECK(ingest("0a4d55a8d778e5022fab", 1) == AMOCHATS_RESULT_UNKNOWN_CHANNEL);
+  CHECK(ingest("PLANTEDSECRET0123456789", 1) == AMOCHATS_RESULT_UNKNOWN_CHANNEL);
   channel.set_channel(other_channel);
-  CHECK(ingest("0a4d55a8d778e5022fab", 1) == AMOCHATS_RESULT_OK);
-  channel.rotate_secret("another-secret", "2020-01-01T00:00:00Z", other);
-  CHECK(ingest("0a4d55a8d778e5022fab", 2) == AMOCHATS_RESULT_SIGNATURE_MISMATCH);
-  CHECK(ingest("another-secret", 2) == AMOCHATS_RESULT_OK);
+  CHECK(ingest("PLANTEDSECRET0123456789", 1) == AMOCHATS_RESULT_OK);
+  channel.rotate_secret("PLANTEDSECRET0123456789-2", "2020-01-01T00:00:00Z", other);
+  CHECK(ingest("PLANTEDSECRET0123456789", 2) == AMOCHATS_RESULT_SIGNATURE_MISMATCH);
+  CHECK(ingest("PLANTEDSECRET0123456789-2", 2) == AMOCHATS_RESULT_OK);
   channel.set_account(R"({"id":"a","title":"Shop"})", other);
   channel.remove_account("a", other);
   CHECK(code([&] { channel.remove_account("a", other); }) == AMOCHATS_RESULT_NOT_FOUND);
@@ -137,7 +144,7 @@ void channels_secrets_and_accounts_change() {
   CHECK(code([&] { channel.wait_for("none"); }) == AMOCHATS_RESULT_NOT_FOUND);
 
   channel.remove_channel(other);
-  CHECK(ingest("another-secret", 3) == AMOCHATS_RESULT_UNKNOWN_CHANNEL);
+  CHECK(ingest("PLANTEDSECRET0123456789-2", 3) == AMOCHATS_RESULT_UNKNOWN_CHANNEL);
   auto config = configured(in);
   config.set("inbox.max_attempts", "3");
   CHECK(channel.reload(config).at(0).text() == "inbox");
@@ -156,8 +163,7 @@ void subscriptions_and_what_is_kept_are_managed() {
   const amochats::channel channel(configured(in), patience);
   const auto scope = sandbox("SANDBOX_CHANNEL") + "_a";
   for (int number = 0; number < 3; number++) {
-    const auto body = R"({"account_id":"a","message":{"conversation":{"id":"C","client_id":"c"},"message":{"id":"M)" +
-                      std::to_string(number) + R"(","type":"text","text":"hi"}}})";
+    const auto body = hook(number);
     channel.ingest(scope, amochats::sign_body(sandbox("SANDBOX_SECRET"), body), body, patience);
   }
   const auto events = channel.events();
@@ -165,7 +171,7 @@ void subscriptions_and_what_is_kept_are_managed() {
   const auto first = std::string(*events.at(0)["event_id"].text());
   CHECK(channel.events(first, scope, 1).at(0)["event_id"].text() == events.at(1)["event_id"].text());
   const auto event = channel.event(first);
-  CHECK(event && event->event_id() == first && event->webhook().text() == "hi" && !channel.event(first + "0"));
+  CHECK(event && event->event_id() == first && event->webhook().text() == "PLANTED-TEXT" && !channel.event(first + "0"));
 
   // One for each way to begin and each thing to look at; a name that is there stays as it is.
   CHECK(channel.create_subscription("all") && !channel.create_subscription("all"));
@@ -220,14 +226,17 @@ void subscriptions_and_what_is_kept_are_managed() {
   CHECK(channel.outbox_items({}, {}, *item["item_id"].text()).size() == 0);
 }
 
-// Counts lines of the log, and knows when the function which takes them has ended.
+// Counts and records lines of the log, and knows when the function which takes them has ended.
 struct listener {
   std::shared_ptr<std::atomic<bool>> ended = std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<std::atomic<int>> lines = std::make_shared<std::atomic<int>>(0);
 
   amochats::log function() const {
     const std::shared_ptr<void> end(nullptr, [ended = ended](void *) { *ended = true; });
-    return [end, lines = lines](amochats_level, std::string_view, std::string_view) { ++*lines; };
+    return [end, lines = lines](amochats_level level, std::string_view target, std::string_view line) {
+      ++*lines;
+      record(level, target, line);
+    };
   }
 };
 

@@ -686,6 +686,47 @@ static void subscriptions_have_filters(void) {
     close_channel(channel);
 }
 
+/* How many of a subscription are handed out, by the metrics. */
+static int outstanding(const amochats_channel *channel) {
+    amochats_error *error = NULL;
+    amochats_buffer *metrics = NULL;
+    int count = -1;
+    CHECK(ok(amochats_channel_metrics(channel, LONG, &metrics, &error), error));
+    amochats_slice text = amochats_buffer_slice(metrics);
+    const char *name = "\namochats_subscription_outstanding{subscription=\"crm\"} ";
+    const char *found = memmem(text.data, text.len, name, strlen(name));
+    if (found != NULL) count = atoi(found + strlen(name));
+    amochats_buffer_free(metrics);
+    return count;
+}
+
+static void the_bytes_that_are_outstanding_are_bounded(void) {
+    amochats_error *error = NULL;
+    amochats_consumer *consumer = NULL;
+    amochats_channel *channel = open_channel();
+    ingest(channel, 1, "c-1");
+    ingest(channel, 2, "c-2");
+    ingest(channel, 3, "c-3");
+    amochats_consumer_options *options = amochats_consumer_options_new();
+    amochats_consumer_options_set_create(options, true);
+    amochats_consumer_options_set_max_outstanding_bytes(options, 1);
+    REQUIRE(ok(amochats_consumer_open(channel, of("crm"), options, LONG, &consumer, &error), error));
+    amochats_consumer_options_free(options);
+    for (int number = 1; number <= 3; number++) {
+        char expected[40];
+        snprintf(expected, sizeof expected, "PLANTED-TEXT number %d", number);
+        amochats_delivery *delivery = next(consumer, LONG);
+        REQUIRE(delivery != NULL); /* one is never too large */
+        CHECK(is(amochats_webhook_text(amochats_event_webhook(amochats_delivery_event(delivery))), expected));
+        CHECK(outstanding(channel) == 1);
+        CHECK(next(consumer, 0) == NULL);
+        CHECK(ok(amochats_delivery_ack(delivery, 0, 0, none, LONG, &error), error));
+        amochats_delivery_free(delivery);
+    }
+    amochats_consumer_free(consumer);
+    close_channel(channel);
+}
+
 static amochats_call *a_call(const char *message_id) {
     amochats_error *error = NULL;
     amochats_call *call = NULL;
@@ -786,6 +827,7 @@ int main(void) {
     RUN_IN_FOLDER(no_thread_remains_and_signals_are_as_they_were);
     RUN_IN_FOLDER(logs_metrics_health_and_accounts);
     RUN_IN_FOLDER(subscriptions_have_filters);
+    RUN_IN_FOLDER(the_bytes_that_are_outstanding_are_bounded);
     RUN_IN_FOLDER(the_outbox_keeps_lists_and_cancels);
     RUN_IN_FOLDER(two_channels_live_in_one_process);
     return check_result();

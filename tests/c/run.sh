@@ -108,6 +108,17 @@ example() {
   [[ $status == 2 ]]
 }
 
+# The guide promises programs that can be read at one go.
+short() {
+  (($(wc -l <ffi/examples/channel.c) < 150 && $(wc -l <ffi/examples/channel.cpp) < 80))
+}
+
+# The guide says how long they are.
+as_the_guide_says() {
+  grep -q "channel\.c) is a whole messenger in $(wc -l <ffi/examples/channel.c) lines" docs/embed-c.md &&
+    grep -q "^the same in $(wc -l <ffi/examples/channel.cpp):" docs/embed-c.md
+}
+
 reports_a_race() {
   local status=0
   "${drd[@]}" "$temp/race" || status=$?
@@ -132,6 +143,8 @@ for pair in "${compilers[@]}"; do
     check "amochats.hpp alone, $standard, $cxx" "$cxx" "-std=$standard" "${strict[@]}" -fsyntax-only -include amochats.hpp -xc++ /dev/null
   done
 done
+check "the guide's programs are short" short
+check "the guide's programs are as long as it says" as_the_guide_says
 check "only amochats_* is exported" exports_only_amochats
 check "the header's functions are exported" exports_the_header
 check "the shared library names its ABI and stays loaded" names_its_abi

@@ -1,5 +1,6 @@
 // Every part of amochats.hpp.
 #include "check.h"
+#include "recorded.hpp"
 
 #include <amochats.hpp>
 #include <filesystem>
@@ -163,14 +164,16 @@ amochats::config configured(const folder &in) {
       .set("listener.address", "127.0.0.1:0")
       .set("admin.address", "127.0.0.1:0")
       .add_channel(scope.substr(0, scope.find('_')), secret, "http://127.0.0.1:9")
+      .log_to(AMOCHATS_LEVEL_DEBUG, record)
       .threads(1);
   return config;
 }
 
 std::string hook(int number) {
   return R"({"account_id":"13fa84f7-6b61-4086-98ed-0a9de19ee15c","message":{"conversation":{"id":"C","client_id":"c"},)"
+         R"("receiver":{"id":"R","client_id":"u","name":"Anna","phone":"+79160004242","email":"planted@secret.example"},)"
          R"("message":{"id":"M)" +
-         std::to_string(number) + R"(","type":"text","text":"number )" + std::to_string(number) +
+         std::to_string(number) + R"(","type":"text","text":"PLANTED-TEXT number )" + std::to_string(number) +
          R"(","markup":{"mode":"inline","buttons":[[{"text":"Yes"}]]}}}})";
 }
 
@@ -181,7 +184,7 @@ void ingest(const amochats::channel &channel, int number) {
 
 void builders() {
   const auto at = std::chrono::system_clock::time_point(std::chrono::milliseconds(1704067200123));
-  const auto anna = amochats::user("u", "Anna").phone("+15550100").email("a@example.com").profile_link("https://a.example").avatar("https://a.example/a.png").raw();
+  const auto anna = amochats::user("u", "Anna").phone("+79160004242").email("planted@secret.example").profile_link("https://a.example").avatar("https://a.example/a.png").raw();
   CHECK(anna != nullptr);
   amochats::user client("u", "Anna"), manager("m", "Olga");
   manager.ref_id("M");
@@ -257,7 +260,8 @@ void a_channel() {
   int lines = 0;
   std::mutex counting;
   auto config = configured(in);
-  config.log_to(AMOCHATS_LEVEL_INFO, [&](amochats_level, std::string_view target, std::string_view) {
+  config.log_to(AMOCHATS_LEVEL_DEBUG, [&](amochats_level level, std::string_view target, std::string_view line) {
+    record(level, target, line);
     const std::lock_guard lock(counting);
     lines += target.substr(0, 8) == "amochats";
     throw std::runtime_error("does not cross the library");
@@ -282,7 +286,7 @@ void a_channel() {
     CHECK(event.raw_body() == hook(number));
     CHECK(event.received_at() > std::chrono::system_clock::time_point(std::chrono::hours(24 * 365 * 50)));
     CHECK(!event.item() && event.event_id().size() > 0 && event.json().size() > 0);
-    CHECK(event.webhook().text() == "number " + std::to_string(number));
+    CHECK(event.webhook().text() == "PLANTED-TEXT number " + std::to_string(number));
     const auto buttons = event.webhook().fields()["markup"]["buttons"];
     CHECK(buttons.size() == 1 && buttons.at(0).at(0)["text"].text() == "Yes");
     CHECK(!buttons["nothing"]["at all"] && !buttons.at(1).text() && !buttons.integer());
@@ -297,7 +301,8 @@ void a_channel() {
   CHECK(channel.subscriptions().at(0)["dead"].integer() == 1);
 
   amochats::message message("c", "m-1");
-  message.sender(amochats::user("u", "Anna")).text("hi");
+  message.sender(amochats::user("u", "Anna").phone("+79160004242").email("planted@secret.example"))
+      .text("PLANTED-TEXT");
   const auto item = channel.enqueue(amochats::call::send_message(scope, message));
   CHECK(channel.outbox_item(*item["item_id"].text())["call"].text() == "send_message");
   CHECK(thrown([&] { channel.outbox_item("none"); }).code() == AMOCHATS_RESULT_NOT_FOUND);

@@ -268,10 +268,31 @@ fn a_value_that_cannot_be_meant_is_refused_before_anything_is_asked() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let ended = run(amochats().args(["webhook", "parse"]), deep.as_bytes());
     assert!(ended.code == 1 && ended.error().starts_with("the body is nested more than"), "{ended:?}");
-    for line in ["accounts ls --json", "backfill --json", "backfill --status --json"] {
+    for line in [
+        "accounts ls --json",
+        "backfill --json",
+        "backfill --status --json",
+        "top",
+        "top --once",
+        "top --interval 9",
+    ] {
         let line = format!("{line} --server http://127.0.0.1:9");
         let error = refused(&line.split(' ').collect::<Vec<_>>(), 3);
         assert!(error.contains("no server answers"), "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_listen_leaves_no_store_behind() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    for section in ["listener", "admin", "grpc"] {
+        let variable = format!("AMOCHATS_{}_ADDRESS", section.to_uppercase());
+        let ended = run(home.command().as_std_mut().env(variable, &address), b"");
+        assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{section}: {ended:?}");
+        assert!(ended.stderr.contains(&format!("cannot listen on {address} for {section}")), "{ended:?}");
+        assert!(!home.store().exists(), "{section}");
     }
 }
 

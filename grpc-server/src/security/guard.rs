@@ -43,7 +43,7 @@ struct Caller {
     /// The name of its line in the file of tokens; where there is none, the subject of a certificate, or `-`.
     who: String,
     /// What it showed and needs: looked at again while a stream lasts.
-    shown: Option<(Shown, Permission)>,
+    shown: Option<(Arc<Shown>, Permission)>,
 }
 
 /// What a caller shows of itself.
@@ -111,7 +111,7 @@ impl Gate {
             stranger("a token is needed: send the metadata `authorization: Bearer TOKEN`; `amochats token new` makes one")
         })?;
         let who = allowed(&tokens.current(), &shown, needed)?;
-        Ok(Caller { who, shown: Some((shown, needed)) })
+        Ok(Caller { who, shown: Some((Arc::new(shown), needed)) })
     }
 
     /// Who somebody says to be who is let in or not: the name of a token, the subject of a certificate, or `-`.
@@ -123,7 +123,7 @@ impl Gate {
     }
 
     /// Whether the token or the certificate of a stream still counts.
-    fn still(&self, (shown, needed): &(Shown, Permission)) -> std::result::Result<(), Status> {
+    fn still(&self, (shown, needed): &(Arc<Shown>, Permission)) -> std::result::Result<(), Status> {
         self.tokens.as_ref().map_or(Ok(()), |tokens| allowed(&tokens.current(), shown, *needed).map(drop))
     }
 
@@ -169,10 +169,8 @@ impl Gate {
                 entry = Some(Entry { who: caller.who, peer: peer.address, method: path, ids, outcome: None });
             }
         }
-        if let (Some(tokens), Some((shown, _))) = (&self.tokens, &shown)
-            && allowed(&tokens.current(), shown, Permission::Send).is_err()
-        {
-            request.extensions_mut().insert(MayNotSend);
+        if let Some(shown) = &shown {
+            request.extensions_mut().insert(Rights { gate: self.clone(), shown: shown.clone() });
         }
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
@@ -193,10 +191,25 @@ impl Gate {
     }
 }
 
-/// In the extensions of a request whose caller may not send, for services where some of what they are asked
-/// for sends, and the rest does not.
-#[derive(Clone, Copy)]
-pub(crate) struct MayNotSend;
+/// In the extensions of a request whose caller showed a token or a certificate: what that permits now, which
+/// a stream may outlast. For services where some of what they are asked for needs more than the call.
+#[derive(Clone)]
+pub(crate) struct Rights {
+    gate: Arc<Gate>,
+    shown: (Arc<Shown>, Permission),
+}
+
+impl Rights {
+    /// Whether the call is still permitted.
+    pub(crate) fn last(&self) -> std::result::Result<(), Status> {
+        self.gate.still(&self.shown)
+    }
+
+    /// Whether this is permitted, too.
+    pub(crate) fn permit(&self, needed: Permission) -> bool {
+        self.gate.still(&(self.shown.0.clone(), needed)).is_ok()
+    }
+}
 
 /// The token of a header such as `Bearer amochats_…`.
 fn bearer(header: &HeaderValue) -> Option<&str> {
@@ -340,7 +353,7 @@ struct Supervised {
     inner: Body,
     deadline: Option<Pin<Box<Sleep>>>,
     gate: Arc<Gate>,
-    shown: Option<(Shown, Permission)>,
+    shown: Option<(Arc<Shown>, Permission)>,
 }
 
 impl Supervised {

@@ -18,5 +18,5 @@ pub use permissions::Permission;
 
 pub(crate) use connections::Connections;
 pub(crate) use deadline::Deadline;
-pub(crate) use guard::{Gate, GuardLayer, MayNotSend};
+pub(crate) use guard::{Gate, GuardLayer, Rights};
 pub(crate) use tokens::{add as add_token, add_certificate};

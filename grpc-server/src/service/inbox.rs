@@ -5,7 +5,7 @@ mod pull;
 mod stream;
 
 use crate::convert;
-use crate::security::{Deadline, MayNotSend};
+use crate::security::{Deadline, Permission, Rights};
 use crate::status::{pull_field, status, status_named, subscribe_field, subscription_field};
 use amochats::Error;
 use amochats_proto::v1;
@@ -38,9 +38,9 @@ impl InboxService {
         Self { inbox, outbox, stop, streams }
     }
 
-    /// The outbox, if the caller may send.
-    fn outbox_for<T>(&self, request: &Request<T>) -> Option<Outbox> {
-        request.extensions().get::<MayNotSend>().is_none().then(|| self.outbox.clone())
+    /// The outbox, as far as the caller may use it.
+    fn sending<T>(&self, request: &Request<T>) -> Sending {
+        Sending { outbox: self.outbox.clone(), rights: request.extensions().get().cloned() }
     }
 
     /// The consumer that a stream asks for, and what its subscription lets through; the subscription
@@ -80,6 +80,27 @@ impl InboxService {
     }
 }
 
+/// Sends delivery statuses for a caller, as long as its rights let it.
+#[derive(Clone)]
+struct Sending {
+    outbox: Outbox,
+    /// None where nobody needs any.
+    rights: Option<Rights>,
+}
+
+impl Sending {
+    /// The outbox, if the caller may send now.
+    fn outbox(&self) -> Option<&Outbox> {
+        let may = self.rights.as_ref().is_none_or(|rights| rights.permit(Permission::Send));
+        may.then_some(&self.outbox)
+    }
+
+    /// Whether the caller may still do what it does.
+    fn last(&self) -> Result<(), Status> {
+        self.rights.as_ref().map_or(Ok(()), Rights::last)
+    }
+}
+
 /// Makes a subscription, unless there is one of that name.
 async fn create(inbox: &Inbox, name: &str, options: v1::CreateOptions) -> amochats::Result<()> {
     let start = convert::inbox::start(&options)?.unwrap_or(Start::Oldest);
@@ -98,7 +119,7 @@ impl Service for InboxService {
         &self,
         request: Request<Streaming<v1::StreamEventsRequest>>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
-        let outbox = self.outbox_for(&request);
+        let sending = self.sending(&request);
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|first| first.request);
         let Some(Asked::Subscribe(asked)) = first else {
@@ -109,7 +130,7 @@ impl Service for InboxService {
             self.subscribe(asked).await.map_err(|error| status_named(&error, subscribe_field))?;
         let (responses, stream) = mpsc::channel(BUFFER);
         let session =
-            Session { inbox: self.inbox.clone(), outbox, stop: self.stop.clone(), filter, responses };
+            Session { inbox: self.inbox.clone(), sending, stop: self.stop.clone(), filter, responses };
         self.streams.spawn(async move {
             let end = session.run(&mut consumer, live, requests).await;
             if session.stop.is_cancelled() {
@@ -138,8 +159,8 @@ impl Service for InboxService {
         &self,
         request: Request<v1::SettleEventsRequest>,
     ) -> Result<Response<v1::SettleEventsResponse>, Status> {
-        let outbox = self.outbox_for(&request);
-        answered(pull::settle_events(&self.inbox, outbox.as_ref(), request.into_inner()).await)
+        let sending = self.sending(&request);
+        answered(pull::settle_events(&self.inbox, &sending, request.into_inner()).await)
     }
 
     async fn create_subscription(

@@ -1,12 +1,13 @@
 //! Deliveries and settlements for clients without a stream.
 
+use super::Sending;
 use crate::convert;
 use crate::security::Deadline;
 use amochats::{Error, ErrorKind, Result};
 use amochats_proto::v1;
 use amochats_proto::v1::settlement::Settlement;
 use amochats_proto::v1::stream_events_request::Request as Asked;
-use amochats_runtime::{ConsumerOptions, Inbox, Outbox, Verdict};
+use amochats_runtime::{ConsumerOptions, Inbox, Verdict};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,7 @@ pub(super) async fn pull(
 /// Settles each for itself; together, so that one commit serves many.
 pub(super) async fn settle_events(
     inbox: &Inbox,
-    outbox: Option<&Outbox>,
+    sending: &Sending,
     request: v1::SettleEventsRequest,
 ) -> Result<v1::SettleEventsResponse> {
     if request.settlements.is_empty() {
@@ -60,15 +61,14 @@ pub(super) async fn settle_events(
         None => Err(Error::invalid(format!("settlements[{place}]"), "must be ack, nack or extend_lease")),
     };
     let asked: Vec<Asked> = request.settlements.into_iter().enumerate().map(asked).collect::<Result<_>>()?;
-    let settle = |asked| settle(inbox.clone(), outbox.cloned(), asked, LEASE);
+    let settle = |asked| settle(inbox.clone(), sending.clone(), asked, LEASE);
     Ok(v1::SettleEventsResponse { results: join_all(asked.into_iter().map(settle)).await })
 }
 
-/// Does what a request asks and says what became of it, after the commit. `outbox`: none where the caller may
-/// not send.
+/// Does what a request asks and says what became of it, after the commit.
 pub(super) async fn settle(
     inbox: Inbox,
-    outbox: Option<Outbox>,
+    sending: Sending,
     request: Asked,
     lease: Duration,
 ) -> v1::SettleResult {
@@ -82,7 +82,7 @@ pub(super) async fn settle(
             (ack_id, settled)
         }
         Asked::Ack(v1::Ack { ack_id, delivery_status: Some(status) }) => {
-            let settled = match (convert::delivery_status(status, "delivery_status"), outbox) {
+            let settled = match (convert::delivery_status(status, "delivery_status"), sending.outbox()) {
                 (Ok(status), Some(outbox)) => {
                     outbox.acknowledge(&ack_id, status).await.map(|item| outbox_item_id = item.item_id)
                 }

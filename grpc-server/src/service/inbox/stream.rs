@@ -1,12 +1,13 @@
 //! The stream that hands events out and takes their settlement.
 
+use super::Sending;
 use super::pull::settle;
 use crate::convert;
 use crate::status::status;
 use amochats::{Error, ErrorKind};
 use amochats_proto::v1;
 use amochats_runtime::store::Filter;
-use amochats_runtime::{Consumer, Delivery, Event, Inbox, Outbox};
+use amochats_runtime::{Consumer, Delivery, Event, Inbox};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use prost::Message as _;
@@ -24,8 +25,7 @@ const SETTLING: usize = 1000;
 /// One stream.
 pub(super) struct Session {
     pub(super) inbox: Inbox,
-    /// None: the client may not send.
-    pub(super) outbox: Option<Outbox>,
+    pub(super) sending: Sending,
     pub(super) stop: CancellationToken,
     /// Of the subscription, for what is handed out live.
     pub(super) filter: Filter,
@@ -63,7 +63,9 @@ impl Session {
                         return Ok(());
                     }
                     Ok(Some(v1::StreamEventsRequest { request: Some(request) })) => {
-                        settling.push(settle(self.inbox.clone(), self.outbox.clone(), request, lease));
+                        // A token that is gone settles nothing, though the stream began with it.
+                        self.sending.last()?;
+                        settling.push(settle(self.inbox.clone(), self.sending.clone(), request, lease));
                         continue;
                     }
                     Ok(Some(_)) => return Err(status(&Error::invalid("request", "is empty"))),

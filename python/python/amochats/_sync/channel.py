@@ -46,7 +46,7 @@ class BlockingChannel:
     A webhook is answered 200 when its event is on disk, and handed out until it is settled: in order
     within its conversation, at least once to each subscription, also after a crash.
 
-    ``with`` gives the channel itself, ``with`` a :class:`BlockingChannel` with the same methods.
+    ``with`` gives the channel itself.
     At its end what was not settled is given back, and calls and webhooks in flight are finished. Make it
     where it is used: it cannot be used in a process that is forked later.
 
