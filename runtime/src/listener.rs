@@ -99,9 +99,6 @@ impl Listener {
         let body = match self.read(body, deadline).await {
             Ok(body) => body,
             Err(mut refused) => {
-                if refused.status() == StatusCode::SERVICE_UNAVAILABLE {
-                    self.channels.lost().refuse_unread(&*self.clock);
-                }
                 // The rest of the body is not worth reading.
                 refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 return refused;
@@ -175,6 +172,7 @@ impl Listener {
             let Some(Ok(more)) = self.by(deadline, self.in_flight.clone().acquire_many_owned(more)).await
             else {
                 tracing::error!("a webhook found no room in memory and is lost");
+                self.channels.lost().refuse_unread(&*self.clock);
                 return Err(say(StatusCode::SERVICE_UNAVAILABLE, "too much at once"));
             };
             match &mut room {

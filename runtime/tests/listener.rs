@@ -298,18 +298,41 @@ async fn bodies_that_do_not_come_are_not_kept() {
 }
 
 #[tokio::test]
-async fn what_was_refused_unread_is_looked_for_in_the_histories_once_for_all() {
-    let world = World::new().await;
-    assert_eq!(world.hook(message("1", "hi").as_bytes()).await.status, 200);
+async fn what_found_no_room_is_looked_for_in_the_histories_once_for_all() {
+    let body = message("1", "hi");
+    let mut config = config();
+    config.listener.max_body_bytes = body.len();
+    config.listener.max_in_flight_bytes = 2 * body.len();
+    let world = World::with(config).await;
+    assert_eq!(world.hook(body.as_bytes()).await.status, 200);
     let pending = async || world.runtime.backfill().progress().await.expect("known").pending;
-    for _ in 0..3 {
+    let send = async |request: &[u8]| {
         let mut wire = world.connect().await;
-        let path = webhook_path();
-        let head = format!("POST {path} HTTP/1.1\r\nHost: amochats\r\nContent-Length: 9\r\n");
-        wire.send(format!("{head}Expect: 100-continue\r\n\r\n").as_bytes()).await;
-        assert_eq!(wire.answer().await.status, 100, "the listener waits for the body");
-        world.clock.advance(KEEP_DEADLINE);
+        wire.send(request).await;
+        world.settle_down().await;
+        wire
+    };
+    let webhook = signed(body.as_bytes());
+    let unfinished = &webhook[..webhook.len() - 1];
+
+    let mut slow = send(unfinished).await;
+    world.clock.advance(KEEP_DEADLINE);
+    assert_eq!(slow.answer().await.status, 503);
+    world.clock.advance(Duration::from_secs(120));
+    world.settle_down().await;
+    assert_eq!(pending().await, 0, "anybody can send half a body");
+
+    let (head, rest) = webhook.split_at(webhook.len() - body.len());
+    for _ in 0..2 {
+        // Its time is over first, so that it never gets the room of the others.
+        let mut wire = send(head).await;
+        world.clock.advance(Duration::from_millis(1));
+        let _slow = [send(unfinished).await, send(unfinished).await];
+        wire.send(rest).await;
+        world.settle_down().await;
+        world.clock.advance(KEEP_DEADLINE - Duration::from_millis(1));
         assert_eq!(wire.answer().await.status, 503);
+        world.clock.advance(Duration::from_millis(1));
     }
     world.settle_down().await;
     assert_eq!(pending().await, 0, "it may not be the last one");

@@ -165,8 +165,10 @@ impl Lost {
     }
 
     /// A webhook was refused before it was read, so it is not known of which conversation. Whatever else
-    /// is refused by the end of this span is of the same outage: to mark it looks at all that is known,
-    /// and who sends half a body need not be the vendor.
+    /// is refused by the end of this span is of the same outage, since to mark one has all histories read.
+    ///
+    /// Only for what was refused for our own want of room: who sends half a body and waits need not be
+    /// the vendor.
     pub(crate) fn refuse_unread(&self, clock: &dyn Clock) {
         let mut refused = self.refused();
         if refused.is_none() {
