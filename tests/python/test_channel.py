@@ -286,6 +286,21 @@ def test_several_events_are_acknowledged_together(tmp_path: Path) -> None:
     in_time(run())
 
 
+def test_the_bytes_that_are_outstanding_are_bounded(tmp_path: Path) -> None:
+    with Channel(config(tmp_path)) as channel:
+        for number in range(3):
+            body = hook(number, chat=number)
+            channel.ingest(body, amochats.sign_body("channel-secret", body), "ch_A")
+        events = channel.events("crm", create=True, max_outstanding_bytes=1)
+        for number in range(3):
+            # One is never too large.
+            event = events.next(PATIENCE)
+            assert isinstance(event, amochats.BlockingDeliveredMessage) and event.text == str(number)
+            assert 'amochats_subscription_outstanding{subscription="crm"} 1\n' in channel.metrics()
+            event.ack()
+        events.close()
+
+
 def texts_of(events: list[amochats.Delivered]) -> list[str]:
     return sorted(event.text for event in events if isinstance(event, amochats.DeliveredMessage))
 
