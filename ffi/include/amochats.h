@@ -2407,6 +2407,19 @@ amochats_result amochats_media_attachment(const amochats_channel *channel,
                                           amochats_error **error);
 
 /**
+ * Waits until what the message of an event came with is fetched or given up. Writes it, see
+ * amochats_media_attachment(); `attachment` may be NULL.
+ *
+ * AMOCHATS_RESULT_NOT_FOUND, also where the event is purged meanwhile; AMOCHATS_RESULT_TIMEOUT where it has not
+ * ended by then; it goes on.
+ */
+amochats_result amochats_media_wait(const amochats_channel *channel,
+                                    amochats_slice event_id,
+                                    int64_t timeout_ms,
+                                    amochats_value **attachment,
+                                    amochats_error **error);
+
+/**
  * Has a callback decide who may connect an account with the widget, in place of what the configuration
  * says; NULL is nobody, and the widget is told to try again. It is called until amochats_channel_close()
  * has returned.

@@ -1168,6 +1168,10 @@ class channel {
   value attachment(std::string_view event_id, timeout timeout = forever) const {
     return ask(amochats_media_attachment, event_id, timeout);
   }
+  // Waits until it is fetched or given up.
+  value wait_for_attachment(std::string_view event_id, timeout timeout = forever) const {
+    return ask(amochats_media_wait, event_id, timeout);
+  }
 
   // Decides who may connect an account with the widget, on threads of the library, several at once. After an
   // exception the widget is told to try again.

@@ -10,13 +10,11 @@ use crate::inbox::{amochats_filter, asked};
 use crate::result::amochats_result;
 use crate::slice::amochats_slice;
 use crate::value::amochats_value;
-use amochats_core::{Error, Result};
-use amochats_runtime::outbox::Item;
+use amochats_core::Error;
 use amochats_runtime::store::{EventSummary, Start, SummaryQuery};
-use amochats_runtime::{Event, Outbox, SUMMARIES_MAX};
+use amochats_runtime::{Event, SUMMARIES_MAX};
 use serde_json::Value;
 use std::mem::MaybeUninit;
-use std::time::Duration;
 
 /// Which events to list, in which order: for amochats_inbox_list_summaries(). Made by
 /// amochats_summary_query_new(), freed by the caller with amochats_summary_query_free(). Not for several threads
@@ -185,26 +183,14 @@ pub extern "C" fn amochats_outbox_wait(
     boundary(error, || {
         let channel = handle::get::<Channel>(channel, "channel")?;
         let id = item_id.text("item_id")?.to_owned();
-        let work = ended(channel.outbox().clone(), id);
-        let found = channel.engine().run(Timeout::of_ms(timeout_ms), work)?;
+        let outbox = channel.outbox().clone();
+        let found =
+            channel.engine().run(Timeout::of_ms(timeout_ms), async move { outbox.wait(&id).await })?;
         if let Some(item) = item {
             item.write(amochats_value::into_raw(found.to_json()));
         }
         Ok(())
     })
-}
-
-/// The outbox has nobody told of the end of one item, so it is looked at, soon first and seldom later.
-async fn ended(outbox: Outbox, id: String) -> Result<Item> {
-    let mut pause = Duration::from_millis(10);
-    loop {
-        let item = outbox.get(&id).await?;
-        if item.state.is_final() {
-            return Ok(item);
-        }
-        tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(Duration::from_millis(500));
-    }
 }
 
 /// Writes message events that were settled without a delivery status, for a program that reports late: a list of

@@ -111,3 +111,29 @@ pub extern "C" fn amochats_media_attachment(
         Ok(())
     })
 }
+
+/// Waits until what the message of an event came with is fetched or given up. Writes it, see
+/// amochats_media_attachment(); `attachment` may be NULL.
+///
+/// AMOCHATS_RESULT_NOT_FOUND, also where the event is purged meanwhile; AMOCHATS_RESULT_TIMEOUT where it has not
+/// ended by then; it goes on.
+#[unsafe(no_mangle)]
+pub extern "C" fn amochats_media_wait(
+    channel: *const amochats_channel,
+    event_id: amochats_slice<'_>,
+    timeout_ms: i64,
+    attachment: Option<&mut MaybeUninit<*mut amochats_value>>,
+    error: Option<&mut MaybeUninit<*mut amochats_error>>,
+) -> amochats_result {
+    boundary(error, || {
+        let channel = handle::get::<Channel>(channel, "channel")?;
+        let id = event_id.text("event_id")?.to_owned();
+        let media = channel.media().clone();
+        let work = async move { media.wait(&id).await.map(|found| media.to_json(&found)) };
+        let found = channel.engine().run(Timeout::of_ms(timeout_ms), work)?;
+        if let Some(attachment) = attachment {
+            attachment.write(amochats_value::into_raw(found));
+        }
+        Ok(())
+    })
+}

@@ -45,6 +45,10 @@ pub(crate) async fn call(media: &Media, name: &str, arguments: &[u8], body: Vec<
             let Look { event_id } = read(arguments)?;
             json(&media.to_json(&media.attachment(&event_id).await?))
         }
+        "wait" => {
+            let Look { event_id } = read(arguments)?;
+            json(&media.to_json(&media.wait(&event_id).await?))
+        }
         _ => Err(unknown_call(name)),
     }
 }

@@ -355,7 +355,6 @@ fn look_after_certificate(
     tasks.spawn(async move { watch_certificate(&tls, &*clock, &metrics, stop).await });
 }
 
-/// A listener, and the address it has where any port was asked for.
 /// What is listened on, and where.
 struct Doors {
     webhooks: (TcpListener, SocketAddr),
@@ -370,6 +369,7 @@ impl Doors {
     }
 }
 
+/// A listener, and the address it has where any port was asked for.
 async fn bound(address: SocketAddr, what: &str) -> Result<(TcpListener, SocketAddr)> {
     let listener = bind(address, what).await?;
     let unknown =

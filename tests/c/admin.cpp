@@ -142,6 +142,7 @@ void channels_secrets_and_accounts_change() {
   CHECK(channel.unreported("", 1).size() == 1);
   CHECK(channel.backfill()["failed"].integer() && channel.backfill_progress()["pending"].integer());
   CHECK(code([&] { channel.wait_for("none"); }) == AMOCHATS_RESULT_NOT_FOUND);
+  CHECK(code([&] { channel.wait_for_attachment("none"); }) == AMOCHATS_RESULT_NOT_FOUND);
 
   channel.remove_channel(other);
   CHECK(ingest("PLANTEDSECRET0123456789-2", 3) == AMOCHATS_RESULT_UNKNOWN_CHANNEL);

@@ -142,6 +142,43 @@ static void a_file_gets_a_link(void) {
     close_channel(channel);
 }
 
+/* The CRM's user sends a picture; the stand-in for the CRM's own address is a link of ours. */
+static void what_came_is_fetched(void) {
+    amochats_channel *channel = open_channel("media.fetch = true\nmedia.fetch_hosts = ['127.0.0.1']\n"
+                                             "media.fetch_private = ['127.0.0.1']\nmedia.fetch_http = true");
+    amochats_error *error = NULL;
+    amochats_value *attached = NULL, *attachment = NULL;
+    REQUIRE(ok(amochats_media_attach(channel, of("a.png"), of("image/png"), of("\x89PNG"), 0, LONG, &attached, &error),
+               error));
+    amochats_slice url = amochats_value_text(amochats_value_get(attached, of("url")));
+    char body[1000];
+    snprintf(body, sizeof body,
+             "{\"account_id\":\"a\",\"message\":{\"conversation\":{\"id\":\"C\"},\"message\":{\"id\":\"M\","
+             "\"type\":\"picture\",\"media\":\"%.*s\"}}}",
+             (int)url.len, url.data);
+    amochats_value_free(attached);
+    char signature[AMOCHATS_SIGNATURE_SIZE];
+    REQUIRE(ok(amochats_sign_body(of(SECRET), of(body), &signature, &error), error));
+    error = NULL;
+    REQUIRE(ok(amochats_channel_ingest(channel, of(CHANNEL "_a"), of(signature), of(body), LONG, NULL, &error), error));
+    error = NULL;
+    amochats_value *kept = NULL;
+    REQUIRE(ok(amochats_inbox_list_summaries(channel, NULL, LONG, &kept, &error), error));
+    amochats_slice event_id = amochats_value_text(amochats_value_get(amochats_value_at(kept, 0), of("event_id")));
+    error = NULL;
+    REQUIRE(ok(amochats_media_wait(channel, event_id, LONG, &attachment, &error), error));
+    CHECK(is(amochats_value_text(amochats_value_get(attachment, of("state"))), "fetched"));
+    CHECK(amochats_value_text(amochats_value_get(attachment, of("path"))).len > 0);
+    amochats_value_free(attachment);
+    error = NULL;
+    CHECK(ok(amochats_media_wait(channel, event_id, LONG, NULL, &error), error));
+    amochats_value_free(kept);
+    error = NULL;
+    CHECK(amochats_media_wait(channel, of("no-such-event"), LONG, NULL, &error) == AMOCHATS_RESULT_NOT_FOUND);
+    amochats_error_free(error);
+    close_channel(channel);
+}
+
 int main(void) {
     const char *temp = getenv("TMPDIR");
     snprintf(folder, sizeof folder, "%s/amochats-XXXXXX", temp ? temp : "/tmp");
@@ -149,6 +186,7 @@ int main(void) {
     RUN(a_callback_decides_who_may_connect);
     RUN(without_linking_nobody_is_asked);
     RUN(a_file_gets_a_link);
+    RUN(what_came_is_fetched);
     char command[300];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command) != 0 ? 2 : check_result();

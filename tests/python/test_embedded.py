@@ -103,6 +103,8 @@ def test_what_cannot_be_attached_is_refused(tmp_path: Path) -> None:
         for unknown in (event_id, "none"):
             with pytest.raises(amochats.NotFoundError):
                 channel.media.attachment(str(unknown))
+            with pytest.raises(amochats.NotFoundError):
+                channel.media.wait(str(unknown))
 
 
 def test_what_a_message_came_with_is_fetched(tmp_path: Path) -> None:
@@ -113,11 +115,8 @@ def test_what_a_message_came_with_is_fetched(tmp_path: Path) -> None:
             url = (await channel.media.attach(b"png", file_name="a.png")).url
             body = hook(type="picture", media=url, file_name="private.png")
             kept = await channel.ingest(body, amochats.sign_body(SECRET, body), "ch_A")
-            while True:
-                found = await channel.media.attachment(str(kept.event_id))
-                if found.state != amochats.AttachmentState.PENDING:
-                    break
-                await asyncio.sleep(0.01)
+            found = await channel.media.wait(str(kept.event_id), timeout=PATIENCE)
+            assert found == await channel.media.attachment(str(kept.event_id))
             assert (found.state, found.size, found.content_type) == ("fetched", 3, "image/png")
             assert found.path is not None and Path(found.path).read_bytes() == b"png"
             assert found.file_name == "private.png" and found.url == url

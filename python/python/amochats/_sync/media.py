@@ -68,3 +68,17 @@ class BlockingChannelMedia:
             NotFoundError: The event is not kept, came with nothing, or ``media.fetch`` is off.
         """
         return Attachment._read(call(self._native, "media.attachment", {"event_id": event_id}))
+
+    def wait(self, event_id: str, *, timeout: float | None = None) -> Attachment:
+        """Waits until what the message of this event came with is fetched or given up, and returns it.
+
+        Args:
+            event_id: The event's id.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            RequestTimeoutError: It has not ended in time; it goes on.
+            NotFoundError: As for :meth:`attachment`; also where the event is purged meanwhile.
+        """
+        found = call(self._native, "media.wait", {"event_id": event_id}, timeout=timeout)
+        return Attachment._read(found)
