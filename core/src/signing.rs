@@ -145,7 +145,8 @@ pub fn content_md5(body: &[u8]) -> String {
 /// [`ErrorKind::InvalidArgument`] for a time outside the years 0 to 9999.
 pub fn format_date(time: SystemTime) -> Result<String> {
     jiff::Timestamp::try_from(time)
-        .map(|time| time.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string())
+        .and_then(|time| jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time))
+        .map(|date| date.replace("GMT", "+0000"))
         .map_err(|_| {
             Error::new(ErrorKind::InvalidArgument, "the time is outside the calendar").with_field("date")
         })
