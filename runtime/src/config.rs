@@ -1,7 +1,16 @@
 //! The configuration: a TOML file, then the environment.
 
+mod channel;
+mod text;
+
+pub use channel::{AccountConfig, ChannelConfig, OldSecret};
+pub use text::{ENV_PREFIX, overlay, parse, section};
+
+pub(crate) use channel::one_secret;
+pub(crate) use text::{invalid, toml_error};
+
 use crate::backfill;
-use crate::channels::{Channel, Secrets};
+use crate::channels::Channel;
 use crate::inbox::{Redelivery, Retention};
 use crate::media::MediaConfig;
 use crate::outbox::Settings;
@@ -9,17 +18,14 @@ use crate::outbox::item::EXPIRY_MAX;
 use crate::serve::{PeerLimits, Tls, Trusted};
 use crate::store::{Limits, OnFull};
 pub use crate::widget::WidgetConfig;
-use amochats::crm::ClientSecret;
-use amochats::{ChannelId, ChannelSecret, Client, Connect, Error, ErrorKind, HookVersion, Region, Result};
+#[cfg(doc)]
+use amochats::ErrorKind;
+use amochats::Result;
 use serde::Deserialize;
 use std::collections::HashSet;
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-/// The environment's prefix: `AMOCHATS_LISTENER_ADDRESS` is `address` in `[listener]`.
-pub const ENV_PREFIX: &str = "AMOCHATS_";
 
 /// A runtime's configuration. [`Config::EXAMPLE`] shows every key with its default.
 #[derive(Clone, Debug, Deserialize)]
@@ -192,7 +198,7 @@ impl Default for AdminConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// The SQLite file, on a local disk.
-    #[serde(deserialize_with = "path")]
+    #[serde(deserialize_with = "text::path")]
     pub path: PathBuf,
     /// With less free on its disk no webhook is kept, so that what is kept can still be settled.
     pub min_free_bytes: u64,
@@ -282,128 +288,6 @@ pub struct AccountsConfig {
 impl Default for AccountsConfig {
     fn default() -> Self {
         Self { check_interval_s: 6 * 3600 }
-    }
-}
-
-/// An account of a channel.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccountConfig {
-    /// The account's id inside the chat service: `amojo_id`.
-    pub id: String,
-    /// Connects the account at the start, and keeps it connected.
-    #[serde(default)]
-    pub connect: bool,
-    /// The channel's name in this account; Kommo wants one.
-    #[serde(default)]
-    pub title: Option<String>,
-    /// The form of webhooks: `v2`, or `v1`.
-    #[serde(default)]
-    pub hook_version: Option<String>,
-    /// The account's number in the CRM, by which the disable hook names it.
-    #[serde(default)]
-    pub crm_account_id: Option<u64>,
-}
-
-impl AccountConfig {
-    pub(crate) fn request(&self) -> Result<Connect> {
-        if self.id.is_empty() || !self.id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err(invalid("channel.account.id", "must be the account's amojo_id, a UUID"));
-        }
-        let mut connect = Connect::new(self.id.as_str());
-        connect.title.clone_from(&self.title);
-        connect.hook_api_version = match self.hook_version.as_deref() {
-            None | Some("v2") => HookVersion::V2,
-            Some("v1") => HookVersion::V1,
-            Some(_) => return Err(invalid("channel.account.hook_version", "must be \"v2\" or \"v1\"")),
-        };
-        Ok(connect)
-    }
-}
-
-/// A secret that is being replaced: its text, or a table that says where it is and until when it
-/// counts.
-#[derive(Clone, Default)]
-pub struct OldSecret {
-    /// The secret.
-    pub value: Option<String>,
-    /// A file that holds it.
-    pub file: Option<PathBuf>,
-    /// Until when it is accepted, as `2026-12-01T00:00:00Z`. Without it: as long as it stands here.
-    pub until: Option<String>,
-}
-
-impl From<String> for OldSecret {
-    fn from(value: String) -> Self {
-        Self { value: Some(value), ..Self::default() }
-    }
-}
-
-impl OldSecret {
-    /// The secret, and its end in Unix milliseconds.
-    fn read(&self) -> Result<(ChannelSecret, Option<i64>)> {
-        let key = "channel.old_secrets";
-        let secret = one_secret(key, self.value.as_ref(), self.file.as_deref())?
-            .ok_or_else(|| invalid(key, "needs value or file"))?;
-        let secret = ChannelSecret::new(secret).map_err(|error| misfit(key, &error))?;
-        let until = self.until.as_ref().map(|until| {
-            let time = until.parse::<jiff::Timestamp>();
-            time.map(jiff::Timestamp::as_millisecond)
-                .map_err(|_| invalid(key, "until must be a time such as \"2026-12-01T00:00:00Z\""))
-        });
-        Ok((secret, until.transpose()?))
-    }
-}
-
-impl<'de> Deserialize<'de> for OldSecret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            value: Option<String>,
-            file: Option<PathBuf>,
-            until: Option<String>,
-        }
-
-        struct Either;
-
-        impl<'de> serde::de::Visitor<'de> for Either {
-            type Value = OldSecret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a secret, or a table with value or file, and until")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<OldSecret, E> {
-                Ok(text.to_owned().into())
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                map: A,
-            ) -> std::result::Result<OldSecret, A::Error> {
-                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                Ok(OldSecret { value: table.value, file: table.file, until: table.until })
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
-/// A secret from the file itself or from another one; `None` where there is neither.
-pub(crate) fn one_secret(key: &str, text: Option<&String>, file: Option<&Path>) -> Result<Option<String>> {
-    match (text, file) {
-        (Some(text), None) => Ok(Some(text.clone())),
-        (None, Some(path)) => {
-            let read = std::fs::read_to_string(path);
-            let text = read.map_err(|error| {
-                invalid(format!("{key}_file"), format!("cannot read {}: {error}", path.display()))
-            })?;
-            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-        }
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(invalid(key, "is given twice: as text and as a file")),
     }
 }
 
@@ -535,125 +419,6 @@ fn msec(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A channel, as support registered it.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChannelConfig {
-    /// The channel's id (a UUID).
-    pub id: String,
-    /// The channel's secret. Prefer `secret_file`, or `AMOCHATS_SECRET` where there is one channel.
-    #[serde(default)]
-    pub secret: Option<String>,
-    /// Further secrets under which webhooks are accepted, while the secret is being changed.
-    #[serde(default)]
-    pub old_secrets: Vec<OldSecret>,
-    /// A file that holds the secret.
-    #[serde(default)]
-    pub secret_file: Option<PathBuf>,
-    /// Where the chats API is: `ru`, `kommo` or `com`.
-    #[serde(default)]
-    pub region: Option<String>,
-    /// The chats API's address in place of a region, such as a sandbox's.
-    #[serde(default)]
-    pub base_url: Option<String>,
-    /// The integration's id, for the hook that tells of its switching off.
-    #[serde(default)]
-    pub client_id: Option<String>,
-    /// The integration's secret, with which that hook is signed.
-    #[serde(default)]
-    pub client_secret: Option<String>,
-    /// A file that holds the integration's secret.
-    #[serde(default)]
-    pub client_secret_file: Option<PathBuf>,
-    /// Accounts that this channel is for. Others are served as well once they are connected.
-    #[serde(default, rename = "account")]
-    pub accounts: Vec<AccountConfig>,
-}
-
-impl fmt::Debug for ChannelConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChannelConfig")
-            .field("id", &self.id)
-            .field("region", &self.region)
-            .field("base_url", &self.base_url)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ChannelConfig {
-    /// A channel with its secret.
-    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            secret: Some(secret.into()),
-            old_secrets: Vec::new(),
-            secret_file: None,
-            region: None,
-            base_url: None,
-            client_id: None,
-            client_secret: None,
-            client_secret_file: None,
-            accounts: Vec::new(),
-        }
-    }
-
-    pub(crate) fn channel_id(&self) -> Result<ChannelId> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        if self.id.is_empty() || !self.id.bytes().all(plain) {
-            return Err(invalid("channel.id", "must be the channel's UUID"));
-        }
-        Ok(ChannelId::new(&self.id))
-    }
-
-    /// The current secret first, then the old ones.
-    pub(crate) fn secrets(&self) -> Result<Secrets> {
-        let given = one_secret("channel.secret", self.secret.as_ref(), self.secret_file.as_deref())?;
-        let current = given.ok_or_else(|| {
-            let rule = format!("give it as secret_file, or in the environment as {ENV_PREFIX}SECRET");
-            invalid("channel.secret", rule)
-        })?;
-        let current = ChannelSecret::new(current).map_err(|error| misfit("channel.secret", &error))?;
-        let old = self.old_secrets.iter().map(OldSecret::read).collect::<Result<_>>()?;
-        Ok(Secrets::new(current, old))
-    }
-
-    /// The id and secret that the disable hook is checked with, where they are configured.
-    pub(crate) fn integration(&self) -> Result<Option<(String, ClientSecret)>> {
-        let (text, file) = (self.client_secret.as_ref(), self.client_secret_file.as_deref());
-        match (&self.client_id, one_secret("channel.client_secret", text, file)?) {
-            (None, None) => Ok(None),
-            (Some(id), Some(secret)) => {
-                let secret =
-                    ClientSecret::new(secret).map_err(|error| misfit("channel.client_secret", &error))?;
-                Ok(Some((id.clone(), secret)))
-            }
-            (Some(_), None) => Err(invalid("channel.client_secret", "belongs to client_id and is missing")),
-            (None, Some(_)) => Err(invalid("channel.client_id", "belongs to client_secret and is missing")),
-        }
-    }
-
-    /// The client of the chats API.
-    pub(crate) fn client(&self, id: ChannelId, secret: ChannelSecret) -> Result<Client> {
-        // Who asked for the call is told what came of it, and repeats it if that is safe. The outbox and
-        // the backfill have rates of their own, which a second one here would only narrow.
-        let client = Client::builder(id, secret).base_url(self.api_address()?).send_once();
-        let client = client.requests_per_second(0).build();
-        client.map_err(|error| misfit("channel.base_url", &error))
-    }
-
-    /// The address of the chats API. There is no default region: a channel is registered in one.
-    fn api_address(&self) -> Result<String> {
-        match (&self.region, &self.base_url) {
-            (Some(region), None) => {
-                let region: Region = region.parse().map_err(|error| misfit("channel.region", &error))?;
-                Ok(region.base_url().to_owned())
-            }
-            (None, Some(base_url)) => Ok(base_url.clone()),
-            _ => Err(invalid("channel.region", "give either region (ru, kommo or com) or base_url")),
-        }
-    }
-}
-
 impl Config {
     /// When the store takes no more.
     pub(crate) fn limits(&self) -> Limits {
@@ -780,136 +545,4 @@ impl StoreConfig {
         }
         Ok(())
     }
-}
-
-/// Parses TOML. The error names line and rule; the line itself is not quoted, it may hold a secret.
-///
-/// # Errors
-/// [`ErrorKind::ConfigInvalid`].
-pub fn parse(toml: &str) -> Result<toml::Table> {
-    toml.parse::<toml::Table>().map_err(|error| {
-        let before = error.span().map_or(0, |span| span.start.min(toml.len()));
-        let line = 1 + toml.bytes().take(before).filter(|byte| *byte == b'\n').count();
-        Error::new(
-            ErrorKind::ConfigInvalid,
-            format!("line {line} is not TOML: {}", first_line(error.message())),
-        )
-    })
-}
-
-/// Reads one section.
-///
-/// # Errors
-/// [`ErrorKind::ConfigInvalid`] with the key and what to do.
-pub fn section<'de, T: Deserialize<'de>>(name: &str, section: toml::Value) -> Result<T> {
-    T::deserialize(section).map_err(|error| {
-        let error = toml_error(error);
-        let field = error.field().map_or_else(|| name.to_owned(), |key| format!("{name}.{key}"));
-        Error::new(ErrorKind::ConfigInvalid, format!("[{name}] {error}")).with_field(field)
-    })
-}
-
-/// Sets a key of a section from the environment: `LISTENER_ADDRESS` is `address` in `[listener]`.
-///
-/// # Errors
-/// [`ErrorKind::ConfigInvalid`] for a variable that belongs to no section.
-pub fn overlay(table: &mut toml::Table, sections: &[&str], key: &str, value: &str) -> Result<()> {
-    let lower = key.to_ascii_lowercase();
-    let found = sections.iter().find_map(|section| {
-        lower.strip_prefix(section).and_then(|rest| rest.strip_prefix('_')).map(|rest| (*section, rest))
-    });
-    let Some((section, field)) = found else {
-        let rule = if lower.starts_with("channel") {
-            format!(
-                "is not known; channels are set in the file, and {ENV_PREFIX}SECRET is the secret of a single one"
-            )
-        } else {
-            let known = sections.join(", ").to_ascii_uppercase();
-            format!("is not known; a variable is {ENV_PREFIX}, one of {known}, \"_\" and the key")
-        };
-        return Err(invalid(format!("{ENV_PREFIX}{key}"), rule));
-    };
-    // Only what is written as a number is one: `007` may be a name.
-    let number = value.parse::<i64>().ok().filter(|number| number.to_string() == value);
-    let decimal = value.parse::<f64>().ok().filter(|_| value.contains('.'));
-    let list = value.starts_with('[').then(|| value.parse::<toml::Value>().ok()).flatten();
-    let value = match (number, decimal, list, value.parse::<bool>()) {
-        (Some(number), ..) => toml::Value::Integer(number),
-        (_, Some(decimal), ..) => toml::Value::Float(decimal),
-        (_, _, Some(list), _) => list,
-        (.., Ok(flag)) => toml::Value::Boolean(flag),
-        _ => toml::Value::String(value.to_owned()),
-    };
-    let entry = table.entry(section).or_insert_with(|| toml::Table::new().into());
-    let section = entry.as_table_mut().ok_or_else(|| invalid(section, "must be a section"))?;
-    section.insert(field.to_owned(), value);
-    Ok(())
-}
-
-/// An error of the configuration's shape, without the value that was found.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-pub(crate) fn toml_error(error: toml::de::Error) -> Error {
-    let said = first_line(error.message());
-    // The value that was found comes first, and may hold anything.
-    let said = match said.rsplit_once(", expected ") {
-        Some((_found, expected)) if said.starts_with("invalid ") => format!("must be {}", plain(expected)),
-        _ if said.ends_with("socket address syntax") => format!("must be {}", plain("socket address")),
-        _ => said.to_owned(),
-    };
-    let key = error
-        .to_string()
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("in `").map(|key| key.trim_end_matches('`').to_owned()));
-    match key {
-        Some(key) => invalid(key, said),
-        None => Error::new(ErrorKind::ConfigInvalid, said),
-    }
-}
-
-/// What a value must be, in words for people who do not write Rust.
-fn plain(expected: &str) -> &str {
-    match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more, not too large",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "a boolean" => "true or false",
-        "a string" | "path string" => "text in quotes",
-        "a sequence" => "a list, such as [\"a\", \"b\"]",
-        "f32" | "f64" => "a number",
-        "a map" => "a section",
-        "socket address" => "an address with a port, such as 127.0.0.1:8080",
-        other if other.starts_with("struct ") => "a section",
-        other => other,
-    }
-}
-
-/// A path. The environment may give one that looks like a number or a flag.
-fn path<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<PathBuf, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "must be text in quotes")]
-    enum Written {
-        Text(PathBuf),
-        Number(i64),
-        Flag(bool),
-    }
-    Ok(match Written::deserialize(from)? {
-        Written::Text(path) => path,
-        Written::Number(number) => number.to_string().into(),
-        Written::Flag(flag) => flag.to_string().into(),
-    })
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
-}
-
-/// An error about one value, under the key it stands at.
-fn misfit(key: &str, error: &Error) -> Error {
-    let named = error.field().and_then(|field| error.message().strip_prefix(field)?.strip_prefix(": "));
-    invalid(key, named.unwrap_or(error.message()))
-}
-
-pub(crate) fn invalid(key: impl Into<String>, rule: impl fmt::Display) -> Error {
-    let key = key.into();
-    Error::new(ErrorKind::ConfigInvalid, format!("{key}: {rule}")).with_field(key)
 }

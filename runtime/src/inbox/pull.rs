@@ -1,6 +1,7 @@
 //! Deliveries for receivers that hold no connection: a lease outlives the call that asked for it.
 
-use super::{Batch, Consumer, ConsumerOptions, Delivery, Inbox};
+use super::leases::Batch;
+use super::{Consumer, ConsumerOptions, Delivery, Inbox};
 use crate::store::closed;
 use amochats::{Error, ErrorKind, Result};
 use std::time::Duration;
