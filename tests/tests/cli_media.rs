@@ -127,18 +127,15 @@ async fn an_attachment_is_fetched_whatever_happens_meanwhile() {
     }
     let server = home.start().await;
     soon("request", asked.recv()).await.expect("asked again");
-    let got = loop {
-        let got = media(&server, &["get", &event_id, "--out", out]).await;
-        if got.code != 1 {
-            break got;
-        }
-    };
+    let got = media(&server, &["get", &event_id, "--wait", "60", "--out", out]).await;
     assert_eq!(got.code, 0, "{}", got.stderr);
     assert_eq!(fs::read_to_string(out).expect("written"), "png");
     let again = media(&server, &["get", &event_id, "--out", out]).await;
     assert_eq!(again.code, 3, "a file that is there is not overwritten: {}", again.stderr);
     assert_eq!(media(&server, &["get", &event_id, "--out", "-"]).await.stdout, "png");
     assert_eq!(media(&server, &["get", "nothing-1", "--out", "-"]).await.code, 1);
+    let long = media(&server, &["get", &event_id, "--wait", "301", "--out", "-"]).await;
+    assert!(long.code == 2 && long.stderr.contains("0..=300"), "{}", long.stderr);
     server.kill().await;
     let parts = fs::read_dir(format!("{}.media", home.store().display())).expect("the folder");
     let names: Vec<_> = parts.map(|entry| entry.expect("one").file_name()).collect();
